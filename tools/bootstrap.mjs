@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+/**
+ * Runs a TypeScript entry point of this repository on the pinned Node, on a clone where nothing was installed.
+ *
+ *   node tools/bootstrap.mjs ENTRY.ts [ARG ...]
+ *
+ * Plain JavaScript that old Node versions understand: it is what runs before anything else is there. It installs the
+ * dependencies when they are missing or the lock file changed since, then hands over to Node 24 from
+ * `node_modules/node-<platform>`, or to the Node that runs it where that is 24 or newer.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MAJOR = 24;
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const stampFile = join(root, 'node_modules', '.haca-installed');
+
+const lockDigest = createHash('sha256')
+  .update(readFileSync(join(root, 'package-lock.json')))
+  .digest('hex');
+const installed = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lockDigest;
+if (!installed) install();
+
+const node = findNode();
+const [entry, ...args] = process.argv.slice(2);
+if (entry === undefined) fail('bootstrap: usage: node tools/bootstrap.mjs ENTRY.ts [ARG ...]');
+const child = spawn(node, [join(root, entry), ...args], {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` },
+});
+// Ctrl-C reaches the child through the terminal; a signal sent to this process alone is passed on.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  });
+}
+child.on('exit', (code, signal) => {
+  process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
+});
+
+function install() {
+  const startedAt = process.hrtime.bigint();
+  process.stderr.write('haca: installing dependencies (npm ci), once per lock file ...\n');
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  const result = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    // The inference engine's own install step would download GPU libraries from outside the package registry.
+    env: {
+      ...process.env,
+      ONNXRUNTIME_NODE_INSTALL: 'skip',
+      npm_config_onnxruntime_node_install: 'skip',
+    },
+  });
+  if (result.status !== 0) {
+    process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
+    fail(
+      'haca: npm ci failed. Check that the package registry can be reached, then run the same command again.',
+    );
+  }
+  mkdirSync(dirname(stampFile), { recursive: true });
+  writeFileSync(stampFile, lockDigest);
+  const seconds = Number(process.hrtime.bigint() - startedAt) / 1e9;
+  process.stderr.write(`haca: dependencies installed in ${seconds.toFixed(1)} s\n`);
+}
+
+function findNode() {
+  const packaged = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node');
+  if (existsSync(packaged)) return packaged;
+  if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR) return process.execPath;
+  return fail(
+    `haca: needs Node ${NODE_MAJOR} or newer; this is ${process.version}, and no packaged Node exists for ` +
+      `${process.platform}-${process.arch}. Install Node ${NODE_MAJOR} and run the same command again.`,
+  );
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
