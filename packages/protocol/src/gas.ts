@@ -1,0 +1,126 @@
+/**
+ * Verification gas: 1 gas is 1 byte of transaction or about 1 microsecond of the reference core. It is a function of the
+ * transaction's bytes alone, known before any work starts. Table and measurement: spec/gas.md.
+ */
+import { UsageError } from '@haca/primitives';
+import type { EvidenceKind } from './registration.ts';
+import type { Op, Transaction } from './transaction.ts';
+
+export const GAS = {
+  transaction: 100,
+  byte: 1,
+  ed25519: 110,
+  rowWrite: 18,
+  temporaryRow: 300,
+  permanentRow: 3_000,
+  logAppend: 5,
+  nitro: 5_000,
+  tdx: 1_100,
+  sgx: 1_100,
+  snp: 1_100,
+  nvidia: 5_300,
+} as const satisfies Readonly<Record<string, number>>;
+
+export function evidenceGas(kind: EvidenceKind): number {
+  return GAS[kind];
+}
+
+/** All gas of a transaction. */
+export function transactionGas(transaction: Transaction): number {
+  const signatures = transaction.feePayerSignature === null ? 1 : 2;
+  let gas = GAS.transaction + transaction.bytes.length * GAS.byte + signatures * GAS.ed25519;
+  for (const op of transaction.body.ops) gas += opGas(op);
+  return gas;
+}
+
+function opGas(op: Op): number {
+  switch (op.kind) {
+    case 'transfer-opg':
+    case 'transfer-credit':
+    case 'issue':
+      // The receiving account may be new, and account rows are never deleted.
+      return 2 * GAS.rowWrite + GAS.permanentRow;
+    case 'retire':
+      return 2 * GAS.rowWrite;
+    case 'open-channel':
+    case 'register-node':
+    case 'register-model':
+      return 2 * GAS.rowWrite + GAS.permanentRow;
+    case 'register-session':
+    case 'allocate':
+      return 2 * GAS.rowWrite + GAS.temporaryRow;
+    case 'release':
+      return 2 * GAS.rowWrite + GAS.ed25519;
+    case 'deposit':
+    case 'revoke-session':
+    case 'request-withdraw':
+    case 'finalize-withdraw':
+    case 'withdraw-free':
+    case 'close-channel':
+    case 'update-node':
+    case 'bond-node':
+    case 'unbond-node':
+    case 'close-key':
+    case 'abandon-key':
+      return 2 * GAS.rowWrite;
+    case 'open-key':
+      return (
+        2 * GAS.rowWrite +
+        GAS.temporaryRow +
+        GAS.ed25519 +
+        (op.evidence === null ? 0 : evidenceGas(op.evidence.kind))
+      );
+    case 'settle':
+      return GAS.ed25519 + GAS.rowWrite + GAS.logAppend + op.vouchers.length * CHARGE_LINE_GAS;
+  }
+}
+
+/** A charge line: voucher signature, allocation, payout and key rows, and a lane row that may be new. */
+export const CHARGE_LINE_GAS = GAS.ed25519 + 4 * GAS.rowWrite + GAS.temporaryRow;
+
+export interface BaseFeeState {
+  /** Base fee of the last block that used gas, nopg per gas. */
+  readonly baseFee: bigint;
+  /** That block's height, and the gas it used. */
+  readonly height: number;
+  readonly gasUsed: number;
+}
+
+export interface BaseFeeParams {
+  readonly gasTarget: number;
+  readonly baseFeeMin: bigint;
+  readonly baseFeeMax: bigint;
+}
+
+/** One step of the base fee: up to +3/64 at a full block, down to -1/64 at an empty one, within its bounds. */
+export function baseFeeStep(baseFee: bigint, gasUsed: number, params: BaseFeeParams): bigint {
+  const target = BigInt(params.gasTarget);
+  const used = BigInt(gasUsed);
+  const atLeastOne = (change: bigint): bigint => (change > 1n ? change : 1n);
+  let next = baseFee;
+  if (used > target) next = baseFee + atLeastOne((baseFee * (used - target)) / (target * 64n));
+  if (used < target) next = baseFee - atLeastOne((baseFee * (target - used)) / (target * 64n));
+  if (next < params.baseFeeMin) return params.baseFeeMin;
+  return next > params.baseFeeMax ? params.baseFeeMax : next;
+}
+
+/** The base fee of `height`: stored at the last block with gas, then one step for that block and one for each idle one. */
+export function baseFeeAt(state: BaseFeeState, height: number, params: BaseFeeParams): bigint {
+  if (height <= state.height)
+    throw new UsageError(`base fee of height ${height} asked at height ${state.height}`);
+  let fee = baseFeeStep(state.baseFee, state.gasUsed, params);
+  for (let idle = height - state.height - 1; idle > 0 && fee > params.baseFeeMin; idle--) {
+    fee = baseFeeStep(fee, 0, params);
+  }
+  return fee;
+}
+
+/** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */
+export type TransactionClass = 'S' | 'E' | 'G';
+
+const CLASS_S: ReadonlySet<Op['kind']> = new Set(['settle', 'open-key', 'close-key', 'abandon-key']);
+
+/** S only if every op is an S op; a mixture is G. */
+export function transactionClass(transaction: Transaction): TransactionClass {
+  return transaction.body.ops.every((op) => CLASS_S.has(op.kind)) ? 'S' : 'G';
+}

@@ -1,0 +1,298 @@
+/**
+ * What chain state holds: one record per key, both canonical bytes, so that anybody can check a record against an app hash.
+ * A record key is one table byte followed by fixed-width parts (32-byte ids; integers big-endian: session 1, asset 2,
+ * height 8 bytes).
+ */
+import {
+  arrayOf,
+  bool,
+  bytesOf,
+  concatBytes,
+  field,
+  fromHex,
+  nullable,
+  oneOf,
+  optionalField,
+  struct,
+  type TypeOf,
+  textOf,
+  u64,
+  uint,
+  uintMapOf,
+} from '@haca/primitives';
+import { accountKeyCodec, digest32, heightCodec, methodCodec } from './common.ts';
+import { modelManifestCodec } from './model.ts';
+import { runningTotalsCodec } from './receipt.ts';
+import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
+import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
+import { SESSIONS_PER_CHANNEL } from './voucher.ts';
+
+const TABLES = {
+  totals: 1,
+  account: 2,
+  asset: 3,
+  channel: 4,
+  session: 5,
+  allocation: 6,
+  lane: 7,
+  model: 8,
+  node: 9,
+  nodeKey: 10,
+  unbonding: 11,
+  validator: 12,
+  queue: 13,
+  params: 14,
+} as const;
+export type TableName = keyof typeof TABLES;
+
+/** Record keys, by table. */
+export const recordKey = {
+  totals: (): Uint8Array => Uint8Array.of(TABLES.totals),
+  params: (): Uint8Array => Uint8Array.of(TABLES.params),
+  account: (accountId: Uint8Array): Uint8Array => keyOf(TABLES.account, accountId),
+  asset: (asset: number): Uint8Array => keyOf(TABLES.asset, bigEndian(asset, 2)),
+  channel: (channelId: Uint8Array): Uint8Array => keyOf(TABLES.channel, channelId),
+  session: (channelId: Uint8Array, session: number): Uint8Array =>
+    keyOf(TABLES.session, channelId, bigEndian(session, 1)),
+  allocation: (channelId: Uint8Array, nodeId: Uint8Array): Uint8Array =>
+    keyOf(TABLES.allocation, channelId, nodeId),
+  lane: (keyId: Uint8Array, channelId: Uint8Array, lane: number): Uint8Array =>
+    keyOf(TABLES.lane, keyId, channelId, bigEndian(lane, 1)),
+  model: (modelId: Uint8Array): Uint8Array => keyOf(TABLES.model, modelId),
+  node: (nodeId: Uint8Array): Uint8Array => keyOf(TABLES.node, nodeId),
+  nodeKey: (keyId: Uint8Array): Uint8Array => keyOf(TABLES.nodeKey, keyId),
+  /** Maturing bonds of a node, by the height they mature at. */
+  unbonding: (nodeId: Uint8Array, height: number): Uint8Array =>
+    keyOf(TABLES.unbonding, nodeId, bigEndian(height, 8)),
+  validator: (consensusAddress: Uint8Array): Uint8Array => keyOf(TABLES.validator, consensusAddress),
+  /** Work due at a height: the queues are ordered by (height, subject). */
+  queue: (height: number, subject: Uint8Array): Uint8Array =>
+    keyOf(TABLES.queue, bigEndian(height, 8), subject),
+} as const;
+
+/** The table a record key belongs to, or undefined. */
+export function tableOf(key: Uint8Array): TableName | undefined {
+  return (Object.keys(TABLES) as TableName[]).find((name) => TABLES[name] === key[0]);
+}
+
+/** All keys of a table (and of a prefix within it) start with this. */
+export function tablePrefix(table: TableName, ...parts: readonly Uint8Array[]): Uint8Array {
+  return keyOf(TABLES[table], ...parts);
+}
+
+function keyOf(table: number, ...parts: readonly Uint8Array[]): Uint8Array {
+  return concatBytes(Uint8Array.of(table), ...parts);
+}
+
+function bigEndian(value: number, width: number): Uint8Array {
+  return fromHex(value.toString(16).padStart(2 * width, '0'));
+}
+
+/** Unsigned integers that may pass 2^64: big-endian, shortest form, at most 16 bytes. */
+const u128 = {
+  write: (writer: { bytes: (value: Uint8Array) => void }, value: bigint): void => {
+    const digits = value.toString(16);
+    writer.bytes(
+      value === 0n ? new Uint8Array(0) : fromHex(digits.padStart(digits.length + (digits.length % 2), '0')),
+    );
+  },
+  read: (reader: {
+    bytes: (min: number, max: number) => Uint8Array;
+    fail: (code: string, expected: string, got: string) => never;
+  }): bigint => {
+    const bytes = reader.bytes(0, 16);
+    if (bytes[0] === 0) reader.fail('u128.non-minimal', 'no leading zero', 'a leading zero');
+    let value = 0n;
+    for (const byte of bytes) value = (value << 8n) | BigInt(byte);
+    return value;
+  },
+};
+
+/** Credit balances per asset, ascending; zero balances are absent. */
+const creditBalancesCodec = uintMapOf(ASSET_ID_MAX, creditCodec, 8);
+
+/** Every slot that OPG or a fee asset can be in, and the base fee. The sums of the invariants, in one provable record. */
+export const totalsRecordCodec = struct({
+  liquid: field(0, nopgCodec),
+  nodeBond: field(1, nopgCodec),
+  nodeUnbonding: field(2, nopgCodec),
+  valPool: field(3, nopgCodec),
+  valUnbonding: field(4, nopgCodec),
+  deposit: field(5, nopgCodec),
+  restitution: field(6, nopgCodec),
+  rewards: field(7, nopgCodec),
+  reserve: field(8, nopgCodec),
+  burnedFees: field(9, nopgCodec),
+  burnedSlash: field(10, nopgCodec),
+  burnedDeposit: field(11, nopgCodec),
+  assets: field(
+    12,
+    uintMapOf(
+      ASSET_ID_MAX,
+      struct({
+        liquid: field(0, creditCodec),
+        channelFree: field(1, creditCodec),
+        allocUnpaid: field(2, creditCodec),
+        issued: field(3, u128),
+        retired: field(4, u128),
+      }),
+      8,
+    ),
+  ),
+  baseFee: field(13, u64),
+  baseFeeHeight: field(14, heightCodec),
+  baseFeeGasUsed: field(15, uint()),
+  /** Last epoch whose rewards were paid out of the reserve. */
+  rewardedEpoch: field(16, uint()),
+});
+export type TotalsRecord = TypeOf<typeof totalsRecordCodec>;
+
+export const accountRecordCodec = struct({
+  nopg: field(0, nopgCodec),
+  credits: field(1, creditBalancesCodec),
+  /** Highest nonce used plus one, and the 64 below it as bits, newest lowest: a row is never deleted. */
+  nonceHigh: field(2, uint()),
+  nonceBits: field(3, u64),
+  /** Bonded OPG may be locked; transfers may not go under this. */
+  lockedNopg: optionalField(4, nopgCodec),
+});
+export type AccountRecord = TypeOf<typeof accountRecordCodec>;
+
+export const assetRecordCodec = struct({
+  symbol: field(0, textOf(1, 16)),
+  issuer: field(1, digest32),
+});
+export type AssetRecord = TypeOf<typeof assetRecordCodec>;
+
+export const channelRecordCodec = struct({
+  payer: field(0, digest32),
+  asset: field(1, uint(ASSET_ID_MAX)),
+  free: field(2, creditCodec),
+  allocations: field(3, uint(0xffff)),
+  sessions: field(4, uint(SESSIONS_PER_CHANNEL)),
+  version: field(5, uint()),
+});
+export type ChannelRecord = TypeOf<typeof channelRecordCodec>;
+
+export const sessionRecordCodec = struct({
+  publicKey: field(0, bytesOf(32)),
+  expiryHeight: field(1, heightCodec),
+  revokedAt: optionalField(2, heightCodec),
+});
+export type SessionRecord = TypeOf<typeof sessionRecordCodec>;
+
+export const allocationRecordCodec = struct({
+  amount: field(0, creditCodec),
+  paid: field(1, creditCodec),
+  withdrawing: field(2, creditCodec),
+  readyAt: field(3, heightCodec),
+  version: field(4, uint()),
+});
+export type AllocationRecord = TypeOf<typeof allocationRecordCodec>;
+
+/** Exists only after a first redemption. */
+export const laneRecordCodec = struct({ mark: field(0, creditCodec), seq: field(1, uint()) });
+export type LaneRecord = TypeOf<typeof laneRecordCodec>;
+
+export const modelRecordCodec = struct({
+  manifest: field(0, modelManifestCodec),
+  registrant: field(1, digest32),
+  height: field(2, heightCodec),
+});
+export type ModelRecord = TypeOf<typeof modelRecordCodec>;
+
+export const nodeRecordCodec = struct({
+  operator: field(0, digest32),
+  operatorKey: field(1, accountKeyCodec),
+  name: field(2, textOf(1, 64)),
+  endpoint: field(3, textOf(1, 256)),
+  payout: field(4, digest32),
+  bond: field(5, nopgCodec),
+  unbonding: field(6, nopgCodec),
+  /** Highest epoch ever used; a new key must be above. */
+  keyEpoch: field(7, uint()),
+  /** Keys that are not drained yet. */
+  keys: field(8, arrayOf(digest32, 64)),
+  laneRows: field(9, uint()),
+  /** Token bucket of verification gas: level as of a height. */
+  bucketGas: field(10, uint()),
+  bucketHeight: field(11, heightCodec),
+  jailedUntil: optionalField(12, heightCodec),
+  tombstoned: optionalField(13, bool),
+});
+export type NodeRecord = TypeOf<typeof nodeRecordCodec>;
+
+export const KEY_STOPS = ['abandoned', 'frozen', 'revoked'] as const;
+
+/**
+ * A node key. No transition is run by a timer: its state is a function of this row and the height. It holds the whole
+ * settled history as one log root, so a receipt proof needs this record and nothing else of the chain.
+ */
+export const nodeKeyRecordCodec = struct({
+  nodeId: field(0, digest32),
+  keyEpoch: field(1, uint()),
+  publicKey: field(2, bytesOf(32)),
+  method: field(3, methodCodec),
+  /** The model of a zk key. */
+  modelId: field(4, nullable(digest32)),
+  modelIds: field(5, arrayOf(digest32, 64)),
+  binding: field(6, registrationBindingCodec),
+  evidence: field(
+    7,
+    nullable(
+      struct({
+        kind: field(0, evidenceKindCodec),
+        /** SHA-256 of the document, to find and re-check it. */
+        documentHash: field(1, digest32),
+        /** Hash of the verified claims: what identifies the evidence whatever its encoding. */
+        claimsDigest: field(2, digest32),
+        /** Milliseconds of block time after which it backs no new batch. */
+        endMs: field(3, uint()),
+        /** Appraised under a test root that a simulated genesis names. */
+        simulated: field(4, bool),
+        measurement: field(5, textOf(1, 64)),
+      }),
+    ),
+  ),
+  openedAt: field(8, heightCodec),
+  notAfter: field(9, heightCodec),
+  closingAt: optionalField(10, heightCodec),
+  stop: optionalField(11, oneOf(...KEY_STOPS)),
+  settledSeq: field(12, uint()),
+  headHash: field(13, digest32),
+  settled: field(14, runningTotalsCodec),
+  verified: field(15, runningTotalsCodec),
+  paid: field(16, runningTotalsCodec),
+  /** Log of statement hashes: frontier of the RFC 9162 tree. */
+  logSize: field(17, uint()),
+  logFrontier: field(18, arrayOf(digest32, 32)),
+  /** Ranges `[first, last]` of expired or void claims; ascending, disjoint. */
+  unpaidRanges: field(19, arrayOf(struct({ first: field(0, uint()), last: field(1, uint()) }), 80)),
+  openClaims: field(20, arrayOf(struct({ first: field(0, uint()), last: field(1, uint()) }), 64)),
+  c1Seq: field(21, uint()),
+  c1Due: field(22, heightCodec),
+  /** One bit per fault kind N2 to N5 already punished. */
+  faults: field(23, uint(15)),
+});
+export type NodeKeyRecord = TypeOf<typeof nodeKeyRecordCodec>;
+
+export const unbondingRecordCodec = struct({
+  amount: field(0, nopgCodec),
+  sinceHeight: field(1, heightCodec),
+});
+export type UnbondingRecord = TypeOf<typeof unbondingRecordCodec>;
+
+export const validatorRecordCodec = struct({
+  consensusKey: field(0, bytesOf(32)),
+  operator: field(1, digest32),
+  selfBond: field(2, nopgCodec),
+  power: field(3, uint()),
+});
+export type ValidatorRecord = TypeOf<typeof validatorRecordCodec>;
+
+/** What is due at a queue key: matured bonds, drained lanes, dead keys. */
+export const queueRecordCodec = struct({
+  task: field(0, oneOf('mature-unbonding', 'drain-key', 'delete-key')),
+  subject: field(1, bytesOf(32)),
+});
+export type QueueRecord = TypeOf<typeof queueRecordCodec>;
