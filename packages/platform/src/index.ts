@@ -1,8 +1,5 @@
 export { boundedCache } from './bounded-cache.ts';
-export {
-  type Ed25519Signer,
-  ed25519SignerFromSeed,
-  generateEd25519Signer,
-} from './ed25519-keys.ts';
+export { type Ed25519Signer, ed25519SignerFromSeed, generateEd25519Signer } from './ed25519-keys.ts';
 export { nodeCrypto } from './node-crypto.ts';
 export { portableCrypto } from './portable-crypto.ts';
+export * from './rpc-client.ts';

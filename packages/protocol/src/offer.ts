@@ -44,6 +44,9 @@ export function chargeFor(offer: Offer, usage: Usage): Credit {
   return credit(atLeast > U64_MAX ? U64_MAX : atLeast);
 }
 
+/** Output tokens reserved for where a request names no maximum. */
+export const DEFAULT_MAX_OUTPUT_TOKENS = 256;
+
 /** The most a request can cost: every prompt token uncached, every output token used. Client and node compute the same. */
 export function reserveFor(offer: Offer, inputTokensBound: number, maxOutputTokens: number): Credit {
   return chargeFor(offer, {

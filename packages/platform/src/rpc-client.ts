@@ -1,0 +1,256 @@
+import { fromHex, MalformedError, toHex } from '@haca/primitives';
+
+/** A failed JSON-RPC call: `code` as the server gave it, or `unreachable`. Retrying helps only for the latter. */
+export class RpcError extends Error {
+  override readonly name = 'RpcError';
+  readonly code: number | 'unreachable';
+
+  constructor(code: number | 'unreachable', message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export interface RpcStatus {
+  readonly chainId: string;
+  readonly height: number;
+  /** Hash of the latest block, 32 bytes. */
+  readonly blockHash: Uint8Array;
+  readonly blockTime: string;
+}
+
+export interface RpcQueryResult {
+  /** Empty where there is no such record. */
+  readonly value: Uint8Array;
+  /** The state height answered for; its app hash is in header `height + 1`. */
+  readonly height: number;
+  /** Present if asked for: the state proof. */
+  readonly proof: Uint8Array | null;
+}
+
+export interface RpcEvent {
+  readonly type: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export interface RpcTxResult {
+  readonly height: number;
+  readonly code: number;
+  readonly log: string;
+  readonly gasUsed: number;
+  readonly events: readonly RpcEvent[];
+}
+
+/** The part of CometBFT's JSON-RPC that clients of this project use; works in Node and in browsers. */
+export interface RpcClient {
+  readonly url: string;
+  /** Any method; returns `result` as parsed JSON. */
+  readonly call: (method: string, params?: Readonly<Record<string, unknown>>) => Promise<unknown>;
+  readonly status: () => Promise<RpcStatus>;
+  readonly query: (
+    path: string,
+    data: Uint8Array,
+    options?: { readonly height?: number; readonly prove?: boolean },
+  ) => Promise<RpcQueryResult>;
+  /** Admission only; `code` 0 means it waits for a block. */
+  readonly broadcastTx: (
+    tx: Uint8Array,
+  ) => Promise<{ readonly code: number; readonly log: string; readonly hash: Uint8Array }>;
+  /** The result of an included transaction, or null while it is in no block. */
+  readonly tx: (hash: Uint8Array) => Promise<RpcTxResult | null>;
+  /** Calls back with each new block's height until the returned function is called; reconnects by itself. */
+  readonly onNewBlock: (listener: (height: number) => void) => () => void;
+  readonly close: () => void;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+const REQUEST_TIMEOUT_MS = 10_000;
+const RECONNECT_MS = 500;
+
+export function connectRpc(url: string): RpcClient {
+  const base = url.replace(/\/+$/, '');
+  const subscriptions = new Set<() => void>();
+  let nextId = 1;
+
+  const call = async (method: string, params: Json = {}): Promise<unknown> => {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: nextId++, method, params });
+    let answer: Json;
+    try {
+      const response = await fetch(base, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      });
+      answer = (await response.json()) as Json;
+    } catch (cause) {
+      throw new RpcError('unreachable', `no answer to ${method} from ${base}; is the full node running?`, {
+        cause,
+      });
+    }
+    const error = answer['error'];
+    if (error !== undefined && error !== null) {
+      const { code, message, data } = error as Json;
+      throw new RpcError(Number(code), `${method}: ${message}${data === undefined ? '' : ` (${data})`}`);
+    }
+    return answer['result'];
+  };
+
+  return {
+    url: base,
+    call,
+    status: async () => parseStatus(await call('status')),
+    query: async (path, data, options = {}) =>
+      parseQuery(
+        await call('abci_query', {
+          path,
+          data: toHex(data),
+          height: `${options.height ?? 0}`,
+          prove: options.prove ?? false,
+        }),
+      ),
+    broadcastTx: async (tx) => {
+      const result = member(await call('broadcast_tx_sync', { tx: base64(tx) }));
+      return {
+        code: Number(result['code']),
+        log: String(result['log'] ?? ''),
+        hash: fromHex(String(result['hash']).toLowerCase()),
+      };
+    },
+    tx: async (hash) => {
+      try {
+        return parseTx(await call('tx', { hash: base64(hash), prove: false }));
+      } catch (error) {
+        if (error instanceof RpcError && error.code !== 'unreachable') return null;
+        throw error;
+      }
+    },
+    onNewBlock: (listener) => {
+      const stop = subscribeNewBlocks(base, listener);
+      subscriptions.add(stop);
+      return () => {
+        subscriptions.delete(stop);
+        stop();
+      };
+    },
+    close: () => {
+      for (const stop of subscriptions) stop();
+      subscriptions.clear();
+    },
+  };
+}
+
+function subscribeNewBlocks(base: string, listener: (height: number) => void): () => void {
+  let stopped = false;
+  let socket: WebSocket | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const connect = (): void => {
+    if (stopped) return;
+    const opened = new WebSocket(`${base.replace(/^http/, 'ws')}/websocket`);
+    socket = opened;
+    opened.addEventListener('open', () => {
+      const params = { query: "tm.event='NewBlockHeader'" };
+      opened.send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'subscribe', params }));
+    });
+    opened.addEventListener('message', ({ data }) => {
+      const height = headerHeight(String(data));
+      if (height !== undefined && !stopped) listener(height);
+    });
+    // 'close' follows 'error', so one reconnect is enough; the listener for 'error' keeps it from being thrown.
+    opened.addEventListener('error', () => undefined);
+    opened.addEventListener('close', () => {
+      if (!stopped) timer = setTimeout(connect, RECONNECT_MS);
+    });
+  };
+  connect();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+    socket?.close();
+  };
+}
+
+function headerHeight(text: string): number | undefined {
+  const result = member((JSON.parse(text) as Json)['result']);
+  const value = member(member(result['data'])['value']);
+  const height = member(value['header'])['height'];
+  return typeof height === 'string' ? Number(height) : undefined;
+}
+
+function parseStatus(result: unknown): RpcStatus {
+  const sync = member(member(result)['sync_info']);
+  return {
+    chainId: String(member(member(result)['node_info'])['network']),
+    height: Number(sync['latest_block_height']),
+    blockHash: fromHex(String(sync['latest_block_hash']).toLowerCase()),
+    blockTime: String(sync['latest_block_time']),
+  };
+}
+
+function parseQuery(result: unknown): RpcQueryResult {
+  const response = member(member(result)['response']);
+  if (Number(response['code'] ?? 0) !== 0)
+    throw new RpcError(Number(response['code']), `abci_query: ${response['log']}`);
+  const ops = member(response['proofOps'] ?? response['proof_ops'])['ops'];
+  const first: unknown = Array.isArray(ops) ? ops[0] : undefined;
+  const proof = first === undefined ? null : fromBase64(String(member(first)['data']));
+  return { value: fromBase64(String(response['value'] ?? '')), height: Number(response['height']), proof };
+}
+
+function parseTx(result: unknown): RpcTxResult {
+  const outcome = member(member(result)['tx_result']);
+  const events = outcome['events'];
+  return {
+    height: Number(member(result)['height']),
+    code: Number(outcome['code'] ?? 0),
+    log: String(outcome['log'] ?? ''),
+    gasUsed: Number(outcome['gas_used'] ?? 0),
+    events: (Array.isArray(events) ? events : []).map((event: Json) => ({
+      type: String(event['type']),
+      attributes: Object.fromEntries(
+        (event['attributes'] as readonly Json[]).map(({ key, value }) => [String(key), String(value)]),
+      ),
+    })),
+  };
+}
+
+function member(value: unknown): Json {
+  return typeof value === 'object' && value !== null ? (value as Json) : {};
+}
+
+/** Standard base64 with padding, as CometBFT's JSON-RPC uses it. */
+export function base64(bytes: Uint8Array): string {
+  let binary = '';
+  for (let i = 0; i < bytes.length; i += 4096) binary += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  return btoa(binary);
+}
+
+export function fromBase64(text: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch {
+    throw new MalformedError('base64.invalid', '', 'base64', JSON.stringify(text.slice(0, 40)));
+  }
+}
+
+/** base64url without padding, as headers and JSON of this project use it. */
+export function base64url(bytes: Uint8Array): string {
+  return base64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+}
+
+/** Strict: the alphabet of RFC 4648 section 5, no padding, no stray bits. */
+export function fromBase64url(text: string): Uint8Array {
+  if (!/^[A-Za-z0-9_-]*$/.test(text)) {
+    throw new MalformedError(
+      'base64url.invalid',
+      '',
+      'base64url without padding',
+      JSON.stringify(text.slice(0, 40)),
+    );
+  }
+  const bytes = fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'));
+  if (base64url(bytes) !== text)
+    throw new MalformedError('base64url.stray-bits', '', 'canonical base64url', text.slice(0, 40));
+  return bytes;
+}
