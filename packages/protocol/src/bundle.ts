@@ -39,7 +39,9 @@ export const bundleCodec = struct({
   /** The evidence document behind the key and what it binds; null for a `signed` key. */
   evidence: field(
     10,
-    nullable(struct({ envelope: field(0, evidenceEnvelopeCodec), binding: field(1, registrationBindingCodec) })),
+    nullable(
+      struct({ envelope: field(0, evidenceEnvelopeCodec), binding: field(1, registrationBindingCodec) }),
+    ),
   ),
   /** `ReceiptProof` bytes; null before the receipt is settled. */
   receiptProof: field(11, nullable(bytesOf(1, 65_536))),

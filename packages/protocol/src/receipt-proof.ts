@@ -1,11 +1,13 @@
 import {
   arrayOf,
+  bytesEqual,
   bytesOf,
   type CryptoProvider,
   decode,
   encode,
   field,
   frontierRoot,
+  MalformedError,
   MERKLE_PATH_MAX,
   struct,
   type TypeOf,
@@ -14,10 +16,18 @@ import {
   verifyMerkleInclusion,
 } from '@haca/primitives';
 import { digest32, version } from './common.ts';
-import { RECEIPT } from './receipt.ts';
+import { RECEIPT, type Receipt } from './receipt.ts';
 import type { NodeKeyRecord } from './records.ts';
-import { receiptLeafHash, STATEMENT, STATEMENT_MAX_BYTES, statementLeafHash } from './statement.ts';
-import { check, failed, passed, type Verdict, verdictOf } from './verdict.ts';
+import type { SignedObject } from './signed-object.ts';
+import {
+  type ReceiptBatch,
+  receiptLeafHash,
+  STATEMENT,
+  STATEMENT_MAX_BYTES,
+  type Statement,
+  statementLeafHash,
+} from './statement.ts';
+import { type Check, check, failed, passed, type Verdict, verdictOf } from './verdict.ts';
 
 /** Shows that one receipt is in a settled batch of its key: receipt, path to the batch root, statement, path to the log. */
 export const receiptProofCodec = struct({
@@ -43,7 +53,7 @@ export function decodeReceiptProof(bytes: Uint8Array): ReceiptProof {
 /**
  * Holds a receipt proof against the key's record, which the caller got from the chain with a store proof. Says that the
  * receipt with this hash is settled under this key; whether it is verified follows from the record's open and unpaid
- * ranges, which are checked too. Total on anything that decodes.
+ * ranges, which are checked too. Total: embedded objects that do not decode are a failed check.
  */
 export function verifyReceiptProof(
   crypto: CryptoProvider,
@@ -51,41 +61,59 @@ export function verifyReceiptProof(
   key: NodeKeyRecord,
   expectedReceiptHash: Uint8Array,
 ): Verdict {
-  const receipt = RECEIPT.decode(proof.receipt);
-  const statement = STATEMENT.decode(proof.statement);
+  let receipt: SignedObject<Receipt>;
+  let statement: SignedObject<Statement>;
+  try {
+    receipt = RECEIPT.decode(proof.receipt);
+    statement = STATEMENT.decode(proof.statement);
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    return verdictOf([failed('receipt-proof.encoding', error.code, error.expected, error.got)]);
+  }
   const { batch } = statement.value;
-  const { seq } = receipt.value;
   if (batch === null) {
     return verdictOf([
       failed('receipt-proof.batch', 'E_LEAF', 'a statement with a batch', 'a redeem-only statement'),
     ]);
   }
-  const inRange = (ranges: NodeKeyRecord['openClaims']): boolean =>
-    ranges.some(({ first, last }) => seq >= first && seq <= last);
-  const lastSeq = batch.firstSeq + batch.count - 1;
-  const root = frontierRoot({ size: key.logSize, roots: key.logFrontier });
   return verdictOf([
     check(
       'receipt-proof.hash',
       'E_LEAF',
-      toHex(receipt.hash) === toHex(expectedReceiptHash),
+      bytesEqual(receipt.hash, expectedReceiptHash),
       toHex(expectedReceiptHash),
       toHex(receipt.hash),
     ),
-    check(
-      'receipt-proof.receipt-signature',
-      'E_SIG',
-      RECEIPT.verify(crypto, receipt, key.publicKey),
-      'a signature by the registered key',
-      'see status',
-    ),
-    check(
-      'receipt-proof.statement-signature',
-      'E_SIG',
-      STATEMENT.verify(crypto, statement, key.publicKey),
-      'a signature by the registered key',
-      'see status',
-    ),
+    signatureCheck('receipt-proof.receipt-signature', RECEIPT.verify(crypto, receipt, key.publicKey)),
+    signatureCheck('receipt-proof.statement-signature', STATEMENT.verify(crypto, statement, key.publicKey)),
+    ...positionChecks(proof, receipt, batch, key),
+    logCheck(proof, statement.hash, key),
+  ]);
+}
+
+function signatureCheck(id: string, verified: boolean): Check {
+  return check(id, 'E_SIG', verified, 'a signature by the registered key', verified ? 'one' : 'none');
+}
+
+/** The receipt is in its batch, the batch in what was settled, and no open or unpaid claim covers it. */
+function positionChecks(
+  proof: ReceiptProof,
+  receipt: SignedObject<Receipt>,
+  batch: ReceiptBatch,
+  key: NodeKeyRecord,
+): readonly Check[] {
+  const { seq } = receipt.value;
+  const lastSeq = batch.firstSeq + batch.count - 1;
+  const covers = (ranges: NodeKeyRecord['openClaims']): boolean =>
+    ranges.some(({ first, last }) => seq >= first && seq <= last);
+  const included = verifyMerkleInclusion(
+    receiptLeafHash(receipt.hash),
+    seq - batch.firstSeq,
+    batch.count,
+    proof.receiptPath,
+    batch.receiptsRoot,
+  );
+  return [
     check(
       'receipt-proof.range',
       'E_LEAF',
@@ -96,32 +124,30 @@ export function verifyReceiptProof(
     check(
       'receipt-proof.inclusion',
       'E_LEAF',
-      verifyMerkleInclusion(
-        receiptLeafHash(receipt.hash),
-        seq - batch.firstSeq,
-        batch.count,
-        proof.receiptPath,
-        batch.receiptsRoot,
-      ),
-      `the batch root ${toHex(batch.receiptsRoot)}`,
-      'see status',
+      included,
+      `a path to the batch root ${toHex(batch.receiptsRoot)}`,
+      included ? 'one' : 'another root',
     ),
-    check(
-      'receipt-proof.log',
-      'E_LEAF',
-      proof.logSize === key.logSize &&
-        verifyMerkleInclusion(
-          statementLeafHash(statement.hash),
-          proof.logIndex,
-          proof.logSize,
-          proof.logPath,
-          root,
-        ),
-      `the log root ${toHex(root)} of size ${key.logSize}`,
-      `a path for size ${proof.logSize}`,
-    ),
-    inRange(key.openClaims) || inRange(key.unpaidRanges)
+    covers(key.openClaims) || covers(key.unpaidRanges)
       ? failed('receipt-proof.verified', 'E_NOT_VERIFIED', 'a verified range', 'an open or unpaid claim')
       : passed('receipt-proof.verified'),
-  ]);
+  ];
+}
+
+function logCheck(proof: ReceiptProof, statementHash: Uint8Array, key: NodeKeyRecord): Check {
+  const root = frontierRoot({ size: key.logSize, roots: key.logFrontier });
+  return check(
+    'receipt-proof.log',
+    'E_LEAF',
+    proof.logSize === key.logSize &&
+      verifyMerkleInclusion(
+        statementLeafHash(statementHash),
+        proof.logIndex,
+        proof.logSize,
+        proof.logPath,
+        root,
+      ),
+    `a path to the log root ${toHex(root)} of size ${key.logSize}`,
+    `a path for size ${proof.logSize}`,
+  );
 }

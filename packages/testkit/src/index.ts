@@ -1,1 +1,3 @@
-export {};
+export * from './examples.ts';
+export * from './golden.ts';
+export * from './mutations.ts';

@@ -1,0 +1,13 @@
+/** Writes the golden vectors of the protocol objects: `npm run vectors:write`. A test holds the code against them. */
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ed25519SignerFromSeed } from '@haca/platform';
+import { goldenVectors } from '@haca/testkit';
+
+const file = resolve(import.meta.dirname, '../vectors/protocol.json');
+const document = {
+  about:
+    'Golden vectors of every protocol object; keys are Ed25519 seeds of 32 equal bytes: operator 1, payer 2, session 3, node 4. Read with spec/encoding.md and spec/objects.md.',
+  vectors: goldenVectors(ed25519SignerFromSeed),
+};
+writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`);
