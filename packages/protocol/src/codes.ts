@@ -22,6 +22,7 @@ const CODES = {
   E_UNKNOWN_ACCOUNT: [15, 'No such account.'],
   E_AMOUNT: [16, 'The amount is zero or below the minimum.'],
   E_UNSUPPORTED: [17, 'The kind is reserved and not part of this version.'],
+  E_INTERNAL: [18, 'The state machine met a case it should not have; nothing was applied. Report it.'],
   // Assets and channels (100-199).
   E_ASSET: [100, 'No such fee asset, or the sender is not its issuer.'],
   E_CHANNEL: [101, 'No such channel, or it exists already.'],

@@ -59,13 +59,17 @@ function opGas(op: Op): number {
     case 'close-channel':
     case 'update-node':
     case 'bond-node':
+      return 2 * GAS.rowWrite;
     case 'unbond-node':
+      // The entry, its place in the queue, and it may close keys.
+      return 4 * GAS.rowWrite + GAS.temporaryRow;
     case 'close-key':
     case 'abandon-key':
-      return 2 * GAS.rowWrite;
+      // Closing moves the key's two places in the queue.
+      return 4 * GAS.rowWrite;
     case 'open-key':
       return (
-        2 * GAS.rowWrite +
+        4 * GAS.rowWrite +
         GAS.temporaryRow +
         GAS.ed25519 +
         (op.evidence === null ? 0 : evidenceGas(op.evidence.kind))
@@ -114,6 +118,20 @@ export function baseFeeAt(state: BaseFeeState, height: number, params: BaseFeePa
   }
   return fee;
 }
+
+/** Rows that are never deleted, which a block makes a limited number of. */
+export function permanentRows(transaction: Transaction): number {
+  return transaction.body.ops.filter(({ kind }) => PERMANENT_ROW_OPS.has(kind)).length;
+}
+
+const PERMANENT_ROW_OPS: ReadonlySet<Op['kind']> = new Set([
+  'transfer-opg',
+  'transfer-credit',
+  'issue',
+  'open-channel',
+  'register-node',
+  'register-model',
+]);
 
 /** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */
 export type TransactionClass = 'S' | 'E' | 'G';

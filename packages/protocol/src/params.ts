@@ -26,6 +26,8 @@ export interface ProtocolParams {
   /** How long after closing evidence against a key is accepted (Te), and the unbonding time (U). */
   readonly evidenceWindow: number;
   readonly unbondingTime: number;
+  /** Block time that has to pass as well before a bond is free, in milliseconds. */
+  readonly unbondingTimeMs: number;
   readonly nodeBondMin: bigint;
   readonly validatorBondMin: bigint;
   readonly channelDepositMin: bigint;
@@ -63,6 +65,7 @@ export const DEFAULT_PARAMS: ProtocolParams = {
   keyDrain: 86_400,
   evidenceWindow: 604_800,
   unbondingTime: 1_209_600,
+  unbondingTimeMs: 1_209_600_000,
   nodeBondMin: 5_000_000_000_000n,
   validatorBondMin: 100_000_000_000_000n,
   channelDepositMin: 1_000_000_000n,
@@ -99,7 +102,7 @@ export function validateParams(params: ProtocolParams): void {
       params.keyDrain > ts + 4 * tc + 4 * tz + tr,
     ],
     ['0 < baseFeeMin <= baseFeeMax', params.baseFeeMin > 0n && params.baseFeeMin <= params.baseFeeMax],
-    ['gasTarget > 0', params.gasTarget > 0],
+    ['0 < gasTarget <= 1000000000', params.gasTarget > 0 && params.gasTarget <= 1_000_000_000],
     ['reserveDivisor > 0 and epochLength > 0', params.reserveDivisor > 0n && params.epochLength > 0],
     ['bondPerLaneRow > 0', params.bondPerLaneRow > 0n],
   ];

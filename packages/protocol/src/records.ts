@@ -1,12 +1,14 @@
 /**
  * What chain state holds: one record per key, both canonical bytes, so that anybody can check a record against an app hash.
- * A record key is one table byte followed by fixed-width parts (32-byte ids; integers big-endian: session 1, asset 2,
- * height 8 bytes).
+ * A record key is one table byte followed by fixed-width parts (32-byte ids; integers big-endian: session 1, lane 1,
+ * asset 2, height 8 bytes). What has to be enumerated by the state machine itself is listed in a record (due work by
+ * height, validators, unbonding entries of a node, lanes of a key), because state is read by exact key only.
  */
 import {
   arrayOf,
   bool,
   bytesOf,
+  type Codec,
   concatBytes,
   field,
   fromHex,
@@ -20,12 +22,13 @@ import {
   uint,
   uintMapOf,
 } from '@haca/primitives';
-import { accountKeyCodec, digest32, heightCodec, methodCodec } from './common.ts';
+import { accountKeyCodec, chainIdCodec, digest32, heightCodec, methodCodec } from './common.ts';
 import { modelManifestCodec } from './model.ts';
+import { DEFAULT_PARAMS, type ProtocolParams } from './params.ts';
 import { runningTotalsCodec } from './receipt.ts';
 import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
-import { SESSIONS_PER_CHANNEL } from './voucher.ts';
+import { LANES_PER_CHANNEL_AND_KEY, SESSIONS_PER_CHANNEL } from './voucher.ts';
 
 const TABLES = {
   totals: 1,
@@ -42,6 +45,7 @@ const TABLES = {
   validator: 12,
   queue: 13,
   params: 14,
+  validatorSet: 15,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -65,9 +69,9 @@ export const recordKey = {
   unbonding: (nodeId: Uint8Array, height: number): Uint8Array =>
     keyOf(TABLES.unbonding, nodeId, bigEndian(height, 8)),
   validator: (consensusAddress: Uint8Array): Uint8Array => keyOf(TABLES.validator, consensusAddress),
-  /** Work due at a height: the queues are ordered by (height, subject). */
-  queue: (height: number, subject: Uint8Array): Uint8Array =>
-    keyOf(TABLES.queue, bigEndian(height, 8), subject),
+  /** Work due at a height. */
+  queue: (height: number): Uint8Array => keyOf(TABLES.queue, bigEndian(height, 8)),
+  validatorSet: (): Uint8Array => Uint8Array.of(TABLES.validatorSet),
 } as const;
 
 /** The table a record key belongs to, or undefined. */
@@ -142,7 +146,7 @@ export const totalsRecordCodec = struct({
   baseFee: field(13, u64),
   baseFeeHeight: field(14, heightCodec),
   baseFeeGasUsed: field(15, uint()),
-  /** Last epoch whose rewards were paid out of the reserve. */
+  /** Epochs below this one had their rewards paid out of the reserve, or paid nothing. */
   rewardedEpoch: field(16, uint()),
 });
 export type TotalsRecord = TypeOf<typeof totalsRecordCodec>;
@@ -190,8 +194,19 @@ export const allocationRecordCodec = struct({
 });
 export type AllocationRecord = TypeOf<typeof allocationRecordCodec>;
 
-/** Exists only after a first redemption. */
-export const laneRecordCodec = struct({ mark: field(0, creditCodec), seq: field(1, uint()) });
+/** A lane of some key, named within that key. */
+const laneRefCodec = struct({
+  channelId: field(0, digest32),
+  lane: field(1, uint(LANES_PER_CHANNEL_AND_KEY - 1)),
+});
+export type LaneRef = TypeOf<typeof laneRefCodec>;
+
+/** Exists only after a first redemption and until its key is drained. `previous` chains the lanes of a key. */
+export const laneRecordCodec = struct({
+  mark: field(0, creditCodec),
+  seq: field(1, uint()),
+  previous: field(2, nullable(laneRefCodec)),
+});
 export type LaneRecord = TypeOf<typeof laneRecordCodec>;
 
 export const modelRecordCodec = struct({
@@ -200,6 +215,10 @@ export const modelRecordCodec = struct({
   height: field(2, heightCodec),
 });
 export type ModelRecord = TypeOf<typeof modelRecordCodec>;
+
+export const UNBONDING_ENTRIES_MAX = 7;
+/** Keys of a node that are not drained yet, at most. */
+export const UNDRAINED_KEYS_MAX = 64;
 
 export const nodeRecordCodec = struct({
   operator: field(0, digest32),
@@ -212,13 +231,15 @@ export const nodeRecordCodec = struct({
   /** Highest epoch ever used; a new key must be above. */
   keyEpoch: field(7, uint()),
   /** Keys that are not drained yet. */
-  keys: field(8, arrayOf(digest32, 64)),
+  keys: field(8, arrayOf(digest32, UNDRAINED_KEYS_MAX)),
   laneRows: field(9, uint()),
   /** Token bucket of verification gas: level as of a height. */
   bucketGas: field(10, uint()),
   bucketHeight: field(11, heightCodec),
   jailedUntil: optionalField(12, heightCodec),
   tombstoned: optionalField(13, bool),
+  /** Heights its unbonding entries are due at, ascending: their record keys. */
+  unbondingDue: field(14, arrayOf(heightCodec, UNBONDING_ENTRIES_MAX)),
 });
 export type NodeRecord = TypeOf<typeof nodeRecordCodec>;
 
@@ -273,26 +294,125 @@ export const nodeKeyRecordCodec = struct({
   c1Due: field(22, heightCodec),
   /** One bit per fault kind N2 to N5 already punished. */
   faults: field(23, uint(15)),
+  /** Head of the chain of its lane records. */
+  lastLane: field(24, nullable(laneRefCodec)),
 });
 export type NodeKeyRecord = TypeOf<typeof nodeKeyRecordCodec>;
 
 export const unbondingRecordCodec = struct({
   amount: field(0, nopgCodec),
   sinceHeight: field(1, heightCodec),
+  /** Block time it began at: it matures by height and by time, both. */
+  sinceMs: field(2, uint()),
 });
 export type UnbondingRecord = TypeOf<typeof unbondingRecordCodec>;
+
+export const VALIDATORS_MAX = 100;
 
 export const validatorRecordCodec = struct({
   consensusKey: field(0, bytesOf(32)),
   operator: field(1, digest32),
   selfBond: field(2, nopgCodec),
   power: field(3, uint()),
+  /** Accrued out of the reserve and not claimed yet. */
+  rewards: field(4, nopgCodec),
+  tombstoned: optionalField(5, bool),
 });
 export type ValidatorRecord = TypeOf<typeof validatorRecordCodec>;
 
-/** What is due at a queue key: matured bonds, drained lanes, dead keys. */
-export const queueRecordCodec = struct({
-  task: field(0, oneOf('mature-unbonding', 'drain-key', 'delete-key')),
-  subject: field(1, bytesOf(32)),
+/** Every validator there ever was, by consensus address, and how often each signed in the running epoch. */
+export const validatorSetRecordCodec = struct({
+  epoch: field(0, uint()),
+  /** Non-empty blocks of the epoch so far, and of them those whose last commit holds the validator's signature. */
+  blocks: field(1, uint()),
+  members: field(
+    2,
+    arrayOf(struct({ address: field(0, bytesOf(20)), signed: field(1, uint()) }), VALIDATORS_MAX),
+  ),
 });
+export type ValidatorSetRecord = TypeOf<typeof validatorSetRecordCodec>;
+
+export const QUEUE_TASKS = ['mature-unbonding', 'drain-key', 'delete-key'] as const;
+/** Tasks of one height: those that find it full are due one block later. */
+export const QUEUE_TASKS_MAX = 256;
+
+/** What is due at a height, ascending by (due, subject): matured bonds, drained lanes, dead keys. */
+export const queueRecordCodec = arrayOf(
+  struct({
+    task: field(0, oneOf(...QUEUE_TASKS)),
+    /** A node for `mature-unbonding`, else a node key. */
+    subject: field(1, digest32),
+    /** The height it was first due at; of an unbonding entry part of its record key. */
+    due: field(2, heightCodec),
+  }),
+  QUEUE_TASKS_MAX,
+);
 export type QueueRecord = TypeOf<typeof queueRecordCodec>;
+export type QueueTask = QueueRecord[number];
+
+/** Numbers of the parameters in the `params` record; new ones take new numbers. */
+const PARAM_NUMBERS: Readonly<Record<keyof ProtocolParams, number>> = {
+  gasTarget: 0,
+  baseFeeMin: 1,
+  baseFeeMax: 2,
+  settleWindow: 3,
+  proveWindow: 4,
+  challengeWindow: 5,
+  redeemWindow: 6,
+  headLag: 7,
+  requestDuration: 8,
+  withdrawDelay: 9,
+  keyTtl: 10,
+  keyDrain: 11,
+  evidenceWindow: 12,
+  unbondingTime: 13,
+  unbondingTimeMs: 14,
+  nodeBondMin: 15,
+  validatorBondMin: 16,
+  channelDepositMin: 17,
+  allocationMin: 18,
+  existentialNopg: 19,
+  existentialNcr: 20,
+  bondPerLaneRow: 21,
+  sessionTtlMax: 22,
+  validUntilAhead: 23,
+  epochLength: 24,
+  reserveDivisor: 25,
+  evidenceAgeMaxMs: 26,
+  evidenceSkewMaxMs: 27,
+  keysPerNodeMax: 28,
+  allocationsPerChannelMax: 29,
+};
+
+const paramsCodec = struct(
+  Object.fromEntries(
+    Object.entries(PARAM_NUMBERS).map(([name, number]) => [
+      name,
+      field<unknown>(
+        number,
+        (typeof DEFAULT_PARAMS[name as keyof ProtocolParams] === 'bigint' ? u64 : uint()) as Codec<unknown>,
+      ),
+    ]),
+  ),
+) as unknown as Codec<ProtocolParams>;
+
+/** What genesis fixed: a node that has the state needs no genesis file. */
+export const chainConfigRecordCodec = struct({
+  chainId: field(0, chainIdCodec),
+  genesisTimeMs: field(1, uint()),
+  simulated: field(2, bool),
+  params: field(3, paramsCodec),
+  measurements: field(
+    4,
+    arrayOf(
+      struct({
+        name: field(0, textOf(1, 64)),
+        kind: field(1, oneOf('nitro')),
+        pcrs: field(2, uintMapOf(31, bytesOf(48), 32)),
+      }),
+      4096,
+    ),
+  ),
+  testRoots: field(5, arrayOf(digest32, 64)),
+});
+export type ChainConfigRecord = TypeOf<typeof chainConfigRecordCodec>;

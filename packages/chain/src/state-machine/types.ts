@@ -1,0 +1,167 @@
+/** What goes into and comes out of the state machine. Everything here is data; nothing of it reads a clock or a disk. */
+import type { CryptoProvider } from '@haca/primitives';
+import type {
+  ChainConfigRecord,
+  ErrorCode,
+  EvidenceEnvelope,
+  GenesisMeasurement,
+  OpKind,
+  TransactionClass,
+  Verdict,
+} from '@haca/protocol';
+
+/** State as of the block before. `get` returns bytes the callee will not change; it is asked by exact key only. */
+export interface StateView {
+  readonly get: (key: Uint8Array) => Uint8Array | undefined;
+}
+
+/** A view that can also be walked, for recomputing invariants and for tools. Any order. */
+export interface EnumerableView extends StateView {
+  readonly entries: () => Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+}
+
+/** `null` removes the record. */
+export type Change = readonly [key: Uint8Array, value: Uint8Array | null];
+
+/** What genesis fixed, as the state holds it (record `params`). */
+export type ChainConfig = ChainConfigRecord;
+
+/** What evidence must show, all of it from the chain and the transaction, none of it from the evidence. */
+export interface EvidenceExpectations {
+  /** `registrationBindingHash`: 64 bytes of user or report data. */
+  readonly bindingHash: Uint8Array;
+  /** Signing key of the node key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Hash of the recent block the binding names. */
+  readonly nonce: Uint8Array;
+  /** Block time. */
+  readonly nowMs: number;
+  readonly simulated: boolean;
+  /** SHA-256 of the test roots that a simulated genesis names. */
+  readonly testRoots: readonly Uint8Array[];
+  readonly measurements: readonly GenesisMeasurement[];
+  readonly evidenceAgeMaxMs: number;
+  readonly evidenceSkewMaxMs: number;
+}
+
+/** What accepted evidence says, as far as the chain keeps it. */
+export interface EvidenceClaims {
+  /** 32 bytes naming the verified claims whatever their encoding. */
+  readonly claimsDigest: Uint8Array;
+  /** Block time from which the evidence backs no new batch. */
+  readonly endMs: number;
+  /** It was accepted under a test root. */
+  readonly simulated: boolean;
+  /** Name of the approved measurement it matched, 1 to 64 bytes. */
+  readonly measurement: string;
+}
+
+/** Total: hostile bytes give a verdict. `claims` is null unless the verdict is ok. */
+export type AppraiseEvidence = (
+  envelope: EvidenceEnvelope,
+  expectations: EvidenceExpectations,
+) => { readonly verdict: Verdict; readonly claims: EvidenceClaims | null };
+
+/** What does not change from block to block. */
+export interface ExecutionContext {
+  readonly crypto: CryptoProvider;
+  readonly config: ChainConfig;
+  readonly appraise: AppraiseEvidence;
+  /** Collect the postings of every step into the block's output (tests, devnet, explorers). */
+  readonly collectPostings?: boolean;
+}
+
+/** The block that is being built or executed. */
+export interface BlockHead {
+  readonly height: number;
+  readonly timeMs: number;
+}
+
+export interface BlockInput extends BlockHead {
+  readonly txs: readonly Uint8Array[];
+  /** Consensus address (20 bytes) of the proposer. */
+  readonly proposer: Uint8Array;
+  /** Who signed the commit this block carries: of the block before. Empty at the first height. */
+  readonly lastCommit: readonly { readonly address: Uint8Array; readonly signed: boolean }[];
+  /** Double signs and light-client attacks that the consensus engine proved. */
+  readonly misbehavior?: readonly { readonly address: Uint8Array; readonly height: number }[];
+  /** Hash of the block at a height among the last `settleWindow`, or undefined. */
+  readonly recentBlockHash: (height: number) => Uint8Array | undefined;
+}
+
+export interface ChainEvent {
+  readonly type: string;
+  readonly attributes: readonly (readonly [name: string, value: string])[];
+}
+
+export interface TxResult {
+  /** 0 if applied; else the number of `codeName`. */
+  readonly code: number;
+  readonly codeName: ErrorCode;
+  /** Verification gas charged; 0 where the transaction was not payable and is a no-op. */
+  readonly gasUsed: number;
+  readonly gasWanted: number;
+  readonly events: readonly ChainEvent[];
+  /** For people; no part of consensus. */
+  readonly info: string;
+}
+
+/** One movement: which slot of which ledger, by how much. */
+export interface Posting {
+  readonly ledger: 'opg' | `credit/${number}`;
+  readonly slot: string;
+  readonly amount: bigint;
+}
+
+/** The postings of one step: the fee of a transaction, one of its operations, or one end-of-block step. */
+export interface PostingStep {
+  readonly step: 'genesis' | 'fee' | OpKind | 'epoch' | 'misbehavior' | 'mature-unbonding';
+  /** Index of the transaction; absent for steps of the block itself. */
+  readonly txIndex?: number;
+  readonly postings: readonly Posting[];
+}
+
+export interface ValidatorUpdate {
+  /** Ed25519 consensus key. */
+  readonly consensusKey: Uint8Array;
+  /** 0 removes it. */
+  readonly power: number;
+}
+
+export interface BlockOutput {
+  /** Sorted bytewise by key, no key twice, every value different from what was there. */
+  readonly changes: readonly Change[];
+  /** One per transaction, in order. */
+  readonly results: readonly TxResult[];
+  readonly validatorUpdates: readonly ValidatorUpdate[];
+  /** Events of the block's own steps. */
+  readonly events: readonly ChainEvent[];
+  readonly gasUsed: number;
+  readonly baseFee: bigint;
+  /** OPG taken out of existence by this block, fees and slashes. */
+  readonly burnedNopg: bigint;
+  /** Broken running totals (I1, I2): always empty unless the state machine itself is wrong. */
+  readonly violations: readonly string[];
+  readonly postings?: readonly PostingStep[];
+}
+
+/** A transaction that is payable at this point of the block. */
+export interface AdmittedTransaction {
+  /** Account of the sender and of whoever pays the fee. */
+  readonly sender: Uint8Array;
+  readonly payer: Uint8Array;
+  readonly nonce: number;
+  readonly validUntil: number;
+  readonly class: TransactionClass;
+  /** The node whose bucket it draws on; class S only. */
+  readonly nodeId: Uint8Array | null;
+  readonly gas: number;
+  readonly sizeBytes: number;
+  readonly maxFee: bigint;
+  /** Per gas, what the proposer gets: for ordering. */
+  readonly tip: bigint;
+}
+
+export type Admission =
+  | { readonly ok: true; readonly admitted: AdmittedTransaction }
+  | { readonly ok: false; readonly code: ErrorCode; readonly info: string };
