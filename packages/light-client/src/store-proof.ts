@@ -75,7 +75,10 @@ export function decodeStoreProof(bytes: Uint8Array, path = 'storeProof'): StoreP
   // Where the last sibling is empty the end would stand one level higher.
   if (depth > 0 && bitAt(depth - 1) === 0) fail('bitmap', 'a last sibling', 'an empty one');
   let offset = HEAD_BYTES + bitmap.length;
-  const take = (): Uint8Array => bytes.slice(offset, (offset += HASH_BYTES));
+  const take = (): Uint8Array => {
+    offset += HASH_BYTES;
+    return bytes.slice(offset - HASH_BYTES, offset);
+  };
   const siblings = Array.from({ length: depth }, (_, i) => (bitAt(i) === 1 ? take() : EMPTY));
   if (siblings.some((sibling, i) => bitAt(i) === 1 && bytesEqual(sibling, EMPTY))) {
     fail('sibling', 'empty siblings left out', 'one written');
