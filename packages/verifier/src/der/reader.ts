@@ -1,0 +1,227 @@
+/**
+ * Strict DER (X.690 sections 8, 10 and 11), read one typed element at a time. What DER forbids is malformed: indefinite
+ * and non-minimal lengths, high tag numbers, padded integers, booleans other than 0x00 and 0xff, trailing bytes. Nesting
+ * is bounded, and every length is checked against what encloses it, so work is linear in the input.
+ */
+import { MalformedError } from '@haca/primitives';
+import { parseGeneralizedTime, parseUtcTime } from './time.ts';
+
+export const DER_DEPTH_MAX = 12;
+/** Longest length field read: three octets, so 16 MiB of content. */
+const LENGTH_OCTETS_MAX = 3;
+
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** The tag of `[number] EXPLICIT` and of other constructed context tags. */
+export function contextTag(number: number): number {
+  return 0xa0 | number;
+}
+
+export interface DerElement {
+  readonly tag: number;
+  /** Content octets; a view into the input. */
+  readonly content: Uint8Array;
+  /** Tag, length and content; a view into the input. */
+  readonly raw: Uint8Array;
+}
+
+export interface BitString {
+  readonly bytes: Uint8Array;
+  /** Unused bits of the last byte, 0 to 7; they are zero. */
+  readonly unusedBits: number;
+}
+
+export interface DerTime {
+  readonly ms: number;
+  readonly form: 'utc' | 'generalized';
+}
+
+/** Reads the elements of one enclosing element (or of a whole input) in order. Throws `MalformedError` only. */
+export class DerReader {
+  readonly #bytes: Uint8Array;
+  readonly #path: string;
+  readonly #depth: number;
+  #offset = 0;
+
+  constructor(bytes: Uint8Array, path: string, depth = 0) {
+    this.#bytes = bytes;
+    this.#path = path;
+    this.#depth = depth;
+    if (depth > DER_DEPTH_MAX) this.fail('der.depth', '', `at most ${DER_DEPTH_MAX} levels`, 'more');
+  }
+
+  fail(code: string, name: string, expected: string, got: string): never {
+    throw new MalformedError(code, name === '' ? this.#path : `${this.#path}.${name}`, expected, got);
+  }
+
+  /** Throws unless every byte was read. */
+  end(): void {
+    const left = this.#bytes.length - this.#offset;
+    if (left !== 0) this.fail('der.trailing-bytes', '', 'the end of the element', `${left} more bytes`);
+  }
+
+  get isAtEnd(): boolean {
+    return this.#offset === this.#bytes.length;
+  }
+
+  /** Whether the next element has this tag; false at the end. */
+  nextIs(tag: number): boolean {
+    return this.#bytes[this.#offset] === tag;
+  }
+
+  /** The next element, whatever its tag. */
+  any(name: string): DerElement {
+    const start = this.#offset;
+    const tag = this.#octet(name);
+    if ((tag & 0x1f) === 0x1f) this.fail('der.tag', name, 'a tag number below 31', 'the long form');
+    const length = this.#length(name);
+    const left = this.#bytes.length - this.#offset;
+    if (length > left) this.fail('der.truncated', name, `${length} bytes of content`, `${left}`);
+    const contentStart = this.#offset;
+    this.#offset += length;
+    return {
+      tag,
+      content: this.#bytes.subarray(contentStart, this.#offset),
+      raw: this.#bytes.subarray(start, this.#offset),
+    };
+  }
+
+  element(tag: number, name: string): DerElement {
+    if (!this.nextIs(tag)) {
+      const next = this.#bytes[this.#offset];
+      this.fail('der.tag', name, hexOctet(tag), next === undefined ? 'the end' : hexOctet(next));
+    }
+    return this.any(name);
+  }
+
+  /** A reader over the content of a constructed element. */
+  open(tag: number, name: string): DerReader {
+    return this.inside(this.element(tag, name), name);
+  }
+
+  sequence(name: string): DerReader {
+    return this.open(TAG.sequence, name);
+  }
+
+  /** A reader over the content of `element`, one level deeper than this one. */
+  inside(element: DerElement, name: string): DerReader {
+    return new DerReader(element.content, `${this.#path}.${name}`, this.#depth + 1);
+  }
+
+  boolean(name: string): boolean {
+    const { content } = this.element(TAG.boolean, name);
+    if (content.length !== 1 || (content[0] !== 0x00 && content[0] !== 0xff))
+      this.fail('der.boolean', name, '00 or ff', `${content.length} other bytes`);
+    return content[0] === 0xff;
+  }
+
+  /** A non-negative INTEGER as big-endian bytes without leading zeros (zero is one zero byte). */
+  unsigned(name: string, maxBytes: number): Uint8Array {
+    const { content } = this.element(TAG.integer, name);
+    const [first, second] = content;
+    if (first === undefined) this.fail('der.integer', name, 'at least one byte', 'none');
+    if (first >= 0x80) this.fail('der.integer', name, 'a non-negative integer', 'a negative one');
+    if (first === 0 && second !== undefined && second < 0x80)
+      this.fail('der.integer', name, 'the shortest form', 'a padded integer');
+    const magnitude = first === 0 && second !== undefined ? content.subarray(1) : content;
+    if (magnitude.length > maxBytes)
+      this.fail('der.integer', name, `at most ${maxBytes} bytes`, `${magnitude.length}`);
+    return magnitude;
+  }
+
+  /** A non-negative INTEGER up to `max`, itself below 2^31. */
+  uint(name: string, max: number): number {
+    const bytes = this.unsigned(name, 4);
+    let value = 0;
+    for (const byte of bytes) value = value * 256 + byte;
+    if (value > max) this.fail('der.integer', name, `at most ${max}`, `${value}`);
+    return value;
+  }
+
+  /** An OBJECT IDENTIFIER in dotted form. */
+  oid(name: string): string {
+    const { content } = this.element(TAG.oid, name);
+    if (content.length === 0 || content.length > 64)
+      this.fail('der.oid', name, '1 to 64 bytes', `${content.length}`);
+    const arcs: bigint[] = [];
+    let arc = 0n;
+    let isStart = true;
+    for (const byte of content) {
+      if (isStart && byte === 0x80) this.fail('der.oid', name, 'shortest arcs', 'a padded arc');
+      arc = (arc << 7n) | BigInt(byte & 0x7f);
+      isStart = byte < 0x80;
+      if (isStart) {
+        arcs.push(arc);
+        arc = 0n;
+      }
+    }
+    if (!isStart) this.fail('der.oid', name, 'a complete last arc', 'a cut one');
+    const [root = 0n, ...rest] = arcs;
+    const top = root < 40n ? 0n : root < 80n ? 1n : 2n;
+    return [top, root - 40n * top, ...rest].join('.');
+  }
+
+  octetString(name: string): Uint8Array {
+    return this.element(TAG.octetString, name).content;
+  }
+
+  bitString(name: string): BitString {
+    const { content } = this.element(TAG.bitString, name);
+    const unusedBits = content[0];
+    if (unusedBits === undefined || unusedBits > 7 || (unusedBits > 0 && content.length === 1))
+      this.fail('der.bit-string', name, 'a count of 0 to 7 unused bits', 'none or another');
+    const last = content[content.length - 1] as number;
+    if (content.length > 1 && (last & ((1 << unusedBits) - 1)) !== 0)
+      this.fail('der.bit-string', name, 'unused bits of zero', hexOctet(last));
+    return { bytes: content.subarray(1), unusedBits };
+  }
+
+  /** UTCTime or GeneralizedTime in the one form DER and RFC 5280 section 4.1.2.5 leave: to the second, with `Z`. */
+  time(name: string): DerTime {
+    const { tag, content } = this.any(name);
+    if (tag !== TAG.utcTime && tag !== TAG.generalizedTime)
+      this.fail('der.tag', name, 'UTCTime or GeneralizedTime', hexOctet(tag));
+    const isUtc = tag === TAG.utcTime;
+    const ms = isUtc ? parseUtcTime(content) : parseGeneralizedTime(content);
+    if (ms === null) this.fail('der.time', name, 'an existing second, in UTC', 'another text');
+    return { ms, form: isUtc ? 'utc' : 'generalized' };
+  }
+
+  #octet(name: string): number {
+    const octet = this.#bytes[this.#offset];
+    if (octet === undefined) this.fail('der.truncated', name, 'more bytes', 'the end');
+    this.#offset++;
+    return octet;
+  }
+
+  #length(name: string): number {
+    const first = this.#octet(name);
+    if (first < 0x80) return first;
+    const octets = first & 0x7f;
+    if (octets === 0) this.fail('der.length', name, 'a definite length', 'an indefinite one');
+    if (octets > LENGTH_OCTETS_MAX)
+      this.fail('der.length', name, `at most ${LENGTH_OCTETS_MAX} length octets`, `${octets}`);
+    let length = 0;
+    for (let i = 0; i < octets; i++) length = length * 256 + this.#octet(name);
+    if (length < 0x80 || length < 256 ** (octets - 1))
+      this.fail('der.length', name, 'the shortest form', `${octets} octets for ${length}`);
+    return length;
+  }
+}
+
+function hexOctet(octet: number): string {
+  return `0x${octet.toString(16).padStart(2, '0')}`;
+}
