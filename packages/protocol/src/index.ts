@@ -10,6 +10,7 @@ export * from './params.ts';
 export * from './proof-envelope.ts';
 export * from './receipt.ts';
 export * from './receipt-proof.ts';
+export * from './record-list.ts';
 export * from './records.ts';
 export * from './registration.ts';
 export { type SignedKind, type SignedObject, signedKind } from './signed-object.ts';
