@@ -1,0 +1,34 @@
+export type { AttestationRequest, Attester } from './attester.ts';
+export {
+  type CertificateFields,
+  type CertificateParts,
+  caConstraints,
+  certificateParts,
+  derName,
+  ECDSA_SHA384,
+  ecdsaSignatureToDer,
+  extension,
+  KEY_USAGE_BIT,
+  keyUsage,
+  leafConstraints,
+  signCertificate,
+} from './certificate-writer.ts';
+export * from './der-writer.ts';
+export {
+  encodeNitroPayload,
+  NITRO_PROTECTED_HEADER,
+  type NitroDocumentFields,
+  signNitroPayload,
+} from './nitro-document.ts';
+export { type P384Signer, p384SignerFromSeed } from './p384.ts';
+export {
+  createTestEnclave,
+  createTestRoot,
+  LEAF_LIFE_MS,
+  measureTestImage,
+  mintTestChain,
+  type TestChain,
+  type TestEnclaveOptions,
+  type TestMeasurement,
+  type TestRoot,
+} from './test-enclave.ts';

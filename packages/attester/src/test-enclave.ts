@@ -1,0 +1,203 @@
+/**
+ * The software test enclave: documents of the shape AWS Nitro gives, under a root made from a seed. They prove nothing
+ * about hardware. Only a genesis marked simulated may list such a root.
+ */
+import { hash, randomBytes } from 'node:crypto';
+import { UsageError } from '@haca/primitives';
+import type { AttestationRequest, Attester } from './attester.ts';
+import {
+  caConstraints,
+  certificateParts,
+  derName,
+  KEY_USAGE_BIT,
+  keyUsage,
+  leafConstraints,
+  signCertificate,
+} from './certificate-writer.ts';
+import { encodeNitroPayload, signNitroPayload } from './nitro-document.ts';
+import { type P384Signer, p384SignerFromSeed } from './p384.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** A fixed window, so that one seed always gives one root, byte for byte. */
+const ROOT_NOT_BEFORE_MS = Date.UTC(2020, 0, 1);
+const ROOT_NOT_AFTER_MS = Date.UTC(2049, 11, 31);
+/** How long AWS lets each certificate live. */
+export const LEAF_LIFE_MS = 3 * HOUR_MS;
+const CA_LIVES = [
+  ['region', 20 * DAY_MS],
+  ['zone', 6 * DAY_MS],
+  ['instance', DAY_MS],
+] as const;
+/** Certificates begin a little before they are made, as AWS has it: clocks differ. */
+const BACKDATE_MS = 3_000;
+const FIELD_BYTES_MAX = 1024;
+const PCR_COUNT = 16;
+const PCR_BYTES = 48;
+
+/** Index 0 to 15 and 48 bytes each; PCR0 to PCR2 at least. */
+export type TestMeasurement = readonly (readonly [index: number, value: Uint8Array])[];
+
+/** A certificate authority of a test: DER and the key that signs below it. */
+export interface TestRoot {
+  readonly der: Uint8Array;
+  /** What a simulated genesis lists. */
+  readonly sha256: Uint8Array;
+  readonly subject: Uint8Array;
+  readonly signer: P384Signer;
+}
+
+/** The root of a seed of at least 16 bytes; a fresh one without. Who knows the seed can forge everything below it. */
+export function createTestRoot(seed: Uint8Array = randomBytes(32)): TestRoot {
+  const signer = p384SignerFromSeed(seed, 'haca test enclave root');
+  const subject = derName('haca.test-enclaves');
+  const der = signCertificate(
+    certificateParts({
+      serial: serialOf('root', signer.publicKey),
+      issuer: subject,
+      subject,
+      notBeforeMs: ROOT_NOT_BEFORE_MS,
+      notAfterMs: ROOT_NOT_AFTER_MS,
+      publicKey: signer.publicKey,
+      extensions: [caConstraints(null), caUsage()],
+    }),
+    signer,
+  );
+  return { der, sha256: digest('sha256', der), subject, signer };
+}
+
+export interface TestEnclaveOptions {
+  readonly root: TestRoot;
+  readonly measurement: TestMeasurement;
+  /** Milliseconds since the Unix epoch. */
+  readonly nowMs: () => number;
+  /** Makes every key and name of this enclave; fresh without. */
+  readonly seed?: Uint8Array;
+  /** Zeroes PCR0 to PCR2, as AWS does in debug mode. */
+  readonly debug?: boolean;
+}
+
+export function createTestEnclave(options: TestEnclaveOptions): Attester {
+  const seed = options.seed ?? randomBytes(32);
+  const id = Buffer.from(digest('sha256', seed)).toString('hex');
+  const moduleId = `i-${id.slice(0, 17)}-enc${id.slice(17, 33)}`;
+  const pcrs = pcrsOf(options.measurement, options.debug ?? false);
+  let chain: TestChain | undefined;
+  return {
+    kind: 'nitro',
+    isSimulated: true,
+    attest: async (request) => {
+      requireFields(request);
+      const timestampMs = options.nowMs();
+      if (chain === undefined || !isFresh(chain, timestampMs))
+        chain = mintTestChain(options.root, seed, moduleId, timestampMs);
+      const { certificate, cabundle, leaf } = chain;
+      const fields = { moduleId, digest: 'SHA384', timestampMs, pcrs, certificate, cabundle, ...request };
+      return signNitroPayload(encodeNitroPayload(fields), leaf);
+    },
+  };
+}
+
+/** Certificates from the root down to the leaf of one enclave, and the leaf's key. */
+export interface TestChain {
+  readonly cabundle: readonly Uint8Array[];
+  readonly certificate: Uint8Array;
+  readonly leaf: P384Signer;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** Three CAs and a leaf that begin at `timestampMs`, with the names and path lengths of the AWS chain. */
+export function mintTestChain(
+  root: TestRoot,
+  seed: Uint8Array,
+  moduleId: string,
+  timestampMs: number,
+): TestChain {
+  const notBeforeMs = timestampMs - BACKDATE_MS;
+  const cabundle = [root.der];
+  let issuer: Pick<TestRoot, 'subject' | 'signer'> = root;
+  for (const [i, [level, lifeMs]] of CA_LIVES.entries()) {
+    const signer = p384SignerFromSeed(seed, `haca test enclave ${level}`);
+    const subject = derName(`${level}.${moduleId}.test-enclaves`);
+    const extensions = [caConstraints(CA_LIVES.length - 1 - i), caUsage()];
+    const validity = { notBeforeMs, notAfterMs: notBeforeMs + lifeMs };
+    cabundle.push(mint(issuer, { subject, publicKey: signer.publicKey, extensions, ...validity }));
+    issuer = { subject, signer };
+  }
+  const leaf = p384SignerFromSeed(seed, 'haca test enclave leaf');
+  const notAfterMs = timestampMs + LEAF_LIFE_MS;
+  const certificate = mint(issuer, {
+    subject: derName(`${moduleId}.test-enclaves`),
+    publicKey: leaf.publicKey,
+    extensions: [
+      leafConstraints(),
+      keyUsage(false, KEY_USAGE_BIT.digitalSignature, KEY_USAGE_BIT.nonRepudiation),
+    ],
+    notBeforeMs,
+    notAfterMs,
+  });
+  return { cabundle, certificate, leaf, notBeforeMs, notAfterMs };
+}
+
+type SubjectFields = Pick<
+  Parameters<typeof certificateParts>[0],
+  'subject' | 'publicKey' | 'extensions' | 'notBeforeMs' | 'notAfterMs'
+>;
+
+function mint(issuer: Pick<TestRoot, 'subject' | 'signer'>, fields: SubjectFields): Uint8Array {
+  const serial = serialOf(`${fields.notBeforeMs}`, fields.publicKey);
+  return signCertificate(certificateParts({ ...fields, serial, issuer: issuer.subject }), issuer.signer);
+}
+
+function caUsage(): Uint8Array {
+  return keyUsage(true, KEY_USAGE_BIT.digitalSignature, KEY_USAGE_BIT.keyCertSign, KEY_USAGE_BIT.crlSign);
+}
+
+/** 16 bytes, positive and never zero. */
+function serialOf(label: string, publicKey: Uint8Array): Uint8Array {
+  const serial = digest('sha256', Buffer.concat([Buffer.from(`${label}\0`), publicKey])).slice(0, 16);
+  serial[0] = ((serial[0] as number) & 0x7f) | 0x40;
+  return serial;
+}
+
+/** A leaf is replaced in the last third of its life, so that a document leaves time to be submitted. */
+function isFresh(chain: TestChain, nowMs: number): boolean {
+  return chain.notBeforeMs <= nowMs && nowMs <= chain.notAfterMs - LEAF_LIFE_MS / 3;
+}
+
+function pcrsOf(measurement: TestMeasurement, isDebug: boolean): TestMeasurement {
+  const given = new Map(measurement);
+  for (const [index, value] of measurement) {
+    if (!Number.isInteger(index) || index < 0 || index >= PCR_COUNT || value.length !== PCR_BYTES)
+      throw new UsageError(`a measurement has 48 bytes at PCR0 to PCR15, not ${value.length} at PCR${index}`);
+  }
+  const isWhole = [0, 1, 2].every((index) => given.get(index)?.some((byte) => byte !== 0) ?? false);
+  if (!isWhole) throw new UsageError('a measurement sets PCR0, PCR1 and PCR2; debug mode is its own option');
+  return Array.from({ length: PCR_COUNT }, (_, index) => {
+    const value = isDebug && index < 3 ? undefined : given.get(index);
+    return [index, value ?? new Uint8Array(PCR_BYTES)] as const;
+  });
+}
+
+/**
+ * A measurement for an image that no hypervisor measured: each of PCR0 to PCR2 extends zero by SHA-384 of the image under its
+ * own label. Same bytes, same values.
+ */
+export function measureTestImage(image: Uint8Array): TestMeasurement {
+  return (['image', 'kernel', 'application'] as const).map((part, index) => {
+    const event = digest('sha384', Buffer.concat([Buffer.from(`haca test enclave ${part}\0`), image]));
+    return [index, digest('sha384', Buffer.concat([new Uint8Array(PCR_BYTES), event]))] as const;
+  });
+}
+
+function requireFields(request: AttestationRequest): void {
+  for (const [name, value] of Object.entries(request)) {
+    if (value !== null && value.length > FIELD_BYTES_MAX)
+      throw new UsageError(`${name} has ${value.length} bytes, the limit is ${FIELD_BYTES_MAX}`);
+  }
+}
+
+function digest(algorithm: 'sha256' | 'sha384', bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(hash(algorithm, bytes, 'buffer'));
+}
