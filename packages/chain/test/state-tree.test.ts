@@ -271,7 +271,7 @@ test('staged versions stand side by side until one is committed', () => {
         versions.forEach((version, i) => {
           assert.deepEqual(version.root, modelRoot(entriesOf(models[i] as Model)));
           assert.equal(version.size, models[i]?.size);
-          KEYS.forEach((key, k) => assert.deepEqual(version.get(key), models[i]?.get(k)));
+          for (const [k, key] of KEYS.entries()) assert.deepEqual(version.get(key), models[i]?.get(k));
         });
         const chosen = pick % versions.length;
         versions.forEach((version, i) => {
