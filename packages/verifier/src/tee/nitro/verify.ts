@@ -70,36 +70,37 @@ export function verifyNitro(bytes: Uint8Array, trust: NitroTrust): NitroVerifica
   return { checks, claims };
 }
 
-type Record = (result: Check) => boolean;
+/** Notes a result; true if it passed. */
+type Report = (result: Check) => boolean;
 
-function runChecks(bytes: Uint8Array, trust: NitroTrust, record: Record): NitroClaims | null {
+function runChecks(bytes: Uint8Array, trust: NitroTrust, report: Report): NitroClaims | null {
   const size = `at most ${NITRO_LIMITS.documentBytes} bytes`;
   const fits = bytes.length <= NITRO_LIMITS.documentBytes;
-  if (!record(check('nitro.size', 'nitro.too-large', fits, size, `${bytes.length} bytes`))) return null;
-  const envelope = attempt('nitro.envelope', record, () => parseNitroEnvelope(bytes));
-  if (envelope === null || !record(headerCheck(envelope))) return null;
-  const payload = attempt('nitro.payload', record, () => parseNitroPayload(envelope.payload));
+  if (!report(check('nitro.size', 'nitro.too-large', fits, size, `${bytes.length} bytes`))) return null;
+  const envelope = attempt('nitro.envelope', report, () => parseNitroEnvelope(bytes));
+  if (envelope === null || !report(headerCheck(envelope))) return null;
+  const payload = attempt('nitro.payload', report, () => parseNitroPayload(envelope.payload));
   if (payload === null) return null;
   const ders = [...payload.cabundle, payload.certificate];
   const certificateSha256 = ders.map(trust.crypto.sha256);
-  const root = findRoot(certificateSha256, trust.roots, record);
+  const root = findRoot(certificateSha256, trust.roots, report);
   if (root === null) return null;
-  const chain = attempt('nitro.chain.certificates', record, () => parseChain(ders));
-  if (chain === null || !verifyChain(chain, trust, record)) return null;
-  if (!record(signatureCheck(envelope, chain, trust.crypto))) return null;
+  const chain = attempt('nitro.chain.certificates', report, () => parseChain(ders));
+  if (chain === null || !verifyChain(chain, trust, report)) return null;
+  if (!report(signatureCheck(envelope, chain, trust.crypto))) return null;
   return claimsOf(payload, chain, certificateSha256, root);
 }
 
 /** Runs a parser as a check: what it throws about its input is the failure. */
-function attempt<T>(id: CheckId, record: Record, parse: () => T): T | null {
+function attempt<T>(id: CheckId, report: Report, parse: () => T): T | null {
   try {
     const value = parse();
-    record(passed(id));
+    report(passed(id));
     return value;
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     const { code, path, expected, got } = error;
-    record({ ...failed(id, code, expected, got), reason: `at ${path}` });
+    report({ ...failed(id, code, expected, got), reason: `at ${path}` });
     return null;
   }
 }
@@ -112,7 +113,7 @@ function headerCheck({ protectedHeader }: NitroEnvelope): Check {
 function findRoot(
   certificateSha256: readonly Uint8Array[],
   roots: readonly TrustRoot[],
-  record: Record,
+  report: Report,
 ): TrustRoot | null {
   const sha256 = certificateSha256[0] as Uint8Array;
   const root = findTrustRoot(roots, sha256);
@@ -120,7 +121,7 @@ function findRoot(
     roots.length === 0
       ? 'a trusted root; none is given'
       : roots.map((each) => toHex(each.sha256)).join(' | ');
-  record(check('nitro.chain.root', 'nitro.root-untrusted', root !== undefined, expected, toHex(sha256)));
+  report(check('nitro.chain.root', 'nitro.root-untrusted', root !== undefined, expected, toHex(sha256)));
   return root ?? null;
 }
 
@@ -128,12 +129,12 @@ function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {
   return ders.map((der, i) => parseCertificate(der, i === ders.length - 1 ? 'certificate' : `cabundle.${i}`));
 }
 
-function verifyChain(chain: readonly Certificate[], trust: NitroTrust, record: Record): boolean {
+function verifyChain(chain: readonly Certificate[], trust: NitroTrust, report: Report): boolean {
   const pass = (id: CheckId, findFault: () => ChainFault | null): boolean => {
     const fault = findFault();
-    if (fault === null) return record(passed(id));
+    if (fault === null) return report(passed(id));
     const { code, position, expected, got } = fault;
-    return record({
+    return report({
       ...failed(id, code, expected, got),
       reason: `certificate ${position} of ${chain.length - 1}`,
     });
