@@ -1,0 +1,185 @@
+/**
+ * One block, in two phases: first every transaction is admitted and charged in order, then the effects of those that were
+ * are applied in order, each all or nothing; then what is due at this height. Total: whatever the bytes, a result comes.
+ */
+import { MalformedError } from '@haca/primitives';
+import { codeNumber, type ErrorCode, nopg, type TotalsRecord } from '@haca/protocol';
+import { openFirstPhase, type Payable } from './admission.ts';
+import { eventOf } from './events.ts';
+import { runningViolations } from './invariants.ts';
+import { deleteKey, drainKey, LANE_ROWS_SWEPT_MAX } from './node-keys.ts';
+import { burnedSum, receiveTips } from './opg-ledger.ts';
+import { applyOp } from './ops/apply.ts';
+import type { Step } from './ops/step.ts';
+import { takeDue } from './queue.ts';
+import type { Refusal } from './refusal.ts';
+import { openState, type Savepoint, type State, StateCorruptError } from './state.ts';
+import { putTotals, totalsOf, validators } from './tables.ts';
+import type {
+  BlockInput,
+  BlockOutput,
+  ChainEvent,
+  ExecutionContext,
+  PostingStep,
+  StateView,
+  TxResult,
+  ValidatorUpdate,
+} from './types.ts';
+import { matureUnbonding } from './unbonding.ts';
+import { countParticipation, payEpoch, punishMisbehavior } from './validators.ts';
+
+/** The block being executed. */
+interface Run {
+  readonly state: State;
+  readonly input: BlockInput;
+  readonly ctx: ExecutionContext;
+  readonly events: ChainEvent[];
+  readonly postings: PostingStep[];
+}
+
+/** Never throws on hostile transactions; throws `StateCorruptError` where the state itself can't be read. */
+export function executeBlock(view: StateView, input: BlockInput, ctx: ExecutionContext): BlockOutput {
+  const state = openState(view, ctx.collectPostings === true);
+  const run: Run = { state, input, ctx, events: [], postings: [] };
+  const before = totalsOf(state);
+  const tipsTo = validators.get(state, input.proposer)?.operator;
+  const phase = openFirstPhase(state, input.height, ctx, 'block', tipsTo !== undefined);
+
+  const payables = input.txs.map((tx, txIndex) => recorded(run, 'fee', txIndex, () => phase.admit(tx)));
+  if (tipsTo !== undefined) collectTips(state, tipsTo, payables);
+  const results = payables.map((payable, txIndex) => resultOf(run, payable, txIndex));
+
+  const gasUsed = results.reduce((sum, result) => sum + result.gasUsed, 0);
+  if (gasUsed > 0) closeFees(run, phase.baseFee, gasUsed);
+  const validatorUpdates = runDue(run);
+  return outputOf(run, before, results, phase.baseFee, gasUsed, validatorUpdates);
+}
+
+/** Tips go to the proposer's operator once all transactions were charged. No proposer known, no tips taken. */
+function collectTips(state: State, operator: Uint8Array, payables: readonly (Payable | Refusal)[]): void {
+  let tips = 0n;
+  for (const payable of payables) if (!('code' in payable)) tips += payable.tip;
+  if (tips > 0n) receiveTips(state, operator, nopg(tips));
+}
+
+function resultOf(run: Run, payable: Payable | Refusal, txIndex: number): TxResult {
+  if ('code' in payable) {
+    return { ...statusOf(payable.code), gasUsed: 0, gasWanted: 0, events: [], info: payable.info };
+  }
+  const { admitted, fee } = payable;
+  const events: ChainEvent[] = [
+    eventOf('burn', { amountNopg: fee, payer: admitted.payer, gas: admitted.gas, class: admitted.class }),
+  ];
+  const refusal = applyAll(run, payable, txIndex, events);
+  return {
+    ...statusOf(refusal?.code ?? 'OK'),
+    gasUsed: admitted.gas,
+    gasWanted: admitted.gas,
+    events,
+    info: refusal?.info ?? '',
+  };
+}
+
+function statusOf(code: ErrorCode): { readonly code: number; readonly codeName: ErrorCode } {
+  return { code: codeNumber(code), codeName: code };
+}
+
+/** All operations of a transaction in order, or none of them. */
+function applyAll(run: Run, payable: Payable, txIndex: number, events: ChainEvent[]): Refusal | undefined {
+  const { state } = run;
+  const start = state.mark();
+  const eventCount = events.length;
+  const postingCount = run.postings.length;
+  const { body } = payable.transaction;
+  const step: Step = {
+    state,
+    ctx: run.ctx,
+    block: run.input,
+    sender: payable.admitted.sender,
+    senderKey: body.sender,
+    nonce: body.nonce,
+    emit: (type, attributes) => events.push(eventOf(type, attributes)),
+  };
+  for (const [i, op] of body.ops.entries()) {
+    const statement = payable.statements[i];
+    const refusal = recorded(run, op.kind, txIndex, () => guarded(() => applyOp(step, op, statement)));
+    if (refusal === undefined) continue;
+    state.rollback(start);
+    events.length = eventCount;
+    run.postings.length = postingCount;
+    return { code: refusal.code, info: `op ${i} (${op.kind}): ${refusal.info}` };
+  }
+  return undefined;
+}
+
+/**
+ * An operation should return its refusal. Should one throw all the same, the chain must go on: the same bytes throw on
+ * every node, nothing is applied, and the code asks to be reported. A damaged store does stop the node.
+ */
+function guarded(apply: () => Refusal | undefined): Refusal | undefined {
+  try {
+    return apply();
+  } catch (error) {
+    if (error instanceof StateCorruptError) throw error;
+    if (error instanceof MalformedError) return { code: 'E_MALFORMED', info: error.message };
+    return { code: 'E_INTERNAL', info: error instanceof Error ? error.message : 'not an error' };
+  }
+}
+
+function recorded<T>(run: Run, step: PostingStep['step'], txIndex: number | undefined, act: () => T): T {
+  const start: Savepoint = run.state.mark();
+  const result = act();
+  if (run.ctx.collectPostings !== true) return result;
+  const postings = run.state.postingsSince(start);
+  if (postings.length > 0) {
+    run.postings.push({ step, ...(txIndex === undefined ? {} : { txIndex }), postings });
+  }
+  return result;
+}
+
+/** What a block with transactions leaves behind besides their effects: epoch accounts and the base fee. */
+function closeFees(run: Run, baseFee: bigint, gasUsed: number): void {
+  const { state, input } = run;
+  const { params } = run.ctx.config;
+  recorded(run, 'epoch', undefined, () => payEpoch(state, input.height, params, run.events));
+  countParticipation(state, input);
+  const totals = totalsOf(state);
+  putTotals(state, { ...totals, baseFee, baseFeeHeight: input.height, baseFeeGasUsed: gasUsed });
+}
+
+/** Steps of the block itself: total functions of the state, bounded in work. */
+function runDue(run: Run): readonly ValidatorUpdate[] {
+  const { state, input, events } = run;
+  const updates = recorded(run, 'misbehavior', undefined, () =>
+    punishMisbehavior(state, input.misbehavior ?? [], events),
+  );
+  const budget = { laneRows: LANE_ROWS_SWEPT_MAX };
+  for (const task of takeDue(state, input.height)) {
+    if (task.task === 'drain-key') drainKey(state, task, input.height, budget);
+    else if (task.task === 'delete-key') deleteKey(state, task, input.height, budget);
+    else recorded(run, task.task, undefined, () => matureUnbonding(state, task, input, run.ctx, events));
+  }
+  return updates;
+}
+
+function outputOf(
+  run: Run,
+  before: TotalsRecord,
+  results: readonly TxResult[],
+  baseFee: bigint,
+  gasUsed: number,
+  validatorUpdates: readonly ValidatorUpdate[],
+): BlockOutput {
+  const after = totalsOf(run.state);
+  return {
+    changes: run.state.changes(),
+    results,
+    validatorUpdates,
+    events: run.events,
+    gasUsed,
+    baseFee,
+    burnedNopg: burnedSum(after) - burnedSum(before),
+    violations: runningViolations(after),
+    ...(run.ctx.collectPostings === true ? { postings: run.postings } : {}),
+  };
+}

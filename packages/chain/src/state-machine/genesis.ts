@@ -1,0 +1,167 @@
+/** The first state, out of a genesis document. Every node derives the same bytes. */
+import { sha256, toHex, UsageError } from '@haca/primitives';
+import {
+  type AppGenesis,
+  type AssetRecord,
+  credit,
+  type GenesisValidator,
+  nopg,
+  OPG_SUPPLY_NOPG,
+  VALIDATORS_MAX,
+  validateParams,
+} from '@haca/protocol';
+import { openState, type State } from './state.ts';
+import {
+  accounts,
+  assets,
+  NEW_ACCOUNT,
+  putChainConfig,
+  putTotals,
+  putValidatorSet,
+  validators,
+} from './tables.ts';
+import type { Change, StateView, ValidatorUpdate } from './types.ts';
+import { powerOf } from './validators.ts';
+
+const ASSETS_MAX = 8;
+const EMPTY_VIEW: StateView = { get: () => undefined };
+
+export interface GenesisState {
+  /** Sorted bytewise by key. */
+  readonly changes: readonly Change[];
+  readonly validators: readonly ValidatorUpdate[];
+}
+
+/**
+ * Throws `UsageError` naming what is wrong: a supply that is not exactly 10^9 OPG, entries twice, a bond below the minimum,
+ * parameters that contradict each other.
+ */
+export function applyGenesis(genesis: AppGenesis, chainId: string, genesisTimeMs: number): GenesisState {
+  validateParams(genesis.params);
+  checkSupply(genesis);
+  const state = openState(EMPTY_VIEW, false);
+  putChainConfig(state, {
+    chainId,
+    genesisTimeMs,
+    simulated: genesis.simulated,
+    params: genesis.params,
+    measurements: genesis.measurements,
+    testRoots: genesis.testRoots,
+  });
+  requireUnique(
+    'account',
+    genesis.accounts.map(({ accountId }) => toHex(accountId)),
+  );
+  for (const { accountId, nopg: amount } of genesis.accounts) {
+    accounts.put(state, { ...NEW_ACCOUNT, nopg: nopg(amount) }, accountId);
+  }
+  putAssets(state, genesis);
+  putTotals(state, firstTotals(genesis));
+  return { validators: putValidators(state, genesis), changes: state.changes() };
+}
+
+function checkSupply({ reserveNopg, accounts: funded, validators: bonded }: AppGenesis): void {
+  const sum =
+    reserveNopg +
+    funded.reduce((total, account) => total + account.nopg, 0n) +
+    bonded.reduce((total, validator) => total + validator.selfBond, 0n);
+  if (sum !== OPG_SUPPLY_NOPG) {
+    throw new UsageError(`genesis gives out ${sum} nopg; the supply is exactly ${OPG_SUPPLY_NOPG}`);
+  }
+}
+
+function firstTotals({
+  params,
+  reserveNopg,
+  accounts: funded,
+  validators: bonded,
+  assets: list,
+}: AppGenesis) {
+  const none = nopg(0n);
+  return {
+    liquid: nopg(funded.reduce((total, account) => total + account.nopg, 0n)),
+    nodeBond: none,
+    nodeUnbonding: none,
+    valPool: nopg(bonded.reduce((total, validator) => total + validator.selfBond, 0n)),
+    valUnbonding: none,
+    deposit: none,
+    restitution: none,
+    rewards: none,
+    reserve: nopg(reserveNopg),
+    burnedFees: none,
+    burnedSlash: none,
+    burnedDeposit: none,
+    assets: list
+      .map(({ asset }) => asset)
+      .sort((a, b) => a - b)
+      .map(
+        (asset) =>
+          [
+            asset,
+            { liquid: credit(0n), channelFree: credit(0n), allocUnpaid: credit(0n), issued: 0n, retired: 0n },
+          ] as const,
+      ),
+    baseFee: params.baseFeeMin,
+    baseFeeHeight: 0,
+    baseFeeGasUsed: params.gasTarget,
+    rewardedEpoch: 0,
+  };
+}
+
+function putAssets(state: State, { assets: list }: AppGenesis): void {
+  if (list.length > ASSETS_MAX) throw new UsageError(`at most ${ASSETS_MAX} fee assets`);
+  requireUnique(
+    'asset',
+    list.map(({ asset }) => `${asset}`),
+  );
+  for (const { asset, symbol, issuer } of list) {
+    if (asset < 1) throw new UsageError('fee assets are numbered from 1');
+    const record: AssetRecord = { symbol, issuer };
+    assets.put(state, record, asset);
+  }
+}
+
+function putValidators(state: State, { params, validators: list }: AppGenesis): readonly ValidatorUpdate[] {
+  if (list.length === 0 || list.length > VALIDATORS_MAX) {
+    throw new UsageError(`1 to ${VALIDATORS_MAX} validators, got ${list.length}`);
+  }
+  requireUnique(
+    'validator',
+    list.map(({ consensusKey }) => toHex(consensusKey)),
+  );
+  const members = list.map((validator) => ({ validator, address: consensusAddress(validator.consensusKey) }));
+  for (const { validator, address } of members) {
+    const { consensusKey, operator, selfBond } = validator;
+    if (selfBond < params.validatorBondMin) {
+      throw new UsageError(
+        `validator ${toHex(address)} bonds ${selfBond} nopg, the minimum is ${params.validatorBondMin}`,
+      );
+    }
+    const power = powerOf(selfBond);
+    if (power < 1) throw new UsageError(`validator ${toHex(address)} bonds less than one unit of power`);
+    validators.put(
+      state,
+      { consensusKey, operator, selfBond: nopg(selfBond), power, rewards: nopg(0n) },
+      address,
+    );
+  }
+  putValidatorSet(state, {
+    epoch: 0,
+    blocks: 0,
+    members: members.map(({ address }) => ({ address, signed: 0 })),
+  });
+  return list.map(({ consensusKey, selfBond }) => ({ consensusKey, power: powerOf(selfBond) }));
+}
+
+/** CometBFT's address of an Ed25519 consensus key: the first 20 bytes of its SHA-256. */
+export function consensusAddress(consensusKey: GenesisValidator['consensusKey']): Uint8Array {
+  return sha256(consensusKey).slice(0, 20);
+}
+
+function requireUnique(what: string, names: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name)) throw new UsageError(`${what} ${name} is in genesis twice`);
+    seen.add(name);
+  }
+}

@@ -1,0 +1,23 @@
+export {
+  type AdmissionMode,
+  type AdmissionWindow,
+  BLOCK_BYTES_MAX,
+  BLOCK_PERMANENT_ROWS_MAX,
+  baseFeeOf,
+  blockGasLimits,
+  openAdmission,
+} from './admission.ts';
+export { executeBlock } from './block.ts';
+export { applyGenesis, consensusAddress, type GenesisState } from './genesis.ts';
+export { checkInvariants, decodeRecordValue, runningViolations, transitionViolations } from './invariants.ts';
+export { type KeyPhase, keyClosingAt, keyDrainedAt, keyPhase } from './node-keys.ts';
+export { assuranceOf } from './ops/keys.ts';
+export {
+  checkRunningTotals,
+  type FeeState,
+  feeState,
+  readChainConfig,
+  refuseAllEvidence,
+} from './queries.ts';
+export { StateCorruptError } from './state.ts';
+export type * from './types.ts';

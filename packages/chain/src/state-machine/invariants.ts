@@ -1,0 +1,325 @@
+/**
+ * The invariants of the two cycles. `runningViolations` looks at the one totals record; `checkInvariants` recomputes every
+ * sum from scratch over all records and is for tests, devnets and audits.
+ */
+import {
+  type Codec,
+  compareBytes,
+  decode,
+  isWellFormedFrontier,
+  MalformedError,
+  toHex,
+} from '@haca/primitives';
+import {
+  type AccountRecord,
+  type AllocationRecord,
+  accountRecordCodec,
+  allocationRecordCodec,
+  assetRecordCodec,
+  type ChannelRecord,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  type LaneRecord,
+  laneRecordCodec,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  type NodeRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  OPG_SUPPLY_NOPG,
+  type ProtocolParams,
+  queueRecordCodec,
+  type RunningTotals,
+  type SessionRecord,
+  sessionRecordCodec,
+  type TableName,
+  type TotalsRecord,
+  tableOf,
+  totalsRecordCodec,
+  type UnbondingRecord,
+  unbondingRecordCodec,
+  type ValidatorRecord,
+  type ValidatorSetRecord,
+  validatorRecordCodec,
+  validatorSetRecordCodec,
+} from '@haca/protocol';
+import { creditSum } from './credit-ledger.ts';
+import { keyDrainedAt } from './node-keys.ts';
+import { opgSum } from './opg-ledger.ts';
+import type { ChainConfig, EnumerableView } from './types.ts';
+import { NOPG_PER_POWER } from './validators.ts';
+
+/** I1 and I2 on the running totals: O(1), also what a light client can check with one proof. */
+export function runningViolations(totals: TotalsRecord): readonly string[] {
+  const found: string[] = [];
+  const sum = opgSum(totals);
+  if (sum !== OPG_SUPPLY_NOPG) found.push(`I1: the slots of OPG sum to ${sum} nopg`);
+  for (const [asset, slots] of totals.assets) {
+    if (creditSum(slots) !== slots.issued - slots.retired) {
+      found.push(
+        `I2: asset ${asset} has ${creditSum(slots)} ncr in slots, ${slots.issued - slots.retired} in being`,
+      );
+    }
+  }
+  return found;
+}
+
+/** I3 and I6: what may only move one way, between the totals of two blocks in a row. */
+export function transitionViolations(
+  before: TotalsRecord,
+  after: TotalsRecord,
+  block: { readonly baseFee: bigint; readonly gasUsed: number },
+): readonly string[] {
+  const found: string[] = [];
+  for (const slot of ['burnedFees', 'burnedSlash', 'burnedDeposit'] as const) {
+    if (after[slot] < before[slot]) found.push(`I3: ${slot} fell`);
+  }
+  if (after.reserve > before.reserve) found.push('I3: the reserve rose');
+  for (const [asset, slots] of before.assets) {
+    const next = after.assets.find(([id]) => id === asset)?.[1];
+    if (next === undefined || next.issued < slots.issued || next.retired < slots.retired) {
+      found.push(`I3: issued or retired of asset ${asset} fell`);
+    }
+  }
+  const burned = after.burnedFees - before.burnedFees;
+  if (burned !== block.baseFee * BigInt(block.gasUsed)) found.push(`I6: ${burned} nopg of fees burned`);
+  return found;
+}
+
+interface Records {
+  readonly totals: (readonly [string, TotalsRecord])[];
+  readonly account: (readonly [string, AccountRecord])[];
+  readonly channel: (readonly [string, ChannelRecord])[];
+  readonly session: (readonly [string, SessionRecord])[];
+  readonly allocation: (readonly [string, AllocationRecord])[];
+  readonly lane: (readonly [string, LaneRecord])[];
+  readonly node: (readonly [string, NodeRecord])[];
+  readonly nodeKey: (readonly [string, NodeKeyRecord])[];
+  readonly unbonding: (readonly [string, UnbondingRecord])[];
+  readonly validator: (readonly [string, ValidatorRecord])[];
+  readonly validatorSet: (readonly [string, ValidatorSetRecord])[];
+}
+
+const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
+  totals: totalsRecordCodec as Codec<unknown>,
+  account: accountRecordCodec as Codec<unknown>,
+  asset: assetRecordCodec as Codec<unknown>,
+  channel: channelRecordCodec as Codec<unknown>,
+  session: sessionRecordCodec as Codec<unknown>,
+  allocation: allocationRecordCodec as Codec<unknown>,
+  lane: laneRecordCodec as Codec<unknown>,
+  model: modelRecordCodec as Codec<unknown>,
+  node: nodeRecordCodec as Codec<unknown>,
+  nodeKey: nodeKeyRecordCodec as Codec<unknown>,
+  unbonding: unbondingRecordCodec as Codec<unknown>,
+  validator: validatorRecordCodec as Codec<unknown>,
+  queue: queueRecordCodec as Codec<unknown>,
+  params: chainConfigRecordCodec as Codec<unknown>,
+  validatorSet: validatorSetRecordCodec as Codec<unknown>,
+};
+
+/** The decoded content of a record, whatever its table; throws `MalformedError` on anything that is no record. */
+export function decodeRecordValue(
+  key: Uint8Array,
+  value: Uint8Array,
+): { readonly table: TableName; readonly record: unknown } {
+  const table = tableOf(key);
+  if (table === undefined) throw new MalformedError('record.table', '', 'a known table', `${key[0]}`);
+  return { table, record: decode(CODECS[table], value, table) };
+}
+
+/** I1, I2, I7, I8, I10, I11 and the bookkeeping between rows, from scratch. Empty where all hold. */
+export function checkInvariants(
+  view: EnumerableView,
+  { params }: Pick<ChainConfig, 'params'>,
+  height: number,
+): readonly string[] {
+  const found: string[] = [];
+  const records = readAll(view, found);
+  const totals = records.totals[0]?.[1];
+  if (totals === undefined) return [...found, 'there is no totals record'];
+  return [
+    ...found,
+    ...runningViolations(totals),
+    ...opgViolations(records, totals),
+    ...creditViolations(records, totals),
+    ...channelViolations(records),
+    ...keyViolations(records, params, height),
+    ...nodeViolations(records, params),
+    ...validatorViolations(records, totals),
+  ];
+}
+
+function readAll(view: EnumerableView, found: string[]): Records {
+  const records: Records = {
+    totals: [],
+    account: [],
+    channel: [],
+    session: [],
+    allocation: [],
+    lane: [],
+    node: [],
+    nodeKey: [],
+    unbonding: [],
+    validator: [],
+    validatorSet: [],
+  };
+  const entries = [...view.entries()].sort(([a], [b]) => compareBytes(a, b));
+  for (const [key, value] of entries) {
+    const id = toHex(key.subarray(1));
+    try {
+      const { table, record } = decodeRecordValue(key, value);
+      (records as unknown as Partial<Record<TableName, unknown[]>>)[table]?.push([id, record]);
+    } catch (error) {
+      found.push(`record ${id} does not decode: ${(error as Error).message}`);
+    }
+  }
+  return records;
+}
+
+function opgViolations(records: Records, totals: TotalsRecord): readonly string[] {
+  const rewards = sum(records.validator.map(([, { rewards }]) => rewards));
+  const sums: readonly (readonly [keyof TotalsRecord, bigint])[] = [
+    ['liquid', sum(records.account.map(([, { nopg }]) => nopg))],
+    ['nodeBond', sum(records.node.map(([, { bond }]) => bond))],
+    ['nodeUnbonding', sum(records.unbonding.map(([, { amount }]) => amount))],
+    ['valPool', sum(records.validator.map(([, { selfBond }]) => selfBond))],
+    ['valUnbonding', 0n],
+    ['deposit', 0n],
+    ['restitution', 0n],
+  ];
+  const found = sums
+    .filter(([slot, amount]) => totals[slot] !== amount)
+    .map(([slot, amount]) => `I1: ${slot} is ${String(totals[slot])}, its rows sum to ${amount}`);
+  if (totals.rewards < rewards) found.push(`I1: rewards of ${rewards} are owed, ${totals.rewards} are there`);
+  return found;
+}
+
+function creditViolations(records: Records, totals: TotalsRecord): readonly string[] {
+  return totals.assets.flatMap(([asset, slots]) => {
+    const channelIds = new Set(records.channel.filter(([, c]) => c.asset === asset).map(([id]) => id));
+    const sums = {
+      liquid: sum(records.account.map(([, { credits }]) => credits.find(([id]) => id === asset)?.[1] ?? 0n)),
+      channelFree: sum(records.channel.filter(([, c]) => c.asset === asset).map(([, { free }]) => free)),
+      allocUnpaid: sum(
+        records.allocation
+          .filter(([id]) => channelIds.has(id.slice(0, 64)))
+          .map(([, { amount, paid }]) => amount - paid),
+      ),
+    };
+    return (['liquid', 'channelFree', 'allocUnpaid'] as const)
+      .filter((slot) => sums[slot] !== slots[slot])
+      .map((slot) => `I2: ${slot} of asset ${asset} is ${slots[slot]}, its rows sum to ${sums[slot]}`);
+  });
+}
+
+function channelViolations(records: Records): readonly string[] {
+  const found: string[] = [];
+  for (const [id, { amount, paid, withdrawing }] of records.allocation) {
+    if (paid >= amount) found.push(`I8: allocation ${id} has paid ${paid} of ${amount} and is still there`);
+    if (withdrawing > amount - paid) found.push(`I8: allocation ${id} withdraws more than is unpaid`);
+    if (!records.channel.some(([channelId]) => channelId === id.slice(0, 64))) {
+      found.push(`I8: allocation ${id} has no channel`);
+    }
+  }
+  for (const [id, channel] of records.channel) {
+    const rows = records.allocation.filter(([other]) => other.startsWith(id));
+    const slots = records.session.filter(([other]) => other.startsWith(id)).length;
+    if (rows.length !== channel.allocations)
+      found.push(`I8: channel ${id} counts ${channel.allocations} allocations`);
+    if (slots !== channel.sessions) found.push(`I8: channel ${id} counts ${channel.sessions} sessions`);
+    if (rows.some(([, { version }]) => version > channel.version))
+      found.push(`I8: channel ${id} is behind a version`);
+  }
+  return found;
+}
+
+function keyViolations(records: Records, params: ProtocolParams, height: number): readonly string[] {
+  const found: string[] = [];
+  for (const [id, key] of records.nodeKey) {
+    if (!isWithin(key.paid, key.verified) || !isWithin(key.verified, key.settled)) {
+      found.push(`I7: key ${id} is not paid <= verified <= settled`);
+    }
+    const ranges = [...key.openClaims, ...key.unpaidRanges].sort((a, b) => a.first - b.first);
+    const isTiled = ranges.every(
+      ({ first, last }, i) =>
+        first >= 1 && first <= last && last <= key.settledSeq && first > (ranges[i - 1]?.last ?? 0),
+    );
+    if (!isTiled) found.push(`I10: ranges of key ${id} overlap or leave 1..${key.settledSeq}`);
+    if (!isWellFormedFrontier({ size: key.logSize, roots: key.logFrontier })) {
+      found.push(`I10: the log of key ${id} is not a frontier`);
+    }
+    if (key.logSize > key.settledSeq) found.push(`I10: key ${id} has more batches than receipts`);
+    const rows = records.lane.filter(([other]) => other.startsWith(id));
+    if (rows.some(([, { seq }]) => seq > key.settledSeq))
+      found.push(`I9: a lane of key ${id} is beyond what settled`);
+    if (chainLength(key, id, rows) !== rows.length) found.push(`I9: the lane chain of key ${id} misses rows`);
+    const marks = sum(rows.map(([, { mark }]) => mark));
+    const paid = sum(key.paid.map(([, amount]) => amount));
+    if (height < keyDrainedAt(key, params) && marks !== paid) {
+      found.push(`I9: key ${id} was paid ${paid}, its lanes show ${marks}`);
+    }
+  }
+  return found;
+}
+
+function chainLength(key: NodeKeyRecord, id: string, rows: Records['lane']): number {
+  const byId = new Map(rows);
+  let length = 0;
+  for (let at = key.lastLane; at !== null && length <= rows.length; length++) {
+    const row = byId.get(id + toHex(at.channelId) + at.lane.toString(16).padStart(2, '0'));
+    if (row === undefined) return -1;
+    at = row.previous;
+  }
+  return length;
+}
+
+function nodeViolations(records: Records, params: ProtocolParams): readonly string[] {
+  const found: string[] = [];
+  for (const [id, node] of records.node) {
+    const keys = records.nodeKey.filter(([, key]) => toHex(key.nodeId) === id);
+    const laneRows = keys.reduce(
+      (count, [keyId]) => count + records.lane.filter(([other]) => other.startsWith(keyId)).length,
+      0,
+    );
+    if (laneRows !== node.laneRows)
+      found.push(`node ${id} counts ${node.laneRows} lane rows, has ${laneRows}`);
+    if (keys.some(([, { keyEpoch }]) => keyEpoch > node.keyEpoch))
+      found.push(`node ${id} is behind a key epoch`);
+    if (!node.keys.every((keyId) => keys.some(([other]) => other === toHex(keyId)))) {
+      found.push(`node ${id} lists a key that is not there`);
+    }
+    const entries = records.unbonding.filter(([other]) => other.startsWith(id));
+    const dues = entries.map(([other]) => Number.parseInt(other.slice(64), 16)).sort((a, b) => a - b);
+    if (dues.join() !== [...node.unbondingDue].join()) found.push(`node ${id} lists other unbonding entries`);
+    if (sum(entries.map(([, { amount }]) => amount)) !== node.unbonding) {
+      found.push(`node ${id} has ${node.unbonding} nopg unbonding, its entries sum to another amount`);
+    }
+    if (node.bucketGas > params.gasTarget) found.push(`node ${id} has a bucket above its capacity`);
+  }
+  return found;
+}
+
+function validatorViolations(records: Records, totals: TotalsRecord): readonly string[] {
+  const found: string[] = [];
+  const set = records.validatorSet[0]?.[1];
+  const powers = records.validator.map(([, { power }]) => BigInt(power));
+  const isLone = powers.filter((power) => power > 0n).length === 1;
+  if (sum(powers) * NOPG_PER_POWER > totals.valPool && !isLone) found.push('I11: more power than bonded');
+  if (sum(powers) < 1n) found.push('I11: the validator set is empty');
+  const listed = new Set(set?.members.map(({ address }) => toHex(address)));
+  if (listed.size !== records.validator.length || records.validator.some(([id]) => !listed.has(id))) {
+    found.push('the validator set lists other validators than there are');
+  }
+  if (set?.members.some(({ signed }) => signed > set.blocks))
+    found.push('a validator signed more than there was');
+  return found;
+}
+
+function isWithin(part: RunningTotals, whole: RunningTotals): boolean {
+  return part.every(([asset, amount]) => amount <= (whole.find(([id]) => id === asset)?.[1] ?? 0n));
+}
+
+function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((total, amount) => total + amount, 0n);
+}

@@ -1,0 +1,35 @@
+/** What an application asks of the state without executing anything. */
+import { failed, verdictOf } from '@haca/protocol';
+import { baseFeeOf } from './admission.ts';
+import { runningViolations } from './invariants.ts';
+import { openState } from './state.ts';
+import { chainConfigOf, totalsOf } from './tables.ts';
+import type { AppraiseEvidence, ChainConfig, StateView } from './types.ts';
+
+/** What genesis fixed, out of the state: a restarted node needs no genesis file. */
+export function readChainConfig(view: StateView): ChainConfig {
+  return chainConfigOf(openState(view, false));
+}
+
+export interface FeeState {
+  /** nopg per gas that block `height` burns. */
+  readonly baseFee: bigint;
+  readonly height: number;
+  readonly gasTarget: number;
+}
+
+export function feeState(view: StateView, height: number, config: ChainConfig): FeeState {
+  const totals = totalsOf(openState(view, false));
+  return { baseFee: baseFeeOf(totals, height, config.params), height, gasTarget: config.params.gasTarget };
+}
+
+/** I1 and I2 on the running totals, in constant time. Empty where they hold. */
+export function checkRunningTotals(view: StateView): readonly string[] {
+  return runningViolations(totalsOf(openState(view, false)));
+}
+
+/** Accepts no evidence at all: for tools and tests that have no verifier. */
+export const refuseAllEvidence: AppraiseEvidence = () => ({
+  verdict: verdictOf([failed('evidence.verifier', 'E_EVIDENCE', 'a verifier', 'none')]),
+  claims: null,
+});

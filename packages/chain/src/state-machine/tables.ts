@@ -1,0 +1,119 @@
+/** Typed access to the tables of the state. */
+import type { Codec } from '@haca/primitives';
+import {
+  type AccountRecord,
+  type AllocationRecord,
+  type AssetRecord,
+  accountRecordCodec,
+  allocationRecordCodec,
+  assetRecordCodec,
+  type ChannelRecord,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  type LaneRecord,
+  laneRecordCodec,
+  type ModelRecord,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  type NodeRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  nopg,
+  type QueueRecord,
+  queueRecordCodec,
+  recordKey,
+  type SessionRecord,
+  sessionRecordCodec,
+  type TotalsRecord,
+  totalsRecordCodec,
+  type UnbondingRecord,
+  unbondingRecordCodec,
+  type ValidatorRecord,
+  type ValidatorSetRecord,
+  validatorRecordCodec,
+  validatorSetRecordCodec,
+} from '@haca/protocol';
+import { type State, StateCorruptError } from './state.ts';
+import type { ChainConfig } from './types.ts';
+
+interface Table<T, K extends readonly unknown[]> {
+  readonly get: (state: State, ...key: K) => T | undefined;
+  readonly put: (state: State, value: T, ...key: K) => void;
+  readonly remove: (state: State, ...key: K) => void;
+}
+
+function table<T, K extends readonly unknown[]>(
+  codec: Codec<T>,
+  keyOf: (...key: K) => Uint8Array,
+): Table<T, K> {
+  return {
+    get: (state, ...key) => state.read(codec, keyOf(...key)),
+    put: (state, value, ...key) => state.write(codec, keyOf(...key), value),
+    remove: (state, ...key) => state.write(codec, keyOf(...key), undefined),
+  };
+}
+
+export const accounts = table<AccountRecord, [accountId: Uint8Array]>(accountRecordCodec, recordKey.account);
+export const assets = table<AssetRecord, [asset: number]>(assetRecordCodec, recordKey.asset);
+export const channels = table<ChannelRecord, [channelId: Uint8Array]>(channelRecordCodec, recordKey.channel);
+export const sessions = table<SessionRecord, [channelId: Uint8Array, session: number]>(
+  sessionRecordCodec,
+  recordKey.session,
+);
+export const allocations = table<AllocationRecord, [channelId: Uint8Array, nodeId: Uint8Array]>(
+  allocationRecordCodec,
+  recordKey.allocation,
+);
+export const lanes = table<LaneRecord, [keyId: Uint8Array, channelId: Uint8Array, lane: number]>(
+  laneRecordCodec,
+  recordKey.lane,
+);
+export const models = table<ModelRecord, [modelId: Uint8Array]>(modelRecordCodec, recordKey.model);
+export const nodes = table<NodeRecord, [nodeId: Uint8Array]>(nodeRecordCodec, recordKey.node);
+export const nodeKeys = table<NodeKeyRecord, [keyId: Uint8Array]>(nodeKeyRecordCodec, recordKey.nodeKey);
+export const unbondings = table<UnbondingRecord, [nodeId: Uint8Array, due: number]>(
+  unbondingRecordCodec,
+  recordKey.unbonding,
+);
+export const validators = table<ValidatorRecord, [address: Uint8Array]>(
+  validatorRecordCodec,
+  recordKey.validator,
+);
+export const queues = table<QueueRecord, [height: number]>(queueRecordCodec, recordKey.queue);
+
+const totalsKey = recordKey.totals();
+const validatorSetKey = recordKey.validatorSet();
+const paramsKey = recordKey.params();
+
+export function totalsOf(state: State): TotalsRecord {
+  return present(state.read(totalsRecordCodec, totalsKey), 'totals');
+}
+
+export function putTotals(state: State, totals: TotalsRecord): void {
+  state.write(totalsRecordCodec, totalsKey, totals);
+}
+
+export function validatorSetOf(state: State): ValidatorSetRecord {
+  return present(state.read(validatorSetRecordCodec, validatorSetKey), 'validatorSet');
+}
+
+export function putValidatorSet(state: State, set: ValidatorSetRecord): void {
+  state.write(validatorSetRecordCodec, validatorSetKey, set);
+}
+
+export function chainConfigOf(state: State): ChainConfig {
+  return present(state.read(chainConfigRecordCodec, paramsKey), 'params');
+}
+
+export function putChainConfig(state: State, config: ChainConfig): void {
+  state.write(chainConfigRecordCodec, paramsKey, config);
+}
+
+function present<T>(record: T | undefined, name: string): T {
+  if (record === undefined)
+    throw new StateCorruptError(`the state has no ${name} record: genesis was not applied`);
+  return record;
+}
+
+/** An account nobody has used yet. */
+export const NEW_ACCOUNT: AccountRecord = { nopg: nopg(0n), credits: [], nonceHigh: 0, nonceBits: 0n };
