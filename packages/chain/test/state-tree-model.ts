@@ -10,7 +10,7 @@ export function sha256Of(...parts: readonly Bytes[]): Bytes {
   return new Uint8Array(hash.digest());
 }
 
-const LEAF_TAG = sha256Of(new TextEncoder().encode('haca/state-leaf/1'));
+const LEAF_TAG = sha256Of(new TextEncoder().encode('haca/state-leaf/1\0'));
 const EMPTY = new Uint8Array(32);
 
 function bit(keyHash: Bytes, depth: number): number {

@@ -329,7 +329,7 @@ test('entries come in the order of their paths, and not from a tree that moves o
   assert.throws(() => entries.next(), UsageError);
 });
 
-test('TREE-2 to TREE-11 golden vectors', () => {
+test('TREE-2 TREE-7 golden vectors, root by definition and proofs by the tree', () => {
   const vectors = readStateTreeVectors();
   assert.deepEqual(vectors, stateTreeVectors());
   for (const { name, entries, root, proofs } of vectors.trees) {

@@ -2,7 +2,7 @@
  * Proofs that a key has a value, or is not there, in the state whose root is an app hash. The format is normative in
  * spec/state-tree.md; this is its verifier, and shares no code with the tree that makes the proofs.
  */
-import { bytesEqual, concatBytes, MalformedError, sha256, toHex, utf8Encode } from '@haca/primitives';
+import { bytesEqual, concatBytes, domainHash, MalformedError, sha256, toHex } from '@haca/primitives';
 import { type Check, check, failed, skipped, type Verdict, verdictOf } from '@haca/protocol';
 import type { Header } from './cometbft/types.ts';
 
@@ -14,7 +14,7 @@ const KIND_ABSENT_EMPTY = 1;
 const KIND_ABSENT_OTHER = 2;
 const HEAD_BYTES = 4;
 const EMPTY = new Uint8Array(HASH_BYTES);
-const LEAF_TAG = sha256(utf8Encode('haca/state-leaf/1'));
+const LEAF_TAG = domainHash('haca/state-leaf/1', new Uint8Array(0));
 
 export const STORE_KEY_BYTES_MAX = 1024;
 export const STORE_VALUE_BYTES_MAX = 1 << 20;

@@ -3,7 +3,7 @@
  * proofs for any key at any of the newest versions. Format and hashing are normative in spec/state-tree.md.
  */
 import { encodeStoreProof, type StoreProofEnd } from '@haca/light-client';
-import { sha256, UsageError, utf8Encode } from '@haca/primitives';
+import { domainHash, UsageError } from '@haca/primitives';
 import { type AppliedBatch, applyBatch } from './apply-batch.ts';
 import { type Change, sortBatch } from './batch.ts';
 import {
@@ -24,7 +24,7 @@ import {
 import { HASH_WORDS, hashBytes, wordsOfBytes, wordsToBytes } from './sha256-words.ts';
 
 /** First 32 bytes of every leaf's hash input. */
-const LEAF_TAG = sha256(utf8Encode('haca/state-leaf/1'));
+const LEAF_TAG = domainHash('haca/state-leaf/1', new Uint8Array(0));
 
 /** Entries are loaded in batches of this size. */
 const LOAD_BATCH = 1 << 16;
