@@ -36,6 +36,8 @@ export const bundleCodec = struct({
   node: field(7, provenRecordCodec),
   key: field(8, provenRecordCodec),
   model: field(9, provenRecordCodec),
+  /** The chain's settings: approved measurements, roots, parameters. */
+  config: field(13, provenRecordCodec),
   /** The evidence document behind the key and what it binds; null for a `signed` key. */
   evidence: field(
     10,

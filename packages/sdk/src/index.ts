@@ -1,1 +1,83 @@
-export {};
+export type {
+  Answer,
+  CompletedAnswer,
+  Lifecycle,
+  LifecycleStep,
+  UntilOptions,
+} from './answer.ts';
+export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain-view.ts';
+export {
+  type ChannelOptions,
+  type ChatOptions,
+  type ChatResult,
+  HACA_BASE_URL,
+  type Haca,
+  type HacaOptions,
+  openHaca,
+} from './client.ts';
+export type { Directory, ModelEntry, NodeEntry, Route } from './directory.ts';
+export { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from './errors.ts';
+export {
+  type AppraisedEvidence,
+  type AppraiseEvidence,
+  appraiseRegistration,
+  type KeyEvidence,
+  verifyKeyEvidence,
+} from './evidence.ts';
+export {
+  GENESIS_MAX_BYTES,
+  type GenesisDocument,
+  parseGenesisDocument,
+  parseTrustedHeader,
+  type Trust,
+} from './genesis-document.ts';
+export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
+export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
+export {
+  connectNode,
+  type LaneState,
+  type NodeApi,
+  type NodeAttestation,
+  type NodeInfo,
+  type ReceiptState,
+  type ReceiptStatus,
+} from './node-api.ts';
+export { type Platform, randomBytes, type Signer } from './platform.ts';
+export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy } from './policy.ts';
+export { parseRequest, type RequestParams } from './request.ts';
+export { commentText, isDoneEvent, type SseBlock, type SseSplitter, splitSse } from './sse.ts';
+export {
+  accountKeyOf,
+  accountOf,
+  estimateFee,
+  fetchAccount,
+  fetchBaseFee,
+  type SubmitOptions,
+  sendTransaction,
+  submitOps,
+  type TxOutcome,
+} from './transactions.ts';
+export { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
+export {
+  type AnswerExpectations,
+  type AnswerRecords,
+  assuranceOf,
+  judge,
+  streamHeadOf,
+  verifyAnswer,
+} from './verify-answer.ts';
+export { type BundleContext, type BundleVerification, verifyBundle } from './verify-bundle.ts';
+export {
+  type Channel,
+  type ChannelWish,
+  EMPTY_WALLET_STATE,
+  formatWalletState,
+  memoryWalletStore,
+  openWallet,
+  parseWalletState,
+  type StoredChannel,
+  type Wallet,
+  type WalletKey,
+  type WalletState,
+  type WalletStore,
+} from './wallet.ts';

@@ -1,0 +1,287 @@
+/**
+ * Which node to ask: found by listing chain records, believed only after each record of the chosen one was proven and its
+ * evidence appraised.
+ */
+import { bytesEqual, type CryptoProvider, decode, fromHex, toHex } from '@haca/primitives';
+import {
+  type ChainConfigRecord,
+  type Check,
+  chainConfigRecordCodec,
+  type ModelManifest,
+  modelIdOf,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  type NodeRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  type Offer,
+  type ProvenRecord,
+  passed,
+  recordKey,
+  recordListCodec,
+  type SignedObject,
+  tablePrefix,
+} from '@haca/protocol';
+import { type ChainView, headerTimeMs } from './chain-view.ts';
+import { NodeError } from './errors.ts';
+import { type AppraiseEvidence, type KeyEvidence, verifyKeyEvidence } from './evidence.ts';
+import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
+import type { Policy } from './policy.ts';
+
+/** A node key that serves a model, with everything that was proven about it. */
+export interface Route {
+  readonly api: NodeApi;
+  readonly nodeId: Uint8Array;
+  readonly keyId: Uint8Array;
+  readonly modelId: Uint8Array;
+  readonly manifest: ModelManifest;
+  readonly offer: SignedObject<Offer>;
+  readonly node: NodeRecord;
+  readonly key: NodeKeyRecord;
+  readonly config: ChainConfigRecord;
+  readonly evidence: KeyEvidence | null;
+  readonly evidenceSimulated: boolean;
+  readonly proofs: {
+    readonly node: ProvenRecord;
+    readonly key: ProvenRecord;
+    readonly model: ProvenRecord;
+    readonly config: ProvenRecord;
+  };
+  /** Proofs, headers and evidence; part of every verdict on an answer of this key. */
+  readonly checks: readonly Check[];
+  readonly provenAtMs: number;
+}
+
+export interface ModelEntry {
+  readonly modelId: Uint8Array;
+  readonly manifest: ModelManifest;
+  readonly registeredAt: number;
+}
+
+export interface NodeEntry {
+  readonly nodeId: Uint8Array;
+  readonly record: NodeRecord;
+}
+
+export interface Directory {
+  /** Unproven lists, to find candidates by. */
+  readonly models: () => Promise<readonly ModelEntry[]>;
+  readonly nodes: () => Promise<readonly NodeEntry[]>;
+  readonly config: () => Promise<{ readonly record: ChainConfigRecord; readonly proof: ProvenRecord }>;
+  readonly resolveModel: (name: string) => Promise<ModelEntry>;
+  /** Proven routes to a model, best first; `excluded` node ids (hex) are left out. */
+  readonly routes: (modelName: string, excluded: ReadonlySet<string>) => AsyncIterable<Route>;
+  /** Forgets what is known of a node, e.g. after its key changed. */
+  readonly forget: (nodeId: Uint8Array) => void;
+}
+
+export interface DirectoryOptions {
+  readonly crypto: CryptoProvider;
+  readonly chain: ChainView;
+  readonly appraise: AppraiseEvidence;
+  readonly policy: Policy;
+  readonly clock: () => number;
+  readonly fetch: typeof fetch;
+  /** Only nodes at these URLs; null for all on chain. */
+  readonly nodeUrls: readonly string[] | null;
+}
+
+const LIST_TTL_MS = 15_000;
+const ROUTE_TTL_MS = 30_000;
+
+export function openDirectory(options: DirectoryOptions): Directory {
+  const { crypto, chain, appraise, policy, clock } = options;
+  const listModels = cached(clock, () => fetchModels(chain));
+  const listNodes = cached(clock, () => fetchNodes(chain));
+  const evidenceByKey = new Map<
+    string,
+    { readonly evidence: KeyEvidence | null; readonly result: KeyAppraisal }
+  >();
+  const routeCache = new Map<string, Route>();
+
+  const config = cached(clock, async () => {
+    const proof = await chain.record(recordKey.params());
+    if (proof.value === null) throw new NodeError('E_CHAIN', 'the chain holds no settings record');
+    return { record: decode(chainConfigRecordCodec, proof.value, 'config'), proof };
+  });
+
+  const resolveModel: Directory['resolveModel'] = async (name) => {
+    const entries = await listModels();
+    const pinned = policy.models[name] ?? (/^[0-9a-f]{64}$/.test(name) ? name : undefined);
+    if (pinned !== undefined) {
+      const modelId = fromHex(pinned);
+      const found = entries.find((entry) => bytesEqual(entry.modelId, modelId));
+      if (found === undefined) throw unknownModel(name, entries);
+      return found;
+    }
+    // Anybody may register another model under a taken name; the first registration is the one that is meant.
+    const [first] = entries
+      .filter(({ manifest }) => manifest.name === name)
+      .sort((a, b) => a.registeredAt - b.registeredAt || (toHex(a.modelId) < toHex(b.modelId) ? -1 : 1));
+    if (first === undefined) throw unknownModel(name, entries);
+    return first;
+  };
+
+  const appraiseKey = async (api: NodeApi, keyId: Uint8Array, key: NodeKeyRecord): Promise<void> => {
+    if (evidenceByKey.has(toHex(keyId))) return;
+    const evidence = key.evidence === null ? null : await api.attestation(keyId);
+    const registered = await chain.headerAt(key.openedAt).then(headerTimeMs, () => null);
+    const { record } = await config();
+    const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered);
+    evidenceByKey.set(toHex(keyId), { evidence, result });
+  };
+
+  const proveRoute = async (api: NodeApi, info: NodeInfo, model: ModelEntry): Promise<Route> => {
+    const served = info.models.find(({ modelId }) => bytesEqual(modelId, model.modelId));
+    if (served === undefined) throw new NodeError('E_MODEL_UNKNOWN', `${api.url} does not serve this model`);
+    const settings = await config();
+    const stateHeight = (await chain.sync({ minHeight: 2 })).height - 1;
+    const [nodeProof, keyProof, modelProof] = await Promise.all([
+      chain.record(recordKey.node(info.nodeId), stateHeight),
+      chain.record(recordKey.nodeKey(served.keyId), stateHeight),
+      chain.record(recordKey.model(model.modelId), stateHeight),
+    ]);
+    const node = decode(nodeRecordCodec, present(nodeProof, 'node'), 'node');
+    const key = decode(nodeKeyRecordCodec, present(keyProof, 'node key'), 'node-key');
+    const { manifest } = decode(modelRecordCodec, present(modelProof, 'model'), 'model');
+    await appraiseKey(api, served.keyId, key);
+    const appraised = evidenceByKey.get(toHex(served.keyId));
+    if (appraised === undefined) throw new NodeError('E_EVIDENCE', 'the evidence was not appraised');
+    return {
+      api,
+      nodeId: info.nodeId,
+      keyId: served.keyId,
+      modelId: model.modelId,
+      manifest,
+      offer: served.offer,
+      node,
+      key,
+      config: settings.record,
+      evidence: appraised.evidence,
+      evidenceSimulated: appraised.result.simulated,
+      proofs: { node: nodeProof, key: keyProof, model: modelProof, config: settings.proof },
+      checks: [
+        passed('chain.header', `height ${chain.head().height}, > 2/3 of the voting power`),
+        passed('node.proof', `state ${stateHeight}`),
+        passed('key.proof', `state ${stateHeight}`),
+        modelCheck(manifest, model.modelId, stateHeight),
+        ...appraised.result.verdict.checks,
+      ],
+      provenAtMs: clock(),
+    };
+  };
+
+  const routeOf = async (url: string, model: ModelEntry, wantedNode: Uint8Array | null): Promise<Route> => {
+    const cacheKey = `${url} ${toHex(model.modelId)}`;
+    const known = routeCache.get(cacheKey);
+    if (known !== undefined && clock() - known.provenAtMs < ROUTE_TTL_MS) return known;
+    const api = connectNode(url, options.fetch);
+    const info = await api.info();
+    if (info.chainId !== chain.chainId) throw new NodeError('E_CHAIN', `${url} is a node of ${info.chainId}`);
+    if (wantedNode !== null && !bytesEqual(info.nodeId, wantedNode)) {
+      throw new NodeError('E_NODE', `${url} says it is another node than the chain lists there`);
+    }
+    const route = await proveRoute(api, info, model);
+    routeCache.set(cacheKey, route);
+    return route;
+  };
+
+  async function* routes(modelName: string, excluded: ReadonlySet<string>): AsyncIterable<Route> {
+    const model = await resolveModel(modelName);
+    const candidates =
+      options.nodeUrls?.map((url) => ({ url, nodeId: null })) ??
+      (await listNodes())
+        .filter(({ record }) => record.keys.length > 0 && record.tombstoned !== true)
+        .map(({ nodeId, record }) => ({ url: record.endpoint, nodeId }));
+    const problems: string[] = [];
+    for (const { url, nodeId } of candidates) {
+      if (nodeId !== null && excluded.has(toHex(nodeId))) continue;
+      try {
+        const route = await routeOf(url, model, nodeId);
+        if (!excluded.has(toHex(route.nodeId))) yield route;
+      } catch (error) {
+        problems.push(`${url}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    if (problems.length === 0 && candidates.length > 0) return;
+    const why = problems.length === 0 ? 'no node is registered' : problems.join('; ');
+    throw new NodeError('E_UNAVAILABLE', `no node can be used for ${modelName}: ${why}`);
+  }
+
+  return {
+    models: listModels,
+    nodes: listNodes,
+    config,
+    resolveModel,
+    routes,
+    forget: (nodeId) => {
+      for (const [cacheKey, route] of routeCache)
+        if (bytesEqual(route.nodeId, nodeId)) routeCache.delete(cacheKey);
+      listNodes.forget();
+    },
+  };
+}
+
+type KeyAppraisal = ReturnType<typeof verifyKeyEvidence>;
+
+function modelCheck(manifest: ModelManifest, modelId: Uint8Array, stateHeight: number): Check {
+  const derived = modelIdOf(manifest);
+  if (!bytesEqual(derived, modelId)) throw new NodeError('E_MODEL', 'a model record under another id');
+  return passed('model.proof', `${manifest.name}, state ${stateHeight}`);
+}
+
+function present(proof: ProvenRecord, what: string): Uint8Array {
+  if (proof.value === null) throw new NodeError('E_KEY', `the chain proves that there is no such ${what}`);
+  return proof.value;
+}
+
+function unknownModel(name: string, entries: readonly ModelEntry[]): NodeError {
+  const names = [...new Set(entries.map(({ manifest }) => manifest.name))].slice(0, 10).join(', ');
+  return new NodeError(
+    'E_MODEL_UNKNOWN',
+    `no model '${name}' is registered; there is: ${names || 'none'}`,
+    404,
+  );
+}
+
+interface Cached<T> {
+  (): Promise<T>;
+  readonly forget: () => void;
+}
+
+/** Remembers a success for a while; a failure is not remembered. */
+function cached<T>(clock: () => number, fetchValue: () => Promise<T>): Cached<T> {
+  let value: Promise<T> | undefined;
+  let atMs = 0;
+  const get = (): Promise<T> => {
+    if (value === undefined || clock() - atMs >= LIST_TTL_MS) {
+      atMs = clock();
+      value = fetchValue().catch((error: unknown) => {
+        value = undefined;
+        throw error;
+      });
+    }
+    return value;
+  };
+  return Object.assign(get, {
+    forget: () => {
+      value = undefined;
+    },
+  });
+}
+
+async function fetchModels(chain: ChainView): Promise<readonly ModelEntry[]> {
+  const { value } = await chain.rpc.query('/records', tablePrefix('model'));
+  return decode(recordListCodec, value, 'records').map(([, bytes]) => {
+    const { manifest, height } = decode(modelRecordCodec, bytes, 'model');
+    return { modelId: modelIdOf(manifest), manifest, registeredAt: height };
+  });
+}
+
+async function fetchNodes(chain: ChainView): Promise<readonly NodeEntry[]> {
+  const { value } = await chain.rpc.query('/records', tablePrefix('node'));
+  return decode(recordListCodec, value, 'records').map(([key, bytes]) => ({
+    nodeId: key.slice(1),
+    record: decode(nodeRecordCodec, bytes, 'node'),
+  }));
+}

@@ -1,0 +1,64 @@
+import type { Verdict } from '@haca/protocol';
+
+/** An answer, a record or a header did not pass its checks. What failed is in the verdict; the content was withheld. */
+export class VerificationError extends Error {
+  override readonly name = 'VerificationError';
+  readonly verdict: Verdict;
+  /** Receipt id of the answer, where there is one. */
+  readonly answerId: string | null;
+
+  constructor(what: string, verdict: Verdict, answerId: string | null = null) {
+    super(`${what}: ${firstProblem(verdict)}`);
+    this.verdict = verdict;
+    this.answerId = answerId;
+  }
+}
+
+function firstProblem({ checks }: Verdict): string {
+  const problem =
+    checks.find(({ status }) => status === 'failed') ?? checks.find(({ status }) => status === 'skipped');
+  if (problem === undefined) return 'nothing was checked';
+  const { id, status, code, expected, got, reason } = problem;
+  const why = reason ?? `expected ${expected}, got ${got}`;
+  return `${id} ${status} (${code}): ${why}`;
+}
+
+/** Paying is not possible: no wallet, not enough money, or the price is above what the policy allows. */
+export class PaymentError extends Error {
+  override readonly name = 'PaymentError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A transaction was refused or applied without success. `code` is a protocol error code. */
+export class TransactionError extends Error {
+  override readonly name = 'TransactionError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(`${code}: ${message}`);
+    this.code = code;
+  }
+}
+
+/** A node did not answer, or answered something that is not its API. */
+export class NodeError extends Error {
+  override readonly name = 'NodeError';
+  readonly code: string;
+  readonly status: number | null;
+
+  constructor(code: string, message: string, status: number | null = null, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** The time the caller gave ran out; what was waited for may still happen. */
+export class TimeoutError extends Error {
+  override readonly name = 'TimeoutError';
+}

@@ -1,0 +1,327 @@
+import {
+  DEFAULT_TRUST_LEVEL,
+  type Header,
+  headerHash,
+  type LightBlock,
+  timestampToMs,
+  trustedStateOf,
+  verifyHeader,
+  verifyStateProof,
+} from '@haca/light-client';
+import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex } from '@haca/primitives';
+import {
+  type Assurance,
+  type Bundle,
+  type Check,
+  chainConfigRecordCodec,
+  check,
+  decodeBundle,
+  decodeReceiptProof,
+  failed,
+  inputTokensBound,
+  joinVerdicts,
+  modelIdOf,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  OFFER,
+  type Offer,
+  type ProvenRecord,
+  passed,
+  RECEIPT,
+  type Receipt,
+  recordKey,
+  reserveFor,
+  type SignedObject,
+  skipped,
+  type Verdict,
+  VOUCHER,
+  type Voucher,
+  verifyReceiptProof,
+} from '@haca/protocol';
+import { type AppraiseEvidence, appraiseRegistration, verifyKeyEvidence } from './evidence.ts';
+import type { Trust } from './genesis-document.ts';
+import { decodeLightBlock } from './light-block-json.ts';
+import { DEFAULT_POLICY, type Policy } from './policy.ts';
+import { outputLimitOf } from './request.ts';
+import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
+import { assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
+
+export interface BundleContext {
+  readonly crypto: CryptoProvider;
+  /** What the verifier trusts; nothing in the bundle is. */
+  readonly trust: Trust;
+  readonly nowMs: number;
+  readonly policy?: Partial<Policy>;
+  readonly trustingPeriodMs?: number;
+  readonly appraise?: AppraiseEvidence;
+}
+
+export interface BundleVerification {
+  readonly verdict: Verdict;
+  readonly assurance: Assurance;
+  readonly receipt: SignedObject<Receipt>;
+  readonly modelName: string;
+  /** The highest verified header, which everything final was proven against; null where none was. */
+  readonly header: { readonly height: number; readonly hash: Uint8Array; readonly timeMs: number } | null;
+}
+
+const TRUSTING_PERIOD_MS = 9 * 86_400_000;
+const CLOCK_DRIFT_MS = 30_000;
+
+/**
+ * Checks everything in a bundle without asking anybody. Throws `MalformedError` where the bytes are no bundle; any lie in
+ * a well-formed one is a failed check.
+ */
+export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleVerification {
+  const bundle = decodeBundle(bytes);
+  const { crypto } = context;
+  const policy = { ...DEFAULT_POLICY, ...context.policy };
+  const chain = verifyHeaders(bundle, context);
+  const parts = decodeParts(bundle);
+  const { receipt, key, node, model, config } = parts;
+  const records = recordChecks(bundle, parts, chain.trusted);
+  const registered = chain.trusted.get(key.openedAt);
+  const evidence = verifyKeyEvidence(
+    crypto,
+    context.appraise ?? appraiseRegistration,
+    key,
+    bundle.evidence,
+    config,
+    registered === undefined ? null : timestampToMs(registered.time),
+  );
+  const refHeader = chain.trusted.get(receipt.value.refHeight);
+  const answer = verifyAnswer(
+    crypto,
+    receipt,
+    {
+      chainId: trustedChainId(context.trust),
+      nodeId: receipt.value.nodeId,
+      node,
+      keyId: receipt.value.keyId,
+      key,
+      modelId: modelIdOf(model.manifest),
+      nowMs: 0,
+    },
+    {
+      request: bundle.request,
+      response: bundle.response,
+      form: null,
+      offer: parts.offer,
+      voucher: parts.voucher?.value ?? null,
+      chargedBefore: chargedBefore(parts, bundle.request),
+      idempotencyKey: undefined,
+      refBlockHash: refHeader === undefined ? null : headerHash(refHeader),
+      minRefHeight: null,
+    },
+  );
+  const assurance = assuranceOf(receipt.value, key, evidence.simulated);
+  const checks = [
+    ...chain.checks,
+    ...records,
+    ...evidence.verdict.checks,
+    ...answer,
+    ...settlementChecks(crypto, bundle, receipt, key),
+  ];
+  return {
+    verdict: judge(checks, assurance, policy),
+    assurance,
+    receipt,
+    modelName: model.manifest.name,
+    header: newest(chain.trusted),
+  };
+}
+
+interface BundleParts {
+  readonly receipt: SignedObject<Receipt>;
+  readonly offer: SignedObject<Offer>;
+  readonly voucher: SignedObject<Voucher> | null;
+  readonly key: NodeKeyRecord;
+  readonly node: ReturnType<typeof decodeNode>;
+  readonly model: ReturnType<typeof decodeModel>;
+  readonly config: ReturnType<typeof decodeConfig>;
+}
+
+function decodeParts(bundle: Bundle): BundleParts {
+  return {
+    receipt: RECEIPT.decode(bundle.receipt),
+    offer: OFFER.decode(bundle.offer),
+    voucher: bundle.voucher === null ? null : VOUCHER.decode(bundle.voucher),
+    key: decode(nodeKeyRecordCodec, present(bundle.key, 'key'), 'bundle.key'),
+    node: decodeNode(bundle),
+    model: decodeModel(bundle),
+    config: decodeConfig(bundle),
+  };
+}
+
+const decodeNode = (bundle: Bundle) => decode(nodeRecordCodec, present(bundle.node, 'node'), 'bundle.node');
+const decodeModel = (bundle: Bundle) =>
+  decode(modelRecordCodec, present(bundle.model, 'model'), 'bundle.model');
+const decodeConfig = (bundle: Bundle) =>
+  decode(chainConfigRecordCodec, present(bundle.config, 'config'), 'bundle.config');
+
+function present({ value }: ProvenRecord, what: string): Uint8Array {
+  if (value === null)
+    throw new MalformedError('bundle.absent', `bundle.${what}`, 'a record', 'a proof of absence');
+  return value;
+}
+
+interface VerifiedHeaders {
+  readonly trusted: ReadonlyMap<number, Header>;
+  readonly checks: readonly Check[];
+}
+
+/** From the caller's trust forward over the bundle's headers, and back over headers that adjoin. */
+function verifyHeaders(bundle: Bundle, context: BundleContext): VerifiedHeaders {
+  const { crypto, trust, nowMs } = context;
+  const blocks = bundle.headers.map((bytes, i) => decodeLightBlock(bytes, `bundle.headers.${i}`));
+  const start = blocks.findIndex(({ signedHeader }) => signedHeader.header.height === anchorHeight(trust));
+  if (start < 0) {
+    const heights = blocks.map(({ signedHeader }) => signedHeader.header.height).join(', ');
+    const none = failed(
+      'chain.anchor',
+      'chain.no-anchor',
+      `a header of height ${anchorHeight(trust)}`,
+      heights,
+    );
+    return { trusted: new Map(), checks: [none] };
+  }
+  const first = blocks[start] as LightBlock;
+  const anchored = verifyAnchor(crypto, trust, first);
+  if (!anchored.ok) return { trusted: new Map(), checks: anchored.checks };
+  const trusted = new Map<number, Header>([[first.signedHeader.header.height, first.signedHeader.header]]);
+  const forward = followForward(blocks.slice(start), trusted, context);
+  linkBackward(blocks.slice(0, start), first.signedHeader.header, trusted);
+  const last = newest(trusted) as NonNullable<BundleVerification['header']>;
+  return {
+    trusted,
+    checks: [
+      ...anchored.checks,
+      ...forward,
+      check(
+        'chain.clock',
+        'header.from-future',
+        last.timeMs <= nowMs + CLOCK_DRIFT_MS,
+        `at most ${nowMs + CLOCK_DRIFT_MS}`,
+        `${last.timeMs}`,
+      ),
+      trustPeriodCheck(first.signedHeader.header, last, context),
+    ],
+  };
+}
+
+function followForward(
+  blocks: readonly LightBlock[],
+  trusted: Map<number, Header>,
+  { crypto, trust, trustingPeriodMs }: BundleContext,
+): Check[] {
+  const options = {
+    chainId: trustedChainId(trust),
+    trustingPeriodNs: BigInt(trustingPeriodMs ?? TRUSTING_PERIOD_MS) * 1_000_000n,
+    clockDriftNs: BigInt(CLOCK_DRIFT_MS) * 1_000_000n,
+    trustLevel: DEFAULT_TRUST_LEVEL,
+  };
+  let from = blocks[0] as LightBlock;
+  for (const block of blocks.slice(1)) {
+    const { header } = block.signedHeader;
+    // Judged as it was when the header was new; how old all of it is now is a check of its own.
+    const { outcome, verdict } = verifyHeader(crypto, trustedStateOf(from), block, options, header.time);
+    if (outcome !== 'trusted') return [...verdict.checks];
+    trusted.set(header.height, header);
+    from = block;
+  }
+  const { height } = from.signedHeader.header;
+  return [
+    passed('chain.headers', `${blocks.length} headers up to ${height}, > 2/3 of the voting power each`),
+  ];
+}
+
+function linkBackward(blocks: readonly LightBlock[], anchor: Header, trusted: Map<number, Header>): void {
+  let above = anchor;
+  for (const { signedHeader } of [...blocks].reverse()) {
+    const { header } = signedHeader;
+    const isLinked =
+      header.height === above.height - 1 && bytesEqual(headerHash(header), above.lastBlockId.hash);
+    if (!isLinked) return;
+    trusted.set(header.height, header);
+    above = header;
+  }
+}
+
+function trustPeriodCheck(
+  anchor: Header,
+  last: { readonly height: number },
+  { nowMs, trustingPeriodMs }: BundleContext,
+): Check {
+  const id = 'chain.trust-period';
+  const ageMs = nowMs - timestampToMs(anchor.time);
+  const limitMs = trustingPeriodMs ?? TRUSTING_PERIOD_MS;
+  if (last.height === anchor.height) return passed(id, 'the trusted header itself');
+  if (ageMs <= limitMs) return passed(id, `trusted header ${ageMs} ms old`);
+  return skipped(
+    id,
+    'chain.trust-old',
+    'the trusted header is older than the trusting period: validators who have left since could have forged later ones; give a recent trusted header',
+  );
+}
+
+function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<number, Header>): Check[] {
+  const { nodeId, keyId, modelId } = parts.receipt.value;
+  const wanted: readonly (readonly [string, ProvenRecord, Uint8Array])[] = [
+    ['node', bundle.node, recordKey.node(nodeId)],
+    ['key', bundle.key, recordKey.nodeKey(keyId)],
+    ['model', bundle.model, recordKey.model(modelId)],
+    ['config', bundle.config, recordKey.params()],
+  ];
+  return wanted.flatMap(([name, record, key]) => {
+    const header = trusted.get(record.stateHeight + 1);
+    const subject = check(
+      `${name}.record`,
+      'store.other-key',
+      bytesEqual(record.key, key),
+      toHex(key),
+      toHex(record.key),
+    );
+    if (header === undefined) {
+      const why = `no verified header of height ${record.stateHeight + 1}`;
+      return [subject, failed(`${name}.proof`, 'chain.no-header', 'a verified header', why)];
+    }
+    const verdict = verifyStateProof({ header, ...record });
+    const joined = joinVerdicts([[`${name}.proof`, verdict]]);
+    return [
+      subject,
+      verdict.ok
+        ? passed(`${name}.proof`, `state ${record.stateHeight}`)
+        : (joined.checks.find(({ status }) => status !== 'passed') as Check),
+    ];
+  });
+}
+
+/** The lane's charge before this request, from the payer's own voucher and the price list. */
+function chargedBefore({ voucher, offer }: BundleParts, request: Uint8Array | null): bigint | null {
+  if (voucher === null || request === null) return null;
+  const limit = outputLimitOf(request);
+  if (limit === null) return null;
+  const before = voucher.value.cumulative - reserveFor(offer.value, inputTokensBound(request), limit);
+  return before < 0n ? null : before;
+}
+
+function settlementChecks(
+  crypto: CryptoProvider,
+  bundle: Bundle,
+  receipt: SignedObject<Receipt>,
+  key: NodeKeyRecord,
+): readonly Check[] {
+  if (bundle.receiptProof === null) {
+    return [skipped('settlement.proof', 'receipt.not-settled', 'made before the receipt was settled')];
+  }
+  return verifyReceiptProof(crypto, decodeReceiptProof(bundle.receiptProof), key, receipt.hash).checks;
+}
+
+function newest(trusted: ReadonlyMap<number, Header>): BundleVerification['header'] {
+  let best: Header | undefined;
+  for (const header of trusted.values()) if (header.height > (best?.height ?? -1)) best = header;
+  if (best === undefined) return null;
+  return { height: best.height, hash: headerHash(best), timeMs: timestampToMs(best.time) };
+}
