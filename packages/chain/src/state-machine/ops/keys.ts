@@ -193,13 +193,16 @@ function keptEvidence(
   return { kind, documentHash: sha256(document), claimsDigest, endMs, simulated, measurement };
 }
 
-/** The two failures with a code of their own; everything else is evidence that was refused. */
-const EVIDENCE_CODES: readonly ErrorCode[] = ['E_MEASUREMENT', 'E_FRESHNESS'];
+/** The two kinds of failed check that have a code of their own, by the last part of their id. */
+const EVIDENCE_CODES: readonly (readonly [RegExp, ErrorCode])[] = [
+  [/\.measurement$/, 'E_MEASUREMENT'],
+  [/\.timestamp\.(age|future)$/, 'E_FRESHNESS'],
+];
 
 function evidenceRefusal(verdict: Verdict): Refusal {
   const worst = verdict.checks.find(({ status }) => status === 'failed') ?? verdict.checks.find(notPassed);
-  const code = EVIDENCE_CODES.find((known) => known === worst?.code) ?? 'E_EVIDENCE';
-  return { code, info: `${worst?.id ?? 'no check'}: ${worst?.code ?? ''} expected ${worst?.expected ?? ''}` };
+  const code = EVIDENCE_CODES.find(([id]) => id.test(worst?.id ?? ''))?.[1] ?? 'E_EVIDENCE';
+  return { code, info: `${worst?.id ?? 'no check'}: expected ${worst?.expected ?? ''}, got ${worst?.got ?? ''}` };
 }
 
 function notPassed({ status }: Verdict['checks'][number]): boolean {
