@@ -1,0 +1,186 @@
+/** What waits in the mempool, as the application sees it: who pays for it, and what must not pile up. */
+import { sha256, toHex } from '@haca/primitives';
+import {
+  accountIdOf,
+  codeNumber,
+  decodeTransaction,
+  type ErrorCode,
+  STATEMENT,
+  type Transaction,
+  transactionClass,
+} from '@haca/protocol';
+import type { CheckTxResponse } from '../abci.ts';
+import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
+
+export const CODESPACE = 'haca';
+
+export interface PendingLimits {
+  /** Slots and bytes of the whole mempool; general transactions get half of each. */
+  readonly slots: number;
+  readonly bytes: number;
+  /** General transactions of one payer. */
+  readonly generalPerPayer: number;
+}
+
+export const PENDING_LIMITS: PendingLimits = { slots: 5_000, bytes: 64 * 1024 * 1024, generalPerPayer: 16 };
+
+export interface PendingTransaction {
+  readonly hash: string;
+  readonly admitted: AdmittedTransaction;
+  readonly arrival: number;
+}
+
+export interface PendingPool {
+  /** After a block: forgets everything; what is still in the mempool comes back by recheck. */
+  readonly reset: () => void;
+  readonly check: (tx: Uint8Array, kind: 'new' | 'recheck') => CheckTxResponse;
+  readonly find: (tx: Uint8Array) => PendingTransaction | undefined;
+  /** Superseded by another transaction with the same nonce. */
+  readonly isReplaced: (tx: Uint8Array) => boolean;
+}
+
+/** `openWindow` opens phase 1 for the next block over the committed state. */
+export function createPendingPool(
+  openWindow: () => AdmissionWindow,
+  limits: PendingLimits = PENDING_LIMITS,
+): PendingPool {
+  let window: AdmissionWindow | null = null;
+  let arrivals = 0;
+  let generalCount = 0;
+  let generalBytes = 0;
+  const byHash = new Map<string, PendingTransaction>();
+  const byNonce = new Map<string, PendingTransaction>();
+  const generalOfPayer = new Map<string, number>();
+  const settlementSlots = new Set<string>();
+  const replaced = new Set<string>();
+
+  const reset = (): void => {
+    window = null;
+    generalCount = 0;
+    generalBytes = 0;
+    for (const table of [byHash, byNonce, generalOfPayer, settlementSlots]) table.clear();
+    // Those replaced leave by their recheck; what a block took all the same would stay for ever.
+    if (replaced.size > limits.slots) replaced.clear();
+  };
+
+  /** Asked before the window counts the transaction in: a refusal leaves no trace. */
+  const overLimit = (outline: Outline): CheckTxResponse | null => {
+    if (outline.slots.some((slot) => settlementSlots.has(slot))) {
+      return refused('E_BUCKET', 'a settlement of this key waits already: send the next after the block');
+    }
+    if (!outline.isGeneral) return null;
+    const waiting = generalOfPayer.get(outline.payer) ?? 0;
+    if (waiting >= limits.generalPerPayer) {
+      return refused('E_CLASS', `${waiting} transactions of this payer wait already`);
+    }
+    const isFull =
+      2 * (generalCount + 1) > limits.slots || 2 * (generalBytes + outline.sizeBytes) > limits.bytes;
+    return isFull ? refused('E_CLASS', 'the mempool has no room left for general transactions') : null;
+  };
+
+  const add = (outline: Outline, admitted: AdmittedTransaction): void => {
+    const pending = { hash: outline.hash, admitted, arrival: arrivals++ };
+    byHash.set(outline.hash, pending);
+    byNonce.set(outline.nonceName, pending);
+    for (const slot of outline.slots) settlementSlots.add(slot);
+    if (!outline.isGeneral) return;
+    generalOfPayer.set(outline.payer, (generalOfPayer.get(outline.payer) ?? 0) + 1);
+    generalCount++;
+    generalBytes += outline.sizeBytes;
+  };
+
+  /** It takes the place of `old`, and of its slots and fee, if it offers a quarter more and is payable by itself. */
+  const replace = (outline: Outline, tx: Uint8Array, old: PendingTransaction): CheckTxResponse => {
+    const admission = openWindow().admit(tx);
+    if (!admission.ok) return refused(admission.code, admission.info);
+    if (admission.admitted.maxFee * 4n < old.admitted.maxFee * 5n) {
+      return refused(
+        'E_NONCE',
+        `a waiting transaction has this nonce; to replace it offer 5/4 of ${old.admitted.maxFee}`,
+      );
+    }
+    replaced.add(old.hash);
+    const pending = { hash: outline.hash, admitted: admission.admitted, arrival: old.arrival };
+    byHash.delete(old.hash);
+    byHash.set(outline.hash, pending);
+    byNonce.set(outline.nonceName, pending);
+    return accepted(admission.admitted);
+  };
+
+  const check = (tx: Uint8Array, kind: 'new' | 'recheck'): CheckTxResponse => {
+    const outline = outlineOf(tx);
+    if (outline === null) return refused('E_MALFORMED', 'not the canonical encoding of a transaction');
+    const known = byHash.get(outline.hash);
+    if (known !== undefined) return accepted(known.admitted);
+    if (replaced.has(outline.hash)) {
+      if (kind === 'recheck') replaced.delete(outline.hash);
+      return refused('E_NONCE', 'replaced by a transaction with the same nonce');
+    }
+    const old = byNonce.get(outline.nonceName);
+    if (old !== undefined) return replace(outline, tx, old);
+    const limit = overLimit(outline);
+    if (limit !== null) return limit;
+    window ??= openWindow();
+    const admission = window.admit(tx);
+    if (!admission.ok) return refused(admission.code, admission.info);
+    add(outline, admission.admitted);
+    return accepted(admission.admitted);
+  };
+
+  return {
+    reset,
+    check,
+    find: (tx) => byHash.get(toHex(sha256(tx))),
+    isReplaced: (tx) => replaced.has(toHex(sha256(tx))),
+  };
+}
+
+/** What the bytes say of themselves, before anything is verified. */
+interface Outline {
+  readonly hash: string;
+  readonly payer: string;
+  readonly nonceName: string;
+  readonly isGeneral: boolean;
+  readonly sizeBytes: number;
+  /** Settlement slots it takes: per node key one statement with a batch and one without. */
+  readonly slots: readonly string[];
+}
+
+function outlineOf(tx: Uint8Array): Outline | null {
+  let transaction: Transaction;
+  try {
+    transaction = decodeTransaction(tx);
+  } catch {
+    return null;
+  }
+  const { sender, feePayer, nonce } = transaction.body;
+  // Only class S takes settlement slots: its sender must own the node, so nobody can block another's settlement.
+  const isGeneral = transactionClass(transaction) === 'G';
+  const ops = isGeneral ? [] : transaction.body.ops;
+  return {
+    hash: toHex(sha256(tx)),
+    payer: toHex(accountIdOf(feePayer ?? sender)),
+    nonceName: `${toHex(accountIdOf(sender))}/${nonce}`,
+    isGeneral,
+    sizeBytes: tx.length,
+    slots: ops.flatMap((op) => (op.kind === 'settle' ? settlementSlot(op.statement) : [])),
+  };
+}
+
+/** A statement that can't be read takes no slot: it fails in the block and pays for that. */
+function settlementSlot(statement: Uint8Array): readonly string[] {
+  try {
+    const { keyId, batch } = STATEMENT.decode(statement).value;
+    return [`${toHex(keyId)}/${batch === null ? 'redeem' : 'batch'}`];
+  } catch {
+    return [];
+  }
+}
+
+function accepted(admitted: AdmittedTransaction): CheckTxResponse {
+  return { code: 0, log: '', codespace: '', gasWanted: BigInt(admitted.gas) };
+}
+
+function refused(code: ErrorCode, info: string): CheckTxResponse {
+  return { code: codeNumber(code), log: `${code}: ${info}`, codespace: CODESPACE, gasWanted: 0n };
+}

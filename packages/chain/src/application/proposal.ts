@@ -1,0 +1,76 @@
+/** Which waiting transactions go into a block, and in which order. */
+import { toHex } from '@haca/primitives';
+import type { TransactionClass } from '@haca/protocol';
+import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
+
+export interface Candidate {
+  readonly tx: Uint8Array;
+  readonly admitted: AdmittedTransaction;
+  readonly arrival: number;
+}
+
+const CLASS_RANK: Readonly<Record<TransactionClass, number>> = { S: 0, E: 1, G: 2 };
+
+/**
+ * Classes S, E, G; in a class by tip, then arrival; of one sender by nonce whatever the class. `window` is phase 1 of the
+ * block, the function that every validator checks the proposal with: it holds the budgets of classes, gas, rows and bytes.
+ */
+export function selectTransactions(
+  candidates: readonly Candidate[],
+  window: AdmissionWindow,
+  maxTxBytes: number,
+): readonly Uint8Array[] {
+  const chosen: Uint8Array[] = [];
+  const left = new Set<string>();
+  let sizeBytes = 0;
+  for (const { tx, admitted } of inNonceOrder([...candidates].sort(byRank))) {
+    const sender = toHex(admitted.sender);
+    // What follows a transaction that found no room may count on its effects.
+    if (left.has(sender)) continue;
+    const encodedBytes = encodedTxBytes(tx.length);
+    if (sizeBytes + encodedBytes > maxTxBytes) {
+      left.add(sender);
+      continue;
+    }
+    const admission = window.admit(tx);
+    if (!admission.ok) {
+      if (admission.code === 'E_CLASS' || admission.code === 'E_BUCKET') left.add(sender);
+      continue;
+    }
+    sizeBytes += encodedBytes;
+    chosen.push(tx);
+  }
+  return chosen;
+}
+
+function byRank(a: Candidate, b: Candidate): number {
+  const rank = CLASS_RANK[a.admitted.class] - CLASS_RANK[b.admitted.class];
+  if (rank !== 0) return rank;
+  if (a.admitted.tip !== b.admitted.tip) return a.admitted.tip > b.admitted.tip ? -1 : 1;
+  return a.arrival - b.arrival;
+}
+
+/** Before a transaction come those of its sender with a lower nonce. */
+function* inNonceOrder(sorted: readonly Candidate[]): Generator<Candidate> {
+  const ofSender = Map.groupBy(sorted, ({ admitted }) => toHex(admitted.sender));
+  for (const queue of ofSender.values()) queue.sort((a, b) => a.admitted.nonce - b.admitted.nonce);
+  const done = new Map<string, number>();
+  for (const { admitted } of sorted) {
+    const sender = toHex(admitted.sender);
+    const queue = ofSender.get(sender) ?? [];
+    let at = done.get(sender) ?? 0;
+    for (; at < queue.length; at++) {
+      const next = queue[at] as Candidate;
+      if (next.admitted.nonce > admitted.nonce) break;
+      yield next;
+    }
+    done.set(sender, at);
+  }
+}
+
+/** Size of a transaction within the block: field tag, length and bytes. */
+export function encodedTxBytes(length: number): number {
+  let lengthBytes = 1;
+  for (let rest = length >>> 7; rest > 0; rest >>>= 7) lengthBytes++;
+  return 1 + lengthBytes + length;
+}

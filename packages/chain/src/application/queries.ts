@@ -1,0 +1,110 @@
+/** ABCI Query: reads of committed state, with proofs where one exists. */
+import { decode, encode, fromHex, MalformedError, UsageError, utf8Encode } from '@haca/primitives';
+import { OPG_SUPPLY_NOPG, recordKey, recordListCodec, toJsonView, totalsRecordCodec } from '@haca/protocol';
+import type { ProofOp, QueryRequest, QueryResponse } from '../abci.ts';
+import { type ChainConfig, feeState } from '../state-machine/index.ts';
+import type { StateTree } from '../state-tree/index.ts';
+import type { RecordIndex } from './record-index.ts';
+
+export interface InvariantReport {
+  readonly enabled: boolean;
+  readonly ok: boolean;
+  /** Height of the state that was checked last; 0: none yet. */
+  readonly height: number;
+  readonly broken: readonly string[];
+}
+
+interface QueryContext {
+  readonly tree: StateTree;
+  readonly index: RecordIndex;
+  readonly config: ChainConfig;
+  readonly invariants: InvariantReport;
+}
+
+/** Type of the proof operation that carries a store proof of @haca/light-client. */
+export const STATE_PROOF_TYPE = 'haca:state';
+const RECORDS_AFTER = '/records/after/';
+const NOTHING = new Uint8Array(0);
+
+/** Total: what can't be answered has a code other than 0 and a log that says what to ask instead. */
+export function answerQuery(context: QueryContext, request: QueryRequest): QueryResponse {
+  try {
+    return answer(context, request);
+  } catch (error) {
+    if (!(error instanceof MalformedError || error instanceof UsageError)) throw error;
+    return {
+      ...responseOf(request, context.tree.height, NOTHING),
+      code: 1,
+      log: error.message,
+      codespace: 'query',
+    };
+  }
+}
+
+function answer(context: QueryContext, request: QueryRequest): QueryResponse {
+  const { tree, config } = context;
+  const height = keptHeight(tree, request.height);
+  if (request.path === '/record') return answerRecord(tree, request, height);
+  if (request.prove) throw new MalformedError('query.prove', 'prove', 'false but for /record', 'true');
+  if (height !== tree.height) {
+    throw new MalformedError(
+      'query.height',
+      'height',
+      `0 or ${tree.height} but for /record`,
+      `${request.height}`,
+    );
+  }
+  if (request.path === '/records' || request.path.startsWith(RECORDS_AFTER)) {
+    const after =
+      request.path === '/records' ? null : fromHex(request.path.slice(RECORDS_AFTER.length), 'path');
+    const records = context.index.list(tree, request.data, after);
+    return responseOf(request, height, encode(recordListCodec, records));
+  }
+  if (request.path === '/fee') return json(request, height, feeState(tree, height + 1, config));
+  if (request.path === '/supply') return json(request, height, supplyOf(tree, height));
+  if (request.path === '/invariants') return json(request, height, context.invariants);
+  throw new MalformedError(
+    'query.path',
+    'path',
+    '/record, /records, /fee, /supply or /invariants',
+    JSON.stringify(request.path.slice(0, 64)),
+  );
+}
+
+function answerRecord(tree: StateTree, request: QueryRequest, height: number): QueryResponse {
+  const { data: key, prove } = request;
+  if (key.length < 1 || key.length > 1024) {
+    throw new MalformedError('query.key', 'data', 'a record key of 1 to 1024 bytes', `${key.length} bytes`);
+  }
+  if (!prove) return responseOf(request, height, tree.getAt(key, height) ?? NOTHING);
+  const { value, proof } = tree.prove(key, height);
+  const proofOps: readonly ProofOp[] = [{ type: STATE_PROOF_TYPE, key, data: proof }];
+  return { ...responseOf(request, height, value ?? NOTHING), proofOps };
+}
+
+function keptHeight(tree: StateTree, asked: number): number {
+  if (asked === 0) return tree.height;
+  const kept = tree.heights();
+  const oldest = kept[0] ?? tree.height;
+  if (asked < oldest || asked > tree.height) {
+    throw new MalformedError('query.height', 'height', `a height of ${oldest} to ${tree.height}`, `${asked}`);
+  }
+  return asked;
+}
+
+function supplyOf(tree: StateTree, height: number) {
+  const bytes = tree.get(recordKey.totals());
+  if (bytes === undefined) throw new UsageError('the state has no totals');
+  const totals = decode(totalsRecordCodec, bytes, 'totals');
+  const burned = totals.burnedFees + totals.burnedSlash + totals.burnedDeposit;
+  return { height, supplyNopg: OPG_SUPPLY_NOPG - burned, burnedNopg: burned, totals };
+}
+
+function json(request: QueryRequest, height: number, value: object): QueryResponse {
+  return responseOf(request, height, utf8Encode(JSON.stringify(toJsonView(value))));
+}
+
+function responseOf(request: QueryRequest, height: number, value: Uint8Array): QueryResponse {
+  const key = request.path === '/record' ? request.data : NOTHING;
+  return { code: 0, log: '', info: '', key, value, proofOps: null, height, codespace: '' };
+}

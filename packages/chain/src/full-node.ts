@@ -1,0 +1,118 @@
+/** A full node in one process: store, application, embedded engine and RPC, put together and taken apart in order. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { evidenceAppraiser } from './application/evidence.ts';
+import { type HacaApplication, openApplication } from './application.ts';
+import { createBlockReader } from './engine/block-reader.ts';
+import { type Engine, startEngine } from './engine/engine.ts';
+import { openSignGuard } from './engine/sign-guard.ts';
+import type { GenesisDocument } from './genesis-document.ts';
+import { type RpcLimits, type StaticPage, startRpcServer } from './rpc/server.ts';
+import type { AppraiseEvidence } from './state-machine/index.ts';
+import { openStore } from './storage/index.ts';
+
+export interface FullNodeOptions {
+  /** Folder of this node alone; made if it is not there. */
+  readonly home: string;
+  readonly genesis: GenesisDocument;
+  /** Seed of the consensus key, 32 bytes. */
+  readonly validatorSeed: Uint8Array;
+  /** 127.0.0.1 if not said. */
+  readonly host?: string;
+  /** 0, if not said: any free one. */
+  readonly port?: number;
+  /** Milliseconds since 1970; the system clock if not said. */
+  readonly clock?: () => number;
+  /** Least time between blocks with transactions; 50 if not said. */
+  readonly blockIntervalMs?: number;
+  /** Longest time without a block; 10,000 if not said. */
+  readonly emptyBlockIntervalMs?: number;
+  /** Recompute all invariants after each block that changed state; what genesis says of `simulated` if not said. */
+  readonly checkInvariants?: boolean;
+  readonly versionsKept?: number;
+  readonly appraise?: AppraiseEvidence;
+  readonly rpcLimits?: Partial<RpcLimits>;
+  readonly pages?: ReadonlyMap<string, StaticPage>;
+  readonly log?: (line: string) => void;
+  /** The engine stopped because a block could not be made or kept: end the process. Thrown asynchronously if not given. */
+  readonly onFailure?: (error: Error) => void;
+}
+
+export interface FullNode {
+  readonly rpcUrl: string;
+  readonly chainId: string;
+  readonly engine: Engine;
+  readonly application: HacaApplication;
+  /** Finishes the block being made, then closes everything. */
+  readonly close: () => Promise<void>;
+}
+
+export const NODE_VERSION = '0.1.0';
+const BLOCK_INTERVAL_MS = 50;
+const EMPTY_BLOCK_INTERVAL_MS = 10_000;
+
+export async function startFullNode(options: FullNodeOptions): Promise<FullNode> {
+  const { genesis, home } = options;
+  const log = options.log ?? (() => undefined);
+  mkdirSync(home, { recursive: true });
+  const signer = ed25519SignerFromSeed(options.validatorSeed);
+  const store = openStore(join(home, 'data'));
+  const guard = await openSignGuard(join(home, 'sign-state'), signer);
+  const application = openApplication({
+    store,
+    crypto: nodeCrypto,
+    appraise: options.appraise ?? evidenceAppraiser(nodeCrypto),
+    checkInvariants: options.checkInvariants ?? genesis.app.simulated,
+    ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
+  });
+  const engine = await startEngine({
+    genesis,
+    application,
+    store,
+    guard,
+    publicKey: signer.publicKey,
+    clock: options.clock ?? Date.now,
+    blockIntervalMs: options.blockIntervalMs ?? BLOCK_INTERVAL_MS,
+    emptyBlockIntervalMs: options.emptyBlockIntervalMs ?? EMPTY_BLOCK_INTERVAL_MS,
+    onFailure: options.onFailure ?? rethrow,
+  });
+  const host = options.host ?? '127.0.0.1';
+  let rpcUrl = '';
+  const rpc = await startRpcServer({
+    host,
+    port: options.port ?? 0,
+    context: {
+      application,
+      engine,
+      blocks: createBlockReader(store),
+      genesis,
+      publicKey: signer.publicKey,
+      listenAddress: () => rpcUrl.replace('http:', 'tcp:'),
+      version: NODE_VERSION,
+    },
+    ...(options.rpcLimits === undefined ? {} : { limits: options.rpcLimits }),
+    ...(options.pages === undefined ? {} : { pages: options.pages }),
+    log,
+  });
+  rpcUrl = rpc.url;
+  return {
+    rpcUrl,
+    chainId: genesis.chainId,
+    engine,
+    application,
+    close: async () => {
+      await rpc.close();
+      await engine.stop();
+      await guard.close();
+      await store.close();
+    },
+  };
+}
+
+/** An engine that can't go on must not look alive. */
+function rethrow(error: Error): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,62 @@
+export type {
+  AbciEvent,
+  Application,
+  CheckTxResponse,
+  ExecTxResult,
+  FinalizeBlockRequest,
+  FinalizeBlockResponse,
+  ProofOp,
+  QueryRequest,
+  QueryResponse,
+} from './abci.ts';
+export { evidenceAppraiser } from './application/evidence.ts';
+export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
+export {
+  APP_VERSION,
+  type ApplicationOptions,
+  type HacaApplication,
+  openApplication,
+} from './application.ts';
+export { type BlockReader, createBlockReader, HeightError } from './engine/block-reader.ts';
+export type { ChainTip } from './engine/chain-tip.ts';
+export { type CommittedBlock, type Engine, type EngineOptions, startEngine } from './engine/engine.ts';
+export { type Mempool, MempoolError } from './engine/mempool.ts';
+export { DoubleSignError, openSignGuard, type SignGuard } from './engine/sign-guard.ts';
+export { createValidatorKeyFile, readValidatorKeyFile } from './engine/validator-key.ts';
+export { type FullNode, type FullNodeOptions, NODE_VERSION, startFullNode } from './full-node.ts';
+export {
+  BLOCK_MAX_BYTES_DEFAULT,
+  type GenesisDocument,
+  type GenesisOptions,
+  makeGenesisDocument,
+  parseGenesisDocument,
+} from './genesis-document.ts';
+export { RPC_LIMITS, type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
+export {
+  type AppraiseEvidence,
+  applyGenesis,
+  type BlockInput,
+  type BlockOutput,
+  type ChainConfig,
+  type Change,
+  checkInvariants,
+  decodeRecordValue,
+  type EvidenceClaims,
+  type EvidenceExpectations,
+  type ExecutionContext,
+  executeBlock,
+  type KeyPhase,
+  keyPhase,
+  openAdmission,
+  readChainConfig,
+  refuseAllEvidence,
+  type StateView,
+} from './state-machine/index.ts';
+export { createStateTree, type StateTree } from './state-tree/index.ts';
+export {
+  openStore,
+  restoreStateTree,
+  StorageCorruptError,
+  StorageFailedError,
+  type Store,
+} from './storage/index.ts';

@@ -1,0 +1,291 @@
+/** The RPC server: JSON-RPC over POST, plain GET, and WebSocket with subscriptions. Bounded in every direction. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocket, WebSocketServer } from 'ws';
+import {
+  faultJson,
+  methodFault,
+  parseFault,
+  parseRpcRequest,
+  RpcFault,
+  type RpcId,
+  readJsonParams,
+  readUriParams,
+  requestFault,
+  resultJson,
+} from './json-rpc.ts';
+import { faultOf, METHODS, type RpcContext } from './methods.ts';
+import { createSubscriptions, eventsOfBlock, type Subscriptions } from './subscriptions.ts';
+
+export interface RpcLimits {
+  readonly bodyBytes: number;
+  readonly batch: number;
+  readonly connections: number;
+  /** WebSocket connections with subscriptions or without. */
+  readonly sockets: number;
+  /** What a slow WebSocket client may have waiting before it is dropped. */
+  readonly socketBacklogBytes: number;
+}
+
+export const RPC_LIMITS: RpcLimits = {
+  bodyBytes: 1_500_000,
+  batch: 100,
+  connections: 1_000,
+  sockets: 100,
+  socketBacklogBytes: 8 * 1024 * 1024,
+};
+
+/** A page served beside the RPC, such as the explorer. */
+export interface StaticPage {
+  readonly contentType: string;
+  readonly body: string;
+}
+
+export interface RpcServerOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly context: RpcContext;
+  readonly limits?: Partial<RpcLimits>;
+  readonly pages?: ReadonlyMap<string, StaticPage>;
+  readonly log: (line: string) => void;
+}
+
+export interface RpcServer {
+  readonly url: string;
+  readonly close: () => Promise<void>;
+}
+
+/** Resolves once it listens; rejects where the port is taken. */
+export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
+  const limits = { ...RPC_LIMITS, ...options.limits };
+  const { context, log } = options;
+  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      log(`rpc: ${request.method} ${request.url?.slice(0, 80)}: ${String(error)}`);
+      response.destroy();
+    });
+  });
+  server.maxConnections = limits.connections;
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: limits.bodyBytes });
+  const subscribers = new Map<WebSocket, Subscriptions>();
+
+  const answer = async (value: unknown, subscriptions: Subscriptions | null): Promise<string | null> => {
+    let id: RpcId = null;
+    try {
+      const request = parseRpcRequest(value);
+      id = request.id ?? null;
+      const result =
+        subscriptions === null ? undefined : subscribing(subscriptions, id, request.method, request.params);
+      const answered = result ?? (await call(request.method, request.params));
+      return request.id === undefined ? null : resultJson(id, answered);
+    } catch (error) {
+      if (!(error instanceof RpcFault)) log(`rpc: ${String(error)}`);
+      return faultJson(id, faultOf(error));
+    }
+  };
+
+  const call = async (name: string, params: unknown): Promise<unknown> => {
+    const method = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
+    if (method === undefined) throw methodFault();
+    return await method.answer(context, readJsonParams(method.params, params));
+  };
+
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    response.setHeader('access-control-allow-origin', '*');
+    if (request.method === 'OPTIONS') {
+      response.setHeader('access-control-allow-methods', 'GET, POST, OPTIONS');
+      response.setHeader('access-control-allow-headers', 'content-type');
+      response.setHeader('access-control-max-age', '86400');
+      response.writeHead(204).end();
+      return;
+    }
+    if (request.method === 'POST') return await servePost(request, response);
+    if (request.method === 'GET' || request.method === 'HEAD') return await serveGet(request, response);
+    send(response, 405, 'text/plain', 'GET or POST\n');
+  };
+
+  const servePost = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const body = await readBody(request, limits.bodyBytes);
+    if (body === null) {
+      response.setHeader('connection', 'close');
+      const fault = requestFault(`request body larger than ${limits.bodyBytes} bytes`);
+      send(response, 413, JSON_TYPE, faultJson(null, fault));
+      return;
+    }
+    const [status, text] = await answerText(body, null);
+    send(response, status, JSON_TYPE, text);
+  };
+
+  /** Status and body for one request or a batch of them. */
+  const answerText = async (
+    body: string,
+    subscriptions: Subscriptions | null,
+  ): Promise<readonly [number, string]> => {
+    let value: unknown;
+    try {
+      value = JSON.parse(body);
+    } catch {
+      return [500, faultJson(null, parseFault('error unmarshaling request'))];
+    }
+    if (!Array.isArray(value)) return [200, (await answer(value, subscriptions)) ?? ''];
+    if (value.length === 0 || value.length > limits.batch) {
+      return [500, faultJson(null, requestFault(`a batch has 1 to ${limits.batch} requests`))];
+    }
+    const answers: string[] = [];
+    for (const each of value) {
+      const text = await answer(each, subscriptions);
+      if (text !== null) answers.push(text);
+    }
+    return [200, answers.length === 0 ? '' : `[${answers.join(',')}]`];
+  };
+
+  const serveGet = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = URL.parse(request.url ?? '/', 'http://rpc');
+    const page = url === null ? undefined : options.pages?.get(url.pathname);
+    if (page !== undefined) {
+      send(response, 200, page.contentType, page.body);
+      return;
+    }
+    const name = url?.pathname.slice(1) ?? '';
+    if (url === null || name === '') {
+      send(response, 200, 'text/plain', `${Object.keys(METHODS).join('\n')}\n`);
+      return;
+    }
+    const method = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
+    if (method === undefined) {
+      send(response, 404, JSON_TYPE, faultJson(-1, methodFault()));
+      return;
+    }
+    try {
+      const result = await method.answer(context, readUriParams(method.params, url.searchParams));
+      send(response, 200, JSON_TYPE, resultJson(-1, result));
+    } catch (error) {
+      if (faultOf(error).data === 'the node could not answer') log(`rpc: ${name}: ${String(error)}`);
+      send(response, 500, JSON_TYPE, faultJson(-1, faultOf(error)));
+    }
+  };
+
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    if (
+      URL.parse(request.url ?? '', 'http://rpc')?.pathname !== '/websocket' ||
+      subscribers.size >= limits.sockets
+    ) {
+      socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (client) => serveSocket(client));
+  });
+
+  const serveSocket = (client: WebSocket): void => {
+    const subscriptions = createSubscriptions();
+    subscribers.set(client, subscriptions);
+    client.on('close', () => subscribers.delete(client));
+    client.on('error', () => client.terminate());
+    // One request of a connection at a time, in order; what waits is bounded by pausing the socket.
+    let queue = Promise.resolve();
+    let waiting = 0;
+    client.on('message', (data, isBinary) => {
+      if (++waiting >= SOCKET_QUEUE_MAX) client.pause();
+      queue = queue.then(async () => {
+        const [, text] = isBinary
+          ? [0, faultJson(null, parseFault('text frames only'))]
+          : await answerText(data.toString(), subscriptions);
+        deliver(client, text);
+        if (--waiting < SOCKET_QUEUE_MAX && client.isPaused) client.resume();
+      });
+    });
+  };
+
+  const deliver = (client: WebSocket, text: string): void => {
+    if (text === '' || client.readyState !== WebSocket.OPEN) return;
+    if (client.bufferedAmount > limits.socketBacklogBytes) {
+      log('rpc: dropped a WebSocket client that does not keep up');
+      client.terminate();
+      return;
+    }
+    client.send(text);
+  };
+
+  const stopEvents = context.engine.onBlock((committed) => {
+    if (subscribers.size === 0) return;
+    const events = eventsOfBlock(committed);
+    for (const [client, subscriptions] of subscribers) {
+      for (const message of subscriptions.messagesFor(events)) deliver(client, message);
+    }
+  });
+
+  const pinger = setInterval(() => {
+    for (const client of subscribers.keys()) client.ping();
+  }, PING_INTERVAL_MS);
+  pinger.unref();
+
+  await listen(server, options.port, options.host);
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the RPC server has no port');
+  return {
+    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${address.port}`,
+    close: async () => {
+      stopEvents();
+      clearInterval(pinger);
+      for (const client of subscribers.keys()) client.terminate();
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+const JSON_TYPE = 'application/json';
+const PING_INTERVAL_MS = 30_000;
+const SOCKET_QUEUE_MAX = 64;
+
+/** The result of a subscription method, or undefined where `method` is none. */
+function subscribing(
+  subscriptions: Subscriptions,
+  id: RpcId,
+  method: string,
+  params: unknown,
+): object | undefined {
+  if (method === 'unsubscribe_all') {
+    subscriptions.removeAll();
+    return {};
+  }
+  if (method !== 'subscribe' && method !== 'unsubscribe') return undefined;
+  const query = readJsonParams([{ name: 'query', kind: 'text' }], params).text('query') ?? '';
+  if (method === 'subscribe') subscriptions.add(id, query);
+  else subscriptions.remove(query);
+  return {};
+}
+
+function send(response: ServerResponse, status: number, contentType: string, body: string): void {
+  response.writeHead(status, {
+    'content-type': contentType,
+    'content-length': Buffer.byteLength(body),
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** The body as text, or null where it is larger than `maxBytes`. */
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<string | null> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return null;
+  const parts: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    sizeBytes += part.length;
+    if (sizeBytes > maxBytes) return null;
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+}
