@@ -6,6 +6,7 @@ export {
   parseCertificate,
 } from './der/certificate.ts';
 export type { RevokedCertificate } from './der/chain.ts';
+export { parsePemCertificates } from './der/pem.ts';
 export { DerReader } from './der/reader.ts';
 export {
   APPRAISED_KINDS,
@@ -23,6 +24,7 @@ export {
   parseNitroEnvelope,
   parseNitroPayload,
 } from './tee/nitro/parse.ts';
+export { parseNitroPolicy } from './tee/nitro/policy-json.ts';
 export { nitroRegistrationPolicy } from './tee/nitro/registration-policy.ts';
 export {
   type Expected,
