@@ -37,7 +37,9 @@ export async function startChild(
   const exited = new Promise<string | undefined>((settle) => {
     child.once('exit', (code, signal) => {
       log.end();
-      settle(stopping ? undefined : `${name} ended with ${signal ?? `exit code ${code}`}; its log is ${logFile}`);
+      settle(
+        stopping ? undefined : `${name} ended with ${signal ?? `exit code ${code}`}; its log is ${logFile}`,
+      );
     });
   });
   const ready = await firstReadyLine(name, child, exited);
@@ -86,7 +88,9 @@ function firstReadyLine(
 function parseObject(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined;
+    return typeof value === 'object' && value !== null
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -29,13 +29,16 @@ export function openTerminal(output: NodeJS.WriteStream): Terminal {
     step: (title) => {
       const startedAt = performance.now();
       let frame = 0;
-      const draw = (): void => write(`\r  ${SPINNER[frame++ % SPINNER.length]} ${title.padEnd(TITLE_WIDTH)}\x1b[K`);
+      const draw = (): void =>
+        write(`\r  ${SPINNER[frame++ % SPINNER.length]} ${title.padEnd(TITLE_WIDTH)}\x1b[K`);
       const timer = live ? setInterval(draw, FRAME_MS) : undefined;
       if (live) draw();
       return (outcome) => {
         clearInterval(timer);
         const took = dim(`${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-        write(`${live ? '\r' : ''}  ${good('✓')} ${title.padEnd(TITLE_WIDTH)} ${outcome}  ${took}${live ? '\x1b[K' : ''}\n`);
+        write(
+          `${live ? '\r' : ''}  ${good('✓')} ${title.padEnd(TITLE_WIDTH)} ${outcome}  ${took}${live ? '\x1b[K' : ''}\n`,
+        );
       };
     },
     line: (text = '') => write(`${text}\n`),

@@ -1,0 +1,113 @@
+/**
+ * Everything a local network needs on disk before its first process starts: keys, genesis, configurations. All keys are made
+ * here and stay below the home folder; nothing of it is worth anything anywhere else.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createTestRoot, measureTestImage } from '@haca/attester';
+import { createValidatorKeyFile, makeGenesisDocument } from '@haca/chain';
+import { toHex, utf8Encode } from '@haca/primitives';
+import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
+import { createWalletFile, readWalletFile } from '@haca/sdk/node';
+
+export const DEVNET_ASSET = 1;
+export const DEVNET_ASSET_SYMBOL = 'CREDIT';
+export const NODE_COUNT = 2;
+
+const opg = (amount: bigint): bigint => amount * NOPG_PER_OPG;
+const RESERVE = opg(100_000_000n);
+const VALIDATOR_BOND = opg(1_000_000n);
+const OPERATOR_FUNDS = opg(60_000n);
+export const NODE_BOND = opg(50_000n);
+const WALLET_FUNDS = opg(100n);
+/** What the measured image of the test enclave stands for: the version of the node software. */
+const TEST_IMAGE = 'haca inference node 0.1.0';
+
+export interface NetworkLayout {
+  readonly home: string;
+  readonly chainId: string;
+  /** False where an earlier network was found in the same folder and is continued. */
+  readonly isNew: boolean;
+  readonly genesisFile: string;
+  readonly fullNodeConfigFile: string;
+  readonly walletFile: string;
+  readonly faucetFile: string;
+  readonly operatorFiles: readonly string[];
+  readonly testRootSeedFile: string;
+  readonly nodeFolder: (index: number) => string;
+  readonly logFile: (name: string) => string;
+}
+
+/** Lays out a fresh network in `home`, or reads back the one that is there; `keep` says whether that is wanted. */
+export function layOutNetwork(home: string, keep: boolean, nowMs: number): NetworkLayout {
+  const genesisFile = join(home, 'genesis.json');
+  const isNew = !keep || !existsSync(genesisFile);
+  if (isNew) {
+    rmSync(home, { recursive: true, force: true });
+    mkdirSync(join(home, 'logs'), { recursive: true });
+    writeKeysAndGenesis(home, genesisFile, nowMs);
+  }
+  const genesis = JSON.parse(readFileSync(genesisFile, 'utf8')) as { chain_id: string };
+  return {
+    home,
+    chainId: genesis.chain_id,
+    isNew,
+    genesisFile,
+    fullNodeConfigFile: join(home, 'full-node.json'),
+    walletFile: join(home, 'wallet.json'),
+    faucetFile: join(home, 'faucet.json'),
+    operatorFiles: operatorFiles(home),
+    testRootSeedFile: join(home, 'test-root.seed'),
+    nodeFolder: (index) => join(home, `node-${index + 1}`),
+    logFile: (name) => join(home, 'logs', `${name.replaceAll(' ', '-')}.log`),
+  };
+}
+
+function operatorFiles(home: string): readonly string[] {
+  return Array.from({ length: NODE_COUNT }, (_, index) => join(home, `operator-${index + 1}.json`));
+}
+
+function writeKeysAndGenesis(home: string, genesisFile: string, nowMs: number): void {
+  const wallet = createWalletFile(join(home, 'wallet.json'));
+  const faucet = createWalletFile(join(home, 'faucet.json'));
+  const operators = operatorFiles(home).map((file) => createWalletFile(file));
+  const validator = createValidatorKeyFile(join(home, 'validator.json'));
+  const rootSeed = randomBytes(32);
+  writeFileSync(join(home, 'test-root.seed'), `${rootSeed.toString('hex')}\n`, { mode: 0o600 });
+
+  const spent = RESERVE + VALIDATOR_BOND + WALLET_FUNDS + OPERATOR_FUNDS * BigInt(operators.length);
+  const app: AppGenesis = {
+    simulated: true,
+    params: DEFAULT_PARAMS,
+    reserveNopg: RESERVE,
+    accounts: [
+      { accountId: wallet.accountId, nopg: WALLET_FUNDS },
+      { accountId: faucet.accountId, nopg: OPG_SUPPLY_NOPG - spent },
+      ...operators.map(({ accountId }) => ({ accountId, nopg: OPERATOR_FUNDS })),
+    ],
+    validators: [
+      {
+        consensusKey: validator.publicKey,
+        operator: accountIdOf({ algorithm: 'ed25519', publicKey: validator.publicKey }),
+        selfBond: VALIDATOR_BOND,
+      },
+    ],
+    assets: [{ asset: DEVNET_ASSET, symbol: DEVNET_ASSET_SYMBOL, issuer: faucet.accountId }],
+    measurements: [{ name: TEST_IMAGE, kind: 'nitro', pcrs: measureTestImage(utf8Encode(TEST_IMAGE)) }],
+    testRoots: [createTestRoot(rootSeed).sha256],
+  };
+  const chainId = `haca-devnet-${toHex(new Uint8Array(randomBytes(4)))}`;
+  const document = makeGenesisDocument({ chainId, genesisTimeMs: nowMs, app });
+  writeFileSync(genesisFile, `${JSON.stringify(document, null, 2)}\n`);
+}
+
+/** The image label the test enclave measures; the genesis approves exactly its measurement. */
+export function testImage(): string {
+  return TEST_IMAGE;
+}
+
+/** 32-byte seed of a wallet file, for a process that signs with it. */
+export function operatorAccountId(file: string): Uint8Array {
+  return readWalletFile(file).accountId;
+}

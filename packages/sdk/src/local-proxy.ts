@@ -1,0 +1,76 @@
+/**
+ * A local endpoint that pays and verifies for programs that can't: any OpenAI client, in any language, or curl. It listens
+ * on loopback, because whoever reaches it spends the wallet's money.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Haca } from './client.ts';
+import { VerificationError } from './errors.ts';
+
+export interface LocalProxy {
+  /** For `OPENAI_BASE_URL` and the like. */
+  readonly url: string;
+  readonly close: () => Promise<void>;
+}
+
+const BODY_MAX_BYTES = 4 * 1024 * 1024;
+
+export async function startLocalProxy(haca: Haca, port: number): Promise<LocalProxy> {
+  const server = createServer((request, response) => {
+    forward(haca, request, response).catch((error: unknown) => answerError(response, error));
+  });
+  await new Promise<void>((settle, fail) => {
+    server.once('error', fail);
+    server.listen(port, '127.0.0.1', settle);
+  });
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${bound}/v1`,
+    close: () =>
+      new Promise((settle) => {
+        server.close(() => settle());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function forward(haca: Haca, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const abort = new AbortController();
+  response.once('close', () => abort.abort());
+  const method = request.method ?? 'GET';
+  const body = method === 'POST' ? await readBody(request) : null;
+  const path = (request.url ?? '/').replace(/^\/v1/, '');
+  const answer = await haca.fetch(`${haca.baseUrl}${path}`, {
+    method,
+    headers: { 'content-type': request.headers['content-type'] ?? 'application/json' },
+    signal: abort.signal,
+    ...(body === null ? {} : { body }),
+  });
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  if (answer.body !== null) for await (const chunk of answer.body) response.write(chunk);
+  response.end();
+}
+
+async function readBody(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > BODY_MAX_BYTES) throw new RangeError(`a request body has at most ${BODY_MAX_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** A failed verification is 502 with the verdict: the answer itself is withheld. */
+function answerError(response: ServerResponse, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const verdict = error instanceof VerificationError ? { verdict: error.verdict } : {};
+  const status = error instanceof RangeError ? 413 : 502;
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ error: { message, type: 'haca', param: null, code: null }, ...verdict }));
+}
