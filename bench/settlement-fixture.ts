@@ -84,15 +84,12 @@ export function makeSettlementChain(count: number): SettlementChain {
       return { operator, key, nodeId, keyId, nonce: 0, settledSeq: 0, headHash: ZERO_DIGEST };
     }),
   };
-  applyInBlocks(chain, [
-    transaction(chain.nodes[0] as BenchNode, [{ kind: 'register-model', manifest }], 1_000_000),
-  ]);
-  // The node id follows from the nonce of the registering transaction, which must be 0 for all.
-  for (const node of chain.nodes) node.nonce = node === chain.nodes[0] ? 1 : 0;
+  // A node id follows from the nonce of the registering transaction: 0, the first of each account.
   applyInBlocks(
     chain,
-    chain.nodes.map((node) => transaction(node, [registration()], 0)),
+    chain.nodes.map((node) => transaction(node, [registration()])),
   );
+  applyInBlocks(chain, [transaction(chain.nodes[0] as BenchNode, [{ kind: 'register-model', manifest }])]);
   applyInBlocks(
     chain,
     chain.nodes.map((node) => transaction(node, [openKey(chain, node)])),
@@ -157,12 +154,12 @@ function genesisFor(operators: readonly Ed25519Signer[]): AppGenesis {
   };
 }
 
-function transaction(node: BenchNode, ops: readonly Op[], nonce = node.nonce++): Uint8Array {
+function transaction(node: BenchNode, ops: readonly Op[]): Uint8Array {
   const body = {
     version: 1,
     chainId: CHAIN_ID,
     sender: { algorithm: 'ed25519', publicKey: node.operator.publicKey },
-    nonce,
+    nonce: node.nonce++,
     validUntil: 3_000,
     maxFee: nopg(100_000n),
     tipCap: nopg(0n),
