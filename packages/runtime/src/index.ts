@@ -1,1 +1,14 @@
-export {};
+export {
+  type ChatContentPart,
+  type ChatMessage,
+  type ChatRequest,
+  type DeltaEvent,
+  type EndEvent,
+  type Engine,
+  EngineError,
+  type EngineErrorCode,
+  type EngineErrorDetails,
+  type EngineEvent,
+  type EngineModel,
+} from './engine.ts';
+export { type OnnxChatEngineOptions, openOnnxChatEngine } from './onnx/chat-engine.ts';
