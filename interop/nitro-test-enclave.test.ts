@@ -295,6 +295,8 @@ const only =
   (...extensions: readonly Uint8Array[]): Change =>
   () => ({ extensions });
 const UNKNOWN = '1.3.6.1.4.1.55555.1';
+const P384_ORDER =
+  'ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973';
 const P256_KEY = derSequence(
   derSequence(derOid('1.2.840.10045.2.1'), derOid('1.2.840.10045.3.1.7')),
   derBitString(Uint8Array.of(4, ...new Uint8Array(64).fill(1))),
@@ -657,7 +659,9 @@ test('a chain minted without changes is accepted', () => {
 
 for (const [what, requirement, changes, failure] of BAD_CHAINS) {
   test(`${requirement} refused: ${what}`, () => {
-    assert.deepEqual(failures(documentOver(mintChain(changes))), [`nitro.chain.${failure}`]);
+    const bytes = documentOver(mintChain(changes));
+    for (const crypto of [nodeCrypto, portableCrypto])
+      assert.deepEqual(failures(bytes, { crypto }), [`nitro.chain.${failure}`], crypto.name);
   });
 }
 
@@ -719,9 +723,10 @@ test('NITRO-15 refused: certificate signatures in another DER form', () => {
   );
   const signed = root.signer.sign(tbs);
   const [r, s] = [signed.subarray(0, 48), signed.subarray(48)];
-  const judge = (signature: Uint8Array) =>
+  const judge = (signature: Uint8Array, crypto: CryptoProvider = nodeCrypto) =>
     failures(
       documentOver([first, derSequence(tbs, parts.outerAlgorithm, derBitString(signature)), ...below]),
+      { crypto },
     );
   assert.deepEqual(judge(derSequence(derUnsigned(r), derUnsigned(s))), [], toHex(region));
   const padded = derElement(2, Uint8Array.of(0, 0), r);
@@ -737,6 +742,15 @@ test('NITRO-15 refused: certificate signatures in another DER form', () => {
   ];
   for (const [signature, code] of faults)
     assert.deepEqual(judge(signature), [`nitro.chain.signatures:${code}`], toHex(signature));
+  const [zero, order] = [derUnsigned(Uint8Array.of(0)), derUnsigned(fromHex(P384_ORDER))];
+  const outOfRange = [
+    derSequence(zero, zero),
+    derSequence(order, derUnsigned(s)),
+    derSequence(derUnsigned(r), order),
+  ];
+  for (const pair of outOfRange)
+    for (const crypto of [nodeCrypto, portableCrypto])
+      assert.deepEqual(judge(pair, crypto), ['nitro.chain.signatures:certificate.signature'], toHex(pair));
 });
 
 test('NITRO-16 refused: a document signed by another key, or over other bytes', () => {
@@ -747,8 +761,8 @@ test('NITRO-16 refused: a document signed by another key, or over other bytes', 
   const signature = documentOver(chain, { timestampMs: NOW_MS + 1 }).subarray(-96);
   assert.deepEqual(failures(concatBytes(documentOver(chain).subarray(0, -96), signature)), failure);
   for (const r of ['00', 'ff']) {
-    const numbers = fromHex(r.repeat(96));
-    assert.deepEqual(failures(concatBytes(documentOver(chain).subarray(0, -96), numbers)), failure);
+    const bytes = concatBytes(documentOver(chain).subarray(0, -96), fromHex(r.repeat(96)));
+    for (const crypto of [nodeCrypto, portableCrypto]) assert.deepEqual(failures(bytes, { crypto }), failure);
   }
 });
 

@@ -241,13 +241,19 @@ test(
   },
 );
 
-test('NITRO-1 parsed values do not alias the document', { skip: vectorsMissing }, () => {
-  const bytes = vector('prod-2024-12').bytes.slice();
-  const before = parseNitroPayload(parseNitroEnvelope(bytes).payload);
-  const copy = structuredClone(before);
-  bytes.fill(0);
-  assert.deepEqual(before, copy);
-});
+test(
+  'NITRO-1 parsed values do not alias the document, whatever kind of array it is',
+  { skip: vectorsMissing },
+  () => {
+    const { bytes } = vector('prod-2024-12');
+    for (const input of [new Uint8Array(bytes), Buffer.from(bytes)]) {
+      const before = parseNitroPayload(parseNitroEnvelope(input).payload);
+      const copy = structuredClone(before);
+      input.fill(0);
+      assert.deepEqual(before, copy);
+    }
+  },
+);
 
 test('NITRO-3 the limits leave room for the largest document', () => {
   const { cabundleEntries, certificateBytes, fieldBytes, payloadBytes, documentBytes } = NITRO_LIMITS;

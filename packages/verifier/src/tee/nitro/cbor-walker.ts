@@ -47,7 +47,8 @@ export class CborWalker {
 
   /** A copy of a byte string of `min` to `max` bytes. */
   bytes(min: number, max: number): Uint8Array {
-    return this.#string(MAJOR.bytes, min, max).slice();
+    // Not `slice`: on a Node Buffer that would be a view of the caller's memory.
+    return new Uint8Array(this.#string(MAJOR.bytes, min, max));
   }
 
   text(min: number, max: number): string {
