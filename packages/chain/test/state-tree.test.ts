@@ -207,6 +207,65 @@ test('TREE-11 another key’s leaf shows absence only on the path of the key ask
   }
 });
 
+test('TREE-9 one proof has one encoding', () => {
+  const vector = readStateTreeVectors().trees.find(({ name }) => name === 'paths that share 16 bits');
+  assert.ok(vector !== undefined);
+  const [member] = vector.proofs;
+  assert.ok(member?.value);
+  const proof = fromHex(member.proof);
+  const statement = { appHash: fromHex(vector.root), key: fromHex(member.key), value: fromHex(member.value) };
+  const code = (changed: Uint8Array) =>
+    verifyStoreProof({ ...statement, proof: changed }).checks.find(({ status }) => status === 'failed')?.code;
+  assert.equal(code(proof), undefined);
+  const depth = proof[3] as number;
+  const bitmapBytes = Math.ceil(depth / 8);
+  assert.ok(depth > 16 && depth % 8 !== 0);
+  assert.equal(proof.length, 4 + bitmapBytes + 32, 'empty siblings and the other leaf');
+  const bitmapOf = (depths: readonly number[]) => {
+    const bitmap = new Uint8Array(bitmapBytes);
+    for (const i of depths) bitmap[i >> 3] = (bitmap[i >> 3] as number) | (0x80 >> (i & 7));
+    return bitmap;
+  };
+  const head = proof.subarray(0, 4);
+  const sibling = proof.subarray(4 + bitmapBytes);
+  const zeros = new Uint8Array(32);
+  // An empty sibling written out would fold to the same root.
+  assert.equal(
+    code(Uint8Array.of(...head, ...bitmapOf([0, depth - 1]), ...zeros, ...sibling)),
+    'store-proof.sibling',
+  );
+  // So would the right siblings with an unused one behind them.
+  const unused = Uint8Array.of(...head, ...bitmapOf([depth - 1, depth]), ...sibling, ...zeros);
+  assert.equal(code(unused), 'store-proof.bitmap');
+  const deeper = Uint8Array.of(1, 0, 0, depth + 1, ...bitmapOf([depth - 1]), ...sibling);
+  assert.equal(code(deeper), 'store-proof.bitmap');
+  assert.equal(code(Uint8Array.of(2, ...proof.subarray(1))), 'store-proof.version');
+  assert.equal(code(Uint8Array.of(1, 3, ...proof.subarray(2))), 'store-proof.kind');
+  assert.equal(code(Uint8Array.of(1, 0, 1, 1, ...proof.subarray(4))), 'store-proof.depth');
+});
+
+test('TREE-11 a leaf that stands beside its path shows no absence', () => {
+  // No tree has this shape; whoever signed its root would still not get a proof of absence past a verifier.
+  const key = text('asked for');
+  const path = sha256Of(key);
+  const elsewhere = KEYS.find(
+    (other) => ((sha256Of(other)[0] as number) ^ (path[0] as number)) >= 128,
+  ) as Uint8Array;
+  const tag = sha256Of(text('haca/state-leaf/1\0'));
+  const end = { kind: 'absent-other', keyHash: sha256Of(elsewhere), valueHash: sha256Of() } as const;
+  const leaf = sha256Of(tag, end.keyHash, end.valueHash);
+  const siblings = [sha256Of(text('sibling'))];
+  const isRight = (path[0] as number) >= 128;
+  const appHash = isRight
+    ? sha256Of(siblings[0] as Uint8Array, leaf)
+    : sha256Of(leaf, siblings[0] as Uint8Array);
+  const verdict = verifyStoreProof({ appHash, key, value: null, proof: encodeStoreProof({ end, siblings }) });
+  assert.deepEqual(
+    verdict.checks.filter(({ status }) => status === 'failed').map(({ code }) => code),
+    ['store.other-leaf'],
+  );
+});
+
 test('TREE-8 TREE-9 the decoder takes exactly what the encoder makes, and never breaks', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), fc.integer({ min: 0, max: 2 }), (tail, kind) => {

@@ -9,7 +9,10 @@ export interface TxStatement {
   readonly proof: TxProof;
 }
 
-/** Verifies that a block holds a transaction, at the place the proof names. */
+/**
+ * Verifies that a block holds a transaction. Not where: a Merkle root does not say over how many leaves it is, so index and
+ * total are only shown to be possible together with this path.
+ */
 export function verifyTxProof({ dataHash, tx, proof }: TxStatement): Verdict {
   const leaf = merkleLeafHash(txHash(tx));
   const isTx = bytesEqual(proof.tx, tx) && bytesEqual(proof.leafHash, leaf);
@@ -22,7 +25,7 @@ export function verifyTxProof({ dataHash, tx, proof }: TxStatement): Verdict {
       'tx.inclusion',
       'tx.inclusion-invalid',
       isIncluded,
-      `leaf ${proof.index} of ${proof.total} under ${toHex(dataHash)}`,
+      `a leaf under ${toHex(dataHash)}`,
       isIncluded ? 'included' : `${proof.aunts.length} hashes that lead elsewhere`,
     ),
   ]);

@@ -26,8 +26,8 @@ import { HASH_WORDS, hashBytes, wordsOfBytes, wordsToBytes } from './sha256-word
 /** First 32 bytes of every leaf's hash input. */
 const LEAF_TAG = domainHash('haca/state-leaf/1', new Uint8Array(0));
 
-/** Entries are loaded in batches of this size. */
-const LOAD_BATCH = 1 << 16;
+/** Entries are loaded in batches of this size: small, so that what a batch held is garbage while it is still young. */
+const LOAD_BATCH = 1 << 13;
 
 export interface StateTreeOptions {
   /** How many of the newest versions stay provable, at least 1; 16 if not said. */

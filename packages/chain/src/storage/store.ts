@@ -112,6 +112,7 @@ export function openStore(directory: string, options: StoreOptions = {}): Store 
   let flatHeight = readFlatHeight(tables);
   let behind = readBehind(tables, flatHeight, latest);
   let flushing: Promise<void> | undefined;
+  let inFlightTxs: Behind['txs'] | undefined;
   let failure: unknown;
   let isCommitting = false;
   let isClosed = false;
@@ -178,7 +179,6 @@ export function openStore(directory: string, options: StoreOptions = {}): Store 
       },
     );
   }
-  let inFlightTxs: Behind['txs'] | undefined;
 
   async function flush(): Promise<void> {
     await flushing;
