@@ -33,6 +33,8 @@ export const bundleCodec = struct({
   receipt: field(4, bytesOf(1, 4096)),
   offer: field(5, bytesOf(1, 1024)),
   voucher: field(6, nullable(bytesOf(1, 384))),
+  /** The session key that signed the voucher, as the chain holds it; null without a voucher. */
+  session: field(14, nullable(provenRecordCodec)),
   node: field(7, provenRecordCodec),
   key: field(8, provenRecordCodec),
   model: field(9, provenRecordCodec),

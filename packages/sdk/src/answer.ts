@@ -10,7 +10,9 @@ import {
   type Receipt,
   recordKey,
   type SignedObject,
+  sessionRecordCodec,
   type Verdict,
+  VOUCHER,
   type Voucher,
   verdictOf,
   verifyReceiptProof,
@@ -258,14 +260,18 @@ function receiptProofVerdict(
 }
 
 async function makeBundle(
-  { chain, route, request, voucher }: AnswerContext,
+  { crypto, chain, route, request, voucher }: AnswerContext,
   { receipt, response }: CompletedAnswer,
   final: FinalProof | null,
 ): Promise<Uint8Array> {
   const { node, model, config } = route.proofs;
   const key = final?.keyRecord ?? route.proofs.key;
+  const { channelId, session: slot } = voucher.value;
+  const session = await chain.record(recordKey.session(channelId, slot));
+  // A slot that was freed or taken by another key since says nothing about this voucher.
+  const isHeld = session.value !== null && signs(crypto, session.value, voucher);
   const headers = await chain.trace([
-    ...[node, model, config, key].map(({ stateHeight }) => stateHeight + 1),
+    ...[node, model, config, key, ...(isHeld ? [session] : [])].map(({ stateHeight }) => stateHeight + 1),
     receipt.value.refHeight,
     route.key.openedAt,
   ]);
@@ -276,7 +282,8 @@ async function makeBundle(
     response,
     receipt: receipt.bytes,
     offer: route.offer.bytes,
-    voucher: voucher.bytes,
+    voucher: isHeld ? voucher.bytes : null,
+    session: isHeld ? session : null,
     node,
     key,
     model,
@@ -285,4 +292,8 @@ async function makeBundle(
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
   });
+}
+
+function signs(crypto: CryptoProvider, record: Uint8Array, voucher: SignedObject<Voucher>): boolean {
+  return VOUCHER.verify(crypto, voucher, decode(sessionRecordCodec, record, 'session').publicKey);
 }

@@ -23,6 +23,7 @@ import { type Directory, type ModelEntry, type NodeEntry, openDirectory, type Ro
 import { NodeError, PaymentError, TimeoutError, VerificationError } from './errors.ts';
 import { type AppraiseEvidence, appraiseRegistration } from './evidence.ts';
 import type { Trust } from './genesis-document.ts';
+import { parseJson } from './json.ts';
 import { type Lane, type LaneLedger, openLaneLedger } from './lanes.ts';
 import { nodeErrorOf, readBounded } from './node-api.ts';
 import { type Platform, randomBytes, sleep } from './platform.ts';
@@ -162,6 +163,8 @@ interface Session {
   readonly channels: Map<string, Channel>;
   /** Requests whose outcome is unknown, by request hash: sent again they are the same request with the same voucher. */
   readonly unresolved: Map<string, Attempt>;
+  /** Why the answer to a request was withheld, by request hash: a client library that retries does not pay for it again. */
+  readonly withheld: Map<string, VerificationError>;
   /** Receipts seen, by key and sequence number. */
   readonly seen: Map<string, Uint8Array>;
   readonly onAnswer: (answer: Answer) => void;
@@ -200,6 +203,7 @@ function openSession(options: HacaOptions): Session {
     fetch: fetchFn,
     channels: new Map(),
     unresolved: new Map(),
+    withheld: new Map(),
     seen: new Map(),
     onAnswer: options.onAnswer ?? (() => undefined),
     lastAnswer: null,
@@ -245,6 +249,9 @@ async function infer(
   const requestHash = requestHashOf(body);
   const unresolved = session.unresolved.get(toHex(requestHash));
   if (unresolved !== undefined) return sendAttempt(session, unresolved, signal);
+  const withheld = session.withheld.get(toHex(requestHash));
+  if (withheld !== undefined && isLibraryRetry(headers)) throw withheld;
+  session.withheld.delete(toHex(requestHash));
   const excluded = new Set<string>();
   let refused: Error | Response | undefined;
   for await (const route of session.directory.routes(params.model, excluded)) {
@@ -260,6 +267,11 @@ async function infer(
   }
   if (refused instanceof Response) return { response: refused, pending: null };
   throw refused ?? new NodeError('E_UNAVAILABLE', `no node serves ${params.model}`);
+}
+
+/** The official client libraries count the attempts of one call in this header. */
+function isLibraryRetry(headers: Headers): boolean {
+  return Number(headers.get('x-stainless-retry-count') ?? 0) > 0;
 }
 
 /** What is known to be wrong with a route before anything is paid or sent; null where nothing is. */
@@ -486,7 +498,9 @@ async function takeResponse(
     );
     await response.body.cancel();
     attempt.lane.distrust();
-    throw new VerificationError('the answer was withheld', verdictOf([form]), pending.answer.id);
+    const error = new VerificationError('the answer was withheld', verdictOf([form]), pending.answer.id);
+    withhold(session, attempt, error);
+    throw error;
   }
   return isStream
     ? takeStream(session, attempt, response, pending, signal)
@@ -514,6 +528,7 @@ async function takeBody(
   } catch (error) {
     attempt.lane.distrust();
     const withheld = asVerificationError(error, pending.answer.id);
+    if (withheld instanceof VerificationError) withhold(session, attempt, withheld);
     pending.fail(withheld);
     throw withheld;
   }
@@ -545,12 +560,20 @@ function takeStream(
     finish: (outcome) => concludeAnswer(session, attempt, pending, { ...outcome, form: 'stream' }),
     abandon: (reason) => {
       attempt.lane.distrust();
+      if (reason instanceof VerificationError) withhold(session, attempt, reason);
       pending.fail(reason ?? new UsageError('the stream was given up before its end'));
     },
   });
   const { status, statusText, headers } = response;
   const handed = new Response(body, { status, statusText, headers: handedHeaders(headers) });
   return { response: handed, pending };
+}
+
+const WITHHELD_MAX = 1_000;
+
+function withhold(session: Session, attempt: Attempt, error: VerificationError): void {
+  if (session.withheld.size >= WITHHELD_MAX) session.withheld.clear();
+  session.withheld.set(toHex(attempt.requestHash), error);
 }
 
 /** The body was decoded and checked here; length and coding of the wire no longer apply. */
@@ -635,10 +658,12 @@ async function expectationsOf(
 }
 
 const REF_WAIT_MS = 3_000;
+const REF_AHEAD_MAX = 100;
 
 /** The verified hash of a height, or null where no such header can be had. */
 async function refBlockHash(chain: ChainView, height: number): Promise<Uint8Array | null> {
   try {
+    if (height > chain.head().height + REF_AHEAD_MAX) return null;
     if (height > chain.head().height) await chain.sync({ minHeight: height, timeoutMs: REF_WAIT_MS });
     return headerHash(await chain.headerAt(height));
   } catch (error) {
@@ -792,7 +817,7 @@ async function readTextStream(
   let finishReason: string | null = null;
   const take = (line: string): void => {
     if (!line.startsWith('data: ') || line === 'data: [DONE]') return;
-    const choice = (JSON.parse(line.slice(6)) as { choices?: readonly Choice[] }).choices?.[0];
+    const choice = (parseJson(line.slice(6), 'stream event') as { choices?: readonly Choice[] }).choices?.[0];
     const piece = choice?.delta?.content;
     if (typeof choice?.finish_reason === 'string') finishReason = choice.finish_reason;
     if (typeof piece !== 'string' || piece === '') return;

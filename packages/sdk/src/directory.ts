@@ -23,7 +23,7 @@ import {
   tablePrefix,
 } from '@haca/protocol';
 import { type ChainView, headerTimeMs } from './chain-view.ts';
-import { NodeError } from './errors.ts';
+import { NodeError, VerificationError } from './errors.ts';
 import { type AppraiseEvidence, type KeyEvidence, verifyKeyEvidence } from './evidence.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
@@ -194,16 +194,19 @@ export function openDirectory(options: DirectoryOptions): Directory {
         .filter(({ record }) => record.keys.length > 0 && record.tombstoned !== true)
         .map(({ nodeId, record }) => ({ url: record.endpoint, nodeId }));
     const problems: string[] = [];
+    let disproof: VerificationError | undefined;
     for (const { url, nodeId } of candidates) {
       if (nodeId !== null && excluded.has(toHex(nodeId))) continue;
       try {
         const route = await routeOf(url, model, nodeId);
         if (!excluded.has(toHex(route.nodeId))) yield route;
       } catch (error) {
+        if (error instanceof VerificationError) disproof ??= error;
         problems.push(`${url}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
     if (problems.length === 0 && candidates.length > 0) return;
+    if (disproof !== undefined) throw disproof;
     const why = problems.length === 0 ? 'no node is registered' : problems.join('; ');
     throw new NodeError('E_UNAVAILABLE', `no node can be used for ${modelName}: ${why}`);
   }

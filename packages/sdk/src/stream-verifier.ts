@@ -94,8 +94,9 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
     pull: async (controller) => {
       try {
         await step(controller);
-      } catch (error) {
+      } catch (caught) {
         isOver = true;
+        const error = caught instanceof MalformedError ? malformedStream(caught) : caught;
         options.abandon(error);
         await reader.cancel().catch(() => undefined);
         controller.error(error);
@@ -106,6 +107,13 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       await reader.cancel(reason).catch(() => undefined);
     },
   });
+}
+
+function malformedStream({ code, expected, got }: MalformedError): VerificationError {
+  return new VerificationError(
+    'the stream was stopped',
+    verdictOf([failed('stream.format', code, expected, got)]),
+  );
 }
 
 /** The state of one stream: chain head, what waits to be released, what was signed about it. */

@@ -302,6 +302,7 @@ function voucherChecks(receipt: Receipt, voucher: Voucher | null, chargedBefore:
     bytesEqual(voucher.channelId, receipt.channelId) &&
     bytesEqual(voucher.keyId, receipt.keyId) &&
     voucher.lane === receipt.lane &&
+    voucher.chainId === receipt.chainId &&
     bytesEqual(voucher.requestHash, receipt.requestHash);
   const show = (channelId: Uint8Array, lane: number): string => `channel ${toHex(channelId)} lane ${lane}`;
   return [

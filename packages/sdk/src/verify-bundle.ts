@@ -19,12 +19,12 @@ import {
   decodeReceiptProof,
   failed,
   inputTokensBound,
-  joinVerdicts,
   modelIdOf,
   modelRecordCodec,
   type NodeKeyRecord,
   nodeKeyRecordCodec,
   nodeRecordCodec,
+  notApplicable,
   OFFER,
   type Offer,
   type ProvenRecord,
@@ -34,6 +34,7 @@ import {
   recordKey,
   reserveFor,
   type SignedObject,
+  sessionRecordCodec,
   skipped,
   type Verdict,
   VOUCHER,
@@ -120,6 +121,7 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
   const checks = [
     ...chain.checks,
     ...records,
+    ...voucherChecks(crypto, bundle, parts),
     ...evidence.verdict.checks,
     ...answer,
     ...settlementChecks(crypto, bundle, receipt, key),
@@ -273,6 +275,7 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
     ['key', bundle.key, recordKey.nodeKey(keyId)],
     ['model', bundle.model, recordKey.model(modelId)],
     ['config', bundle.config, recordKey.params()],
+    ...sessionRecord(bundle, parts),
   ];
   return wanted.flatMap(([name, record, key]) => {
     const header = trusted.get(record.stateHeight + 1);
@@ -287,15 +290,41 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
       const why = `no verified header of height ${record.stateHeight + 1}`;
       return [subject, failed(`${name}.proof`, 'chain.no-header', 'a verified header', why)];
     }
-    const verdict = verifyStateProof({ header, ...record });
-    const joined = joinVerdicts([[`${name}.proof`, verdict]]);
-    return [
-      subject,
-      verdict.ok
+    const problem = verifyStateProof({ header, ...record }).checks.find(({ status }) => status !== 'passed');
+    const proof =
+      problem === undefined
         ? passed(`${name}.proof`, `state ${record.stateHeight}`)
-        : (joined.checks.find(({ status }) => status !== 'passed') as Check),
-    ];
+        : { ...problem, id: `${name}.proof` };
+    return [subject, proof];
   });
+}
+
+function sessionRecord(
+  { session }: Bundle,
+  { voucher }: BundleParts,
+): readonly (readonly [string, ProvenRecord, Uint8Array])[] {
+  if (session === null) return [];
+  const slot = voucher?.value;
+  const key = slot === undefined ? new Uint8Array(0) : recordKey.session(slot.channelId, slot.session);
+  return [['session', session, key]];
+}
+
+/** Without a voucher there is nothing to say; with one, the chain's record of the session key must back it. */
+function voucherChecks(crypto: CryptoProvider, { session }: Bundle, { voucher }: BundleParts): Check[] {
+  if (voucher === null) return [notApplicable('voucher.signature', 'no voucher in the bundle')];
+  if (session === null || session.value === null) {
+    return [failed('voucher.signature', 'E_SESSION', 'the record of the session key', 'none')];
+  }
+  const { publicKey } = decode(sessionRecordCodec, session.value, 'bundle.session');
+  return [
+    check(
+      'voucher.signature',
+      'E_SIG',
+      VOUCHER.verify(crypto, voucher, publicKey),
+      `a signature by ${toHex(publicKey)}`,
+      'see status',
+    ),
+  ];
 }
 
 /** The lane's charge before this request, from the payer's own voucher and the price list. */

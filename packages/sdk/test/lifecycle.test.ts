@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { headerHash } from '@haca/light-client';
+import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { decodeBundle, encodeBundle, verdictExitCode } from '@haca/protocol';
+import { type BundleContext, parseGenesisDocument, VerificationError, verifyBundle } from '@haca/sdk';
+import fc from 'fast-check';
+import { type FakeNode, startFakeNetwork } from './fake-node.ts';
+import { flipBit } from './flip.ts';
+import { openTestClient } from './test-client.ts';
+
+async function finalBundle(
+  stream = false,
+): Promise<{ node: FakeNode; bundle: Uint8Array; context: BundleContext }> {
+  const node = startFakeNetwork();
+  const haca = await openTestClient(node);
+  await haca.chat({ prompt: 'earlier' });
+  const { answer } = await haca.chat({ prompt: 'hi', ...(stream ? { onText: () => undefined } : {}) });
+  node.settle();
+  await answer.until('final');
+  const context: BundleContext = {
+    crypto: nodeCrypto,
+    trust: { genesis: parseGenesisDocument(node.chain.genesis) },
+    nowMs: node.chain.timeMs(),
+    policy: { minAssurance: 'signed' },
+  };
+  return { node, bundle: await answer.bundle(), context };
+}
+
+test('an answer is followed from executed to final, and final is proven here', async () => {
+  const node = startFakeNetwork();
+  const haca = await openTestClient(node);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  await assert.rejects(answer.until('final', { timeoutMs: 60 }), { name: 'TimeoutError' });
+  node.settle();
+  const seen: string[] = [];
+  const { steps, verdict } = await answer.until('final', { onState: ({ state }) => seen.push(state) });
+  assert.deepEqual(
+    steps.map(({ state, by }) => `${state} ${by}`),
+    ['executed receipt', 'settled node', 'verified node', 'final light-client'],
+  );
+  assert.deepEqual(seen, ['settled', 'verified', 'final']);
+  assert.ok(verdict.ok);
+  assert.ok(verdict.checks.some(({ id }) => id === 'receipt-proof.inclusion'));
+  const [, settled, , final] = steps;
+  assert.equal(final?.height, (settled?.height ?? 0) + 1);
+});
+
+test('a node that claims settlement without a key row to match is not believed', async () => {
+  const node = startFakeNetwork();
+  const haca = await openTestClient(node);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  node.settle();
+  node.setKey({ headHash: new Uint8Array(32).fill(1), logFrontier: [new Uint8Array(32).fill(2)] });
+  const height = node.chain.height() - 1;
+  const original = node.fetch;
+  const lying = Object.assign(node, {
+    fetch: async (...args: Parameters<typeof fetch>) => {
+      const response = await original(...args);
+      if (!String(args[0]).includes('/v1/receipts/')) return response;
+      const body = (await response.json()) as Record<string, unknown>;
+      return Response.json({ ...body, height });
+    },
+  });
+  const client = await openTestClient(lying);
+  assert.ok(client);
+  // The same client object keeps its own fetch; follow through the lying one.
+  const second = await client.chat({ prompt: 'other' });
+  node.settle();
+  node.setKey({ logFrontier: [new Uint8Array(32).fill(3)] });
+  await assert.rejects(
+    second.answer.until('final', { timeoutMs: 500 }),
+    (error: Error) => error instanceof VerificationError || error.name === 'TimeoutError',
+  );
+  assert.ok(answer.verdict.ok);
+});
+
+test('a bundle verifies offline, from genesis or from a trusted header, natively and in portable code', async () => {
+  for (const stream of [false, true]) {
+    const { node, bundle, context } = await finalBundle(stream);
+    for (const crypto of [nodeCrypto, portableCrypto]) {
+      const { verdict, assurance } = verifyBundle(bundle, { ...context, crypto });
+      assert.deepEqual(
+        verdict.checks.filter(({ status }) => status !== 'passed' && status !== 'not-applicable'),
+        [],
+      );
+      assert.equal(verdictExitCode(verdict), 0);
+      assert.equal(assurance, 'signed');
+    }
+    const header = node.chain.header(1);
+    const trust = { chainId: node.chain.chainId, height: 1, hash: headerHash(header) };
+    assert.ok(verifyBundle(bundle, { ...context, trust }).verdict.ok);
+  }
+});
+
+test('years later a bundle says that its genesis is old, and is not called verified for it', async () => {
+  const { bundle, context } = await finalBundle();
+  const { verdict } = verifyBundle(bundle, { ...context, nowMs: context.nowMs + 400 * 86_400_000 });
+  assert.equal(verdictExitCode(verdict), 3);
+  assert.deepEqual(
+    verdict.checks.filter(({ status }) => status === 'skipped').map(({ id }) => id),
+    ['chain.trust-period'],
+  );
+});
+
+test('a bundle made before settlement is incomplete, not failed', async () => {
+  const node = startFakeNetwork();
+  const haca = await openTestClient(node);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  const { verdict } = verifyBundle(await answer.bundle(), {
+    crypto: nodeCrypto,
+    trust: { genesis: parseGenesisDocument(node.chain.genesis) },
+    nowMs: node.chain.timeMs(),
+    policy: { minAssurance: 'signed' },
+  });
+  assert.equal(verdictExitCode(verdict), 3);
+});
+
+test('a bundle against another genesis, header, key record or answer fails by name', async () => {
+  const { bundle, context } = await finalBundle();
+  const decoded = decodeBundle(bundle);
+  const failures = (changed: Partial<typeof decoded>, given = context): string[] => {
+    const { verdict } = verifyBundle(encodeBundle({ ...decoded, ...changed }), given);
+    assert.equal(verdict.ok, false);
+    return verdict.checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
+  };
+  const other = new Uint8Array(32).fill(1);
+  const trust = { chainId: 'haca-test-1', height: 1, hash: other };
+  assert.ok(failures({}, { ...context, trust }).includes('anchor.hash'));
+  assert.ok(
+    failures({ response: flipBit(decoded.response as Uint8Array, 80) }).includes('receipt.response-hash'),
+  );
+  assert.ok(
+    failures({ request: flipBit(decoded.request as Uint8Array, 80) }).includes('receipt.request-hash'),
+  );
+  assert.ok(failures({ node: { ...decoded.node, key: decoded.key.key } }).includes('node.record'));
+  assert.ok(failures({ key: { ...decoded.key, stateHeight: 1 } }).includes('key.proof'));
+  assert.ok(failures({ headers: decoded.headers.slice(0, 1) }).includes('key.proof'));
+});
+
+test('no flipped bit anywhere in a bundle is accepted', async () => {
+  const { bundle, context } = await finalBundle();
+  const original = verifyBundle(bundle, context);
+  assert.ok(original.verdict.ok);
+  // The JSON of headers has slack that nothing signs (spelling of times, unused commit fields), so those bytes are checked
+  // for what they mean: a header that verifies is the same header.
+  fc.assert(
+    fc.property(fc.nat({ max: 8 * bundle.length - 1 }), (bit) => {
+      const changed = flipBit(bundle, bit);
+      let verdict: ReturnType<typeof verifyBundle>;
+      try {
+        verdict = verifyBundle(changed, context);
+      } catch (error) {
+        assert.equal((error as Error).name, 'MalformedError', String(error));
+        return;
+      }
+      if (!verdict.verdict.ok) return;
+      assert.deepEqual(verdict.header, original.header);
+      assert.deepEqual(verdict.receipt.bytes, original.receipt.bytes);
+      const { headers: _, ...rest } = decodeBundle(changed);
+      const { headers: __, ...expected } = decodeBundle(bundle);
+      assert.deepEqual(rest, expected);
+    }),
+    { numRuns: 300 },
+  );
+});
