@@ -122,11 +122,13 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     await completeBlock(block, encodeBlock(block), voteTime);
   };
 
+  // From its first moment a chain has a block, and a header that proves the state after it.
+  while (tip.height <= genesis.initialHeight) await makeBlock(false);
+
   const maker = startBlockMaker({
     ...options,
     waiting: () => mempool.size(),
-    // The second block proves the state of the first even where that changed nothing: clients ask about `latest - 1`.
-    needsProofBlock: () => application.changedState() || tip.height <= genesis.initialHeight,
+    needsProofBlock: () => application.changedState(),
     timeLagMs: () => options.clock() - timestampToMs(nextTime(genesis, tip)),
     makeBlock,
   });

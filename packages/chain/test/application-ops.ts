@@ -1,0 +1,85 @@
+/** A node operator's transactions on a chain that runs behind the application. */
+import { type Ed25519Signer, nodeCrypto } from '@haca/platform';
+import { merkleLeafHash, merkleRoot, sha256, utf8Encode } from '@haca/primitives';
+import {
+  keyIdOf,
+  nodeIdOf,
+  nopg,
+  possessionMessage,
+  type RegistrationBinding,
+  registrationBindingHash,
+  ZERO_DIGEST,
+} from '@haca/protocol';
+import { FAUCET, transaction, transfer } from './engine-fixture.ts';
+import {
+  type Actor,
+  actor,
+  CHAIN,
+  MODEL,
+  MODEL_ID,
+  OPG,
+  settleOp,
+  statementOf,
+} from './state-machine-world.ts';
+
+/** An operator with one node and one key, and its transactions in the order of its nonces. */
+export function operatorOf(name: string) {
+  const operator = actor(name);
+  const nodeId = nodeIdOf(CHAIN, operator.id, 0);
+  const signer = actor(`${name} key`).signer;
+  const keyId = keyIdOf(CHAIN, nodeId, 1, signer.publicKey);
+  const key = { node: { operator, nodeId }, keyId, signer, seq: 0, head: ZERO_DIGEST, running: 0n };
+  return {
+    operator,
+    fund: [
+      transfer(FAUCET, 0, operator, 10_000n * OPG),
+      transaction(FAUCET, 1, [{ kind: 'register-model', manifest: MODEL }]),
+    ],
+    register: registerNode(operator),
+    openKey: openKey(operator, nodeId, signer),
+    settle: (nonce: number, count: number) =>
+      transaction(operator, nonce, [settleOp(statementOf(key, count, 0n).bytes)]),
+  };
+}
+
+/** Names block 1 by the hash that the tests of the application give it. */
+function openKey(operator: Actor, nodeId: Uint8Array, signer: Ed25519Signer): Uint8Array {
+  const binding: RegistrationBinding = {
+    chainId: CHAIN,
+    operator: operator.id,
+    nodeId,
+    keyEpoch: 1,
+    signPublicKey: signer.publicKey,
+    hpkePublicKey: null,
+    tlsSpkiHash: null,
+    modelSetRoot: merkleRoot([merkleLeafHash(MODEL_ID)]),
+    configHash: ZERO_DIGEST,
+    gpuEvidenceRoot: null,
+    refHeight: 1,
+    refBlockHash: sha256(utf8Encode('block 1')),
+  };
+  const bindingHash = registrationBindingHash(nodeCrypto, binding);
+  return transaction(operator, 1, [
+    {
+      kind: 'open-key',
+      binding,
+      method: 'signed',
+      modelId: null,
+      modelIds: [MODEL_ID],
+      evidence: null,
+      possession: signer.sign(possessionMessage(bindingHash)),
+    },
+  ]);
+}
+
+function registerNode(operator: Actor): Uint8Array {
+  return transaction(operator, 0, [
+    {
+      kind: 'register-node',
+      name: 'node',
+      endpoint: 'http://127.0.0.1:1',
+      payout: operator.id,
+      bond: nopg(6_000n * OPG),
+    },
+  ]);
+}
