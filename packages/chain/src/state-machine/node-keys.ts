@@ -24,7 +24,8 @@ export function keyDrainedAt(
 }
 
 function keyDeletedAt(key: NodeKeyRecord, params: ProtocolParams): number {
-  return keyClosingAt(key) + params.evidenceWindow + 4 * params.challengeWindow;
+  const lastEvidence = keyClosingAt(key) + params.evidenceWindow + 4 * params.challengeWindow;
+  return Math.max(keyDrainedAt(key, params), lastEvidence);
 }
 
 export type KeyPhase = 'active' | 'closing' | 'stopped' | 'drained';

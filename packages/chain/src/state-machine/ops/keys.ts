@@ -202,7 +202,10 @@ const EVIDENCE_CODES: readonly (readonly [RegExp, ErrorCode])[] = [
 function evidenceRefusal(verdict: Verdict): Refusal {
   const worst = verdict.checks.find(({ status }) => status === 'failed') ?? verdict.checks.find(notPassed);
   const code = EVIDENCE_CODES.find(([id]) => id.test(worst?.id ?? ''))?.[1] ?? 'E_EVIDENCE';
-  return { code, info: `${worst?.id ?? 'no check'}: expected ${worst?.expected ?? ''}, got ${worst?.got ?? ''}` };
+  return {
+    code,
+    info: `${worst?.id ?? 'no check'}: expected ${worst?.expected ?? ''}, got ${worst?.got ?? ''}`,
+  };
 }
 
 function notPassed({ status }: Verdict['checks'][number]): boolean {
