@@ -8,9 +8,9 @@ import { createBlockReader } from './engine/block-reader.ts';
 import { type Engine, startEngine } from './engine/engine.ts';
 import { openSignGuard } from './engine/sign-guard.ts';
 import type { GenesisDocument } from './genesis-document.ts';
-import { type RpcLimits, type StaticPage, startRpcServer } from './rpc/server.ts';
+import { type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
 import type { AppraiseEvidence } from './state-machine/index.ts';
-import { openStore } from './storage/index.ts';
+import { openStore, type Store } from './storage/index.ts';
 
 export interface FullNodeOptions {
   /** Folder of this node alone; made if it is not there. */
@@ -53,61 +53,71 @@ const BLOCK_INTERVAL_MS = 50;
 const EMPTY_BLOCK_INTERVAL_MS = 10_000;
 
 export async function startFullNode(options: FullNodeOptions): Promise<FullNode> {
-  const { genesis, home } = options;
-  const log = options.log ?? (() => undefined);
-  mkdirSync(home, { recursive: true });
+  mkdirSync(options.home, { recursive: true });
   const signer = ed25519SignerFromSeed(options.validatorSeed);
-  const store = openStore(join(home, 'data'));
-  const guard = await openSignGuard(join(home, 'sign-state'), signer);
-  const application = openApplication({
-    store,
-    crypto: nodeCrypto,
-    appraise: options.appraise ?? evidenceAppraiser(nodeCrypto),
-    checkInvariants: options.checkInvariants ?? genesis.app.simulated,
-    ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
-  });
-  const engine = await startEngine({
-    genesis,
-    application,
-    store,
-    guard,
-    publicKey: signer.publicKey,
-    clock: options.clock ?? Date.now,
-    blockIntervalMs: options.blockIntervalMs ?? BLOCK_INTERVAL_MS,
-    emptyBlockIntervalMs: options.emptyBlockIntervalMs ?? EMPTY_BLOCK_INTERVAL_MS,
-    onFailure: options.onFailure ?? rethrow,
-  });
-  const host = options.host ?? '127.0.0.1';
-  let rpcUrl = '';
-  const rpc = await startRpcServer({
-    host,
+  // Closed in the opposite order, also where the start fails half-way.
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+  };
+  try {
+    const store = openStore(join(options.home, 'data'));
+    closers.push(store.close);
+    const guard = await openSignGuard(join(options.home, 'sign-state'), signer);
+    closers.push(guard.close);
+    const application = openApplication({
+      store,
+      crypto: nodeCrypto,
+      appraise: options.appraise ?? evidenceAppraiser(nodeCrypto),
+      checkInvariants: options.checkInvariants ?? options.genesis.app.simulated,
+      ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
+    });
+    const engine = await startEngine({
+      genesis: options.genesis,
+      application,
+      store,
+      guard,
+      publicKey: signer.publicKey,
+      clock: options.clock ?? Date.now,
+      blockIntervalMs: options.blockIntervalMs ?? BLOCK_INTERVAL_MS,
+      emptyBlockIntervalMs: options.emptyBlockIntervalMs ?? EMPTY_BLOCK_INTERVAL_MS,
+      onFailure: options.onFailure ?? rethrow,
+    });
+    closers.push(engine.stop);
+    const rpc = await serveRpc(options, { application, engine, store, publicKey: signer.publicKey });
+    closers.push(rpc.close);
+    return { rpcUrl: rpc.url, chainId: options.genesis.chainId, engine, application, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface RunningNode {
+  readonly application: HacaApplication;
+  readonly engine: Engine;
+  readonly store: Store;
+  readonly publicKey: Uint8Array;
+}
+
+async function serveRpc(options: FullNodeOptions, running: RunningNode): Promise<RpcServer> {
+  let url = '';
+  const server = await startRpcServer({
+    host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
     context: {
-      application,
-      engine,
-      blocks: createBlockReader(store),
-      genesis,
-      publicKey: signer.publicKey,
-      listenAddress: () => rpcUrl.replace('http:', 'tcp:'),
+      ...running,
+      blocks: createBlockReader(running.store),
+      genesis: options.genesis,
+      listenAddress: () => url.replace('http:', 'tcp:'),
       version: NODE_VERSION,
     },
     ...(options.rpcLimits === undefined ? {} : { limits: options.rpcLimits }),
     ...(options.pages === undefined ? {} : { pages: options.pages }),
-    log,
+    log: options.log ?? (() => undefined),
   });
-  rpcUrl = rpc.url;
-  return {
-    rpcUrl,
-    chainId: genesis.chainId,
-    engine,
-    application,
-    close: async () => {
-      await rpc.close();
-      await engine.stop();
-      await guard.close();
-      await store.close();
-    },
-  };
+  url = server.url;
+  return server;
 }
 
 /** An engine that can't go on must not look alive. */
