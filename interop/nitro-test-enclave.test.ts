@@ -627,6 +627,25 @@ const BAD_CHAINS: readonly (readonly [
     'certificates:der.trailing-bytes',
   ],
   [
+    'a path length without CA',
+    'NITRO-10',
+    { leaf: only(extension('2.5.29.19', true, derSequence(derUnsigned(Uint8Array.of(0)))), LEAF_USAGE) },
+    'certificates:certificate.path-length',
+  ],
+  [
+    'a key that is not whole bytes',
+    'NITRO-10',
+    {
+      leaf: () => ({
+        subjectPublicKeyInfo: derSequence(
+          derSequence(derOid('1.2.840.10045.2.1'), derOid('1.3.132.0.34')),
+          derBitString(Uint8Array.of(4, ...new Uint8Array(96)), 1),
+        ),
+      }),
+    },
+    'certificates:der.bit-string',
+  ],
+  [
     'an indefinite length',
     'NITRO-9',
     { leaf: () => ({ subject: fromHex('30803103020101') }) },

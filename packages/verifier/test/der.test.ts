@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import { fromHex, MalformedError, toHex, utf8Encode } from '@haca/primitives';
+import { concatBytes, fromHex, MalformedError, toHex, utf8Encode } from '@haca/primitives';
 import fc from 'fast-check';
 import { ecdsaSignatureFromDer } from '../src/der/ecdsa-signature.ts';
 import { parseGeneralizedTime, parseUtcTime } from '../src/der/time.ts';
@@ -105,6 +105,7 @@ table('object identifiers', (reader) => reader.oid('x'), [
   ['0603558001', 'der.oid'],
   ['060481808001', 'accepted'],
   ['060455808001', 'der.oid'],
+  ['06025581', 'der.oid'],
   [`0641${'55'.repeat(65)}`, 'der.oid'],
 ]);
 
@@ -239,6 +240,78 @@ test(
     );
   },
 );
+
+interface Node {
+  readonly tag: number;
+  readonly content: Uint8Array | readonly Node[];
+  /** Extension values other than basicConstraints and keyUsage are not looked into. */
+  readonly isOpaque: boolean;
+}
+
+const LOOKED_INTO = ['551d0f', '551d13'];
+
+/** The tree of a certificate; extension values and the signature, which hold DER themselves, are opened too. */
+function treeOf(der: Uint8Array, isOpaque = false): readonly Node[] {
+  const nodes: Node[] = [];
+  const reader = new DerReader(der, 'tree');
+  let isOpaqueValue = isOpaque;
+  while (!reader.isAtEnd) {
+    const { tag, content } = reader.any('node');
+    if (tag === 0x06 && !LOOKED_INTO.includes(toHex(content))) isOpaqueValue = true;
+    const isValue = tag === 0x04 && !isOpaque;
+    const isOpen = (tag & 0x20) !== 0 || isValue;
+    const inside = tag === 0x04 ? isOpaqueValue : isOpaque;
+    nodes.push({ tag, content: isOpen ? treeOf(content, inside) : content, isOpaque: inside });
+  }
+  return nodes;
+}
+
+function written({ tag, content }: Node): Uint8Array {
+  const body = content instanceof Uint8Array ? content : concatBytes(...content.map(written));
+  const { length } = body;
+  const head =
+    length < 128
+      ? [tag, length]
+      : length < 256
+        ? [tag, 0x81, length]
+        : [tag, 0x82, length >> 8, length & 255];
+  return concatBytes(Uint8Array.from(head), body);
+}
+
+/** Every tree in which one element that is looked into has one more child behind the others. */
+function* withOneMoreChild(node: Node, extra: Node): Generator<Node> {
+  if (node.content instanceof Uint8Array || node.isOpaque) return;
+  yield { ...node, content: [...node.content, extra] };
+  for (const [i, child] of node.content.entries()) {
+    for (const changed of withOneMoreChild(child, extra)) {
+      yield { ...node, content: node.content.map((each, at) => (at === i ? changed : each)) };
+    }
+  }
+}
+
+test('NITRO-9 nothing may follow inside any element of a certificate', { skip: vectorsMissing }, () => {
+  // None of these is a legitimate next element anywhere.
+  const extras = [fromHex('0500'), fromHex('1e00'), fromHex('0000')];
+  const sample = certificates.filter(({ name }) => name.startsWith('prod-2025') || name.startsWith('custom'));
+  for (const { name, der } of sample) {
+    const [tree] = treeOf(der) as [Node];
+    assert.deepEqual(written(tree), der, name);
+    let count = 0;
+    for (const extra of extras) {
+      const child: Node = { tag: extra[0] as number, content: extra.subarray(2), isOpaque: false };
+      for (const changed of withOneMoreChild(tree, child)) {
+        count++;
+        const bytes = written(changed);
+        assert.notEqual(
+          codeOf(() => parseCertificate(bytes, '')),
+          'accepted',
+          `${name}: ${toHex(bytes)}`,
+        );
+      }
+    }
+    assert.ok(count > 50, `${count} changes of ${name}`);
+  }
+});
 
 test('NITRO-1 random bytes never make the certificate parser throw anything but its own error', () => {
   fc.assert(

@@ -173,7 +173,24 @@ test('NITRO-6 bytes behind, missing breaks and stray breaks are refused', () => 
   assert.equal(codeOf(keyThenBreak), 'cbor.type');
   assert.equal(codeOf(raw('bfff')), 'cbor.length');
   assert.equal(codeOf(raw('a0')), 'cbor.length');
-  assert.equal(codeOf(raw('')), 'cbor.truncated');
+  for (const cut of [
+    '',
+    'b8',
+    'b9',
+    'b900',
+    'ba000000',
+    'bb00000000000000',
+    'bf',
+    'bf66',
+    'bf666e6f6e63',
+    'a66e6f',
+  ])
+    assert.equal(codeOf(raw(cut)), 'cbor.truncated', cut);
+  const short = entries({ nonce: null, user_data: null, public_key: null }).flat();
+  assert.equal(
+    codeOf(concatBytes(raw('a6'), ...short.slice(0, -1), raw('81423000'.slice(0, 6)))),
+    'cbor.truncated',
+  );
   assert.equal(codeOf(concatBytes(raw('d9d9f7'), map(...entries()))), 'cbor.tag');
 });
 

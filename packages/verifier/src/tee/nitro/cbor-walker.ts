@@ -134,6 +134,7 @@ export class CborWalker {
     return this.#argument(1 << (info - 24));
   }
 
+  /** Exact below 2^53; a larger value stays larger than every limit that callers hold it against. */
   #argument(sizeBytes: number): number {
     const left = this.#bytes.length - this.#offset;
     if (left < sizeBytes) this.fail('cbor.truncated', `${sizeBytes} bytes`, `${left}`);
@@ -142,7 +143,6 @@ export class CborWalker {
     const smallest = sizeBytes === 1 ? 24 : 256 ** (sizeBytes / 2);
     if (value < smallest)
       this.fail('cbor.not-minimal', 'the shortest form', `${sizeBytes} bytes for ${value}`);
-    if (!Number.isSafeInteger(value)) this.fail('cbor.range', 'an integer below 2^53', 'a larger one');
     return value;
   }
 }
