@@ -43,6 +43,7 @@ export interface Lifecycle {
 export interface UntilOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Called for each state: at once for those already reached, then as they come. */
   readonly onState?: (step: LifecycleStep) => void;
 }
 
@@ -178,6 +179,7 @@ async function follow(
     steps.push(step);
     onState?.(step);
   };
+  for (const step of steps) onState?.(step);
   for (let pauseMs = 10; !isReached(steps, wanted); pauseMs = nextPause(pauseMs)) {
     const status = await context.route.api.receipt(context.id);
     if (!bytesEqual(status.receipt.hash, receipt.hash)) throw otherReceipt(receipt, status.receipt);

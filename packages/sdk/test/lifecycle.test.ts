@@ -39,7 +39,7 @@ test('an answer is followed from executed to final, and final is proven here', a
     steps.map(({ state, by }) => `${state} ${by}`),
     ['executed receipt', 'settled node', 'verified node', 'final light-client'],
   );
-  assert.deepEqual(seen, ['settled', 'verified', 'final']);
+  assert.deepEqual(seen, ['executed', 'settled', 'verified', 'final']);
   assert.ok(verdict.ok);
   assert.ok(verdict.checks.some(({ id }) => id === 'receipt-proof.inclusion'));
   const [, settled, , final] = steps;

@@ -1,0 +1,126 @@
+import { MalformedError, UsageError } from '@haca/primitives';
+import { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from '@haca/sdk/node';
+import { type Call, type Command, CommandLineError, commandHelp, parseCall, suggestion } from './command.ts';
+import { chatCommand } from './commands/chat.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { evidenceVerifyCommand } from './commands/evidence.ts';
+import { devnetCommand, inferCommand, nodeFullCommand, nodeInferenceCommand } from './commands/processes.ts';
+import { queryCommand, txCommand } from './commands/query.ts';
+import { verifyCommand } from './commands/verify.ts';
+import { walletFundCommand, walletNewCommand, walletShowCommand } from './commands/wallet.ts';
+import { checkLines } from './report.ts';
+
+export const COMMANDS: readonly Command[] = [
+  devnetCommand,
+  chatCommand,
+  verifyCommand,
+  queryCommand,
+  txCommand,
+  walletNewCommand,
+  walletShowCommand,
+  walletFundCommand,
+  evidenceVerifyCommand,
+  nodeFullCommand,
+  nodeInferenceCommand,
+  doctorCommand,
+  inferCommand,
+];
+
+export type Io = Pick<Call, 'out' | 'err'>;
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+
+/** Runs a command line without the program's name; returns the exit code. */
+export async function runCli(args: readonly string[], io: Io): Promise<number> {
+  const isJson = args.includes('--json');
+  try {
+    return await dispatch(args, io);
+  } catch (error) {
+    return reportError(error, isJson, io);
+  }
+}
+
+async function dispatch(args: readonly string[], io: Io): Promise<number> {
+  const [first, second] = args;
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    io.out(overview());
+    return first === undefined ? EXIT_USAGE : 0;
+  }
+  const command = COMMANDS.find(({ name }) => name === `${first} ${second}` || name === first);
+  if (command === undefined) throw unknownCommand(first, second);
+  const rest = args.slice(command.name.split(' ').length);
+  if (command.passThrough !== true && (rest.includes('--help') || rest.includes('-h'))) {
+    io.out(commandHelp(command));
+    return 0;
+  }
+  return command.run(parseCall(command, rest, io));
+}
+
+function unknownCommand(first: string, second: string | undefined): CommandLineError {
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name);
+  if (group.length > 0) {
+    const near = second === undefined ? '' : suggestion(`${first} ${second}`, group);
+    return new CommandLineError(`haca ${first} what?${near} There is: ${group.join(', ')}`);
+  }
+  const names = [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] as string))];
+  return new CommandLineError(`haca: unknown command ${first}${suggestion(first, names)}\nTry: haca --help`);
+}
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length)) + 2;
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}${summary.split('\n')[0]}`);
+  return [
+    'haca: verifiable AI inference',
+    '',
+    'Usage: haca COMMAND [flags]        haca COMMAND --help',
+    '',
+    ...rows,
+    '',
+    'Every command takes --json. Exit codes: 0 all checks passed, 1 failed, 2 usage or unreadable input,',
+    '3 nothing failed but a check was skipped.',
+    '',
+  ].join('\n');
+}
+
+function reportError(error: unknown, isJson: boolean, io: Io): number {
+  if (!(error instanceof Error)) throw error;
+  const exitCode = isInputError(error) ? EXIT_USAGE : EXIT_FAILED;
+  if (isJson) {
+    const { code, verdict } = error as { code?: unknown; verdict?: unknown };
+    const checks = verdict === undefined ? {} : (verdict as object);
+    io.out(
+      JSON.stringify(
+        { ok: false, ...checks, error: { name: error.name, code, message: error.message } },
+        null,
+        2,
+      ),
+    );
+    return exitCode;
+  }
+  io.err(error instanceof CommandLineError ? error.message : `haca: ${error.message}`);
+  if (error instanceof VerificationError)
+    for (const line of checkLines(error.verdict, false)) io.err(`  ${line}`);
+  else if (!isExpected(error)) io.err(error.stack ?? '');
+  return exitCode;
+}
+
+const FILE_ERRORS: readonly unknown[] = ['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR'];
+
+function isInputError(error: Error): boolean {
+  const { code } = error as { code?: unknown };
+  return (
+    error instanceof CommandLineError ||
+    error instanceof UsageError ||
+    error instanceof MalformedError ||
+    FILE_ERRORS.includes(code)
+  );
+}
+
+/** Errors whose message says everything; others are our own mistakes and show where. */
+function isExpected(error: Error): boolean {
+  const known = [NodeError, PaymentError, TimeoutError, TransactionError].some(
+    (kind) => error instanceof kind,
+  );
+  return known || isInputError(error) || error.name === 'RpcError';
+}

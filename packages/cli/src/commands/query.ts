@@ -1,0 +1,270 @@
+import { decodeTxProof, encodeHeaderJson, headerHash, verifyTxProof } from '@haca/light-client';
+import { bytesEqual, type Codec, decode, fromHex, toHex } from '@haca/primitives';
+import {
+  accountRecordCodec,
+  allocationRecordCodec,
+  assetRecordCodec,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  formatOpg,
+  laneRecordCodec,
+  modelRecordCodec,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  OPG_SUPPLY_NOPG,
+  recordKey,
+  sessionRecordCodec,
+  toJsonView,
+  totalsRecordCodec,
+  transactionHash,
+} from '@haca/protocol';
+import { type Haca, headerTimeMs } from '@haca/sdk/node';
+import { type Call, type Command, CommandLineError, suggestion } from '../command.ts';
+import { findNetwork, NETWORK_FLAGS, openClient } from '../connection.ts';
+
+interface RecordKind {
+  /** Operands after the kind. */
+  readonly operands: string;
+  readonly key: (operands: readonly string[]) => Uint8Array;
+  readonly decode: (value: Uint8Array) => unknown;
+}
+
+const id = (text: string | undefined, what: string): Uint8Array => {
+  if (text === undefined || !/^[0-9a-fA-F]{64}$/.test(text)) {
+    throw new CommandLineError(`${what} is 64 hex digits${text === undefined ? '' : `, not ${text}`}`);
+  }
+  return fromHex(text.toLowerCase());
+};
+const small = (text: string | undefined, what: string): number => {
+  if (text === undefined || !/^[0-9]{1,5}$/.test(text))
+    throw new CommandLineError(`${what} is a small number`);
+  return Number(text);
+};
+
+const decoded =
+  <T>(codec: Codec<T>) =>
+  (value: Uint8Array): unknown =>
+    decode(codec, value, 'record');
+
+const RECORDS: Readonly<Record<string, RecordKind>> = {
+  account: {
+    operands: 'ID',
+    key: ([a]) => recordKey.account(id(a, 'an account')),
+    decode: decoded(accountRecordCodec),
+  },
+  node: { operands: 'ID', key: ([a]) => recordKey.node(id(a, 'a node')), decode: decoded(nodeRecordCodec) },
+  key: {
+    operands: 'ID',
+    key: ([a]) => recordKey.nodeKey(id(a, 'a node key')),
+    decode: decoded(nodeKeyRecordCodec),
+  },
+  model: {
+    operands: 'ID',
+    key: ([a]) => recordKey.model(id(a, 'a model')),
+    decode: decoded(modelRecordCodec),
+  },
+  channel: {
+    operands: 'ID',
+    key: ([a]) => recordKey.channel(id(a, 'a channel')),
+    decode: decoded(channelRecordCodec),
+  },
+  session: {
+    operands: 'CHANNEL SLOT',
+    key: ([a, b]) => recordKey.session(id(a, 'a channel'), small(b, 'a slot')),
+    decode: decoded(sessionRecordCodec),
+  },
+  allocation: {
+    operands: 'CHANNEL NODE',
+    key: ([a, b]) => recordKey.allocation(id(a, 'a channel'), id(b, 'a node')),
+    decode: decoded(allocationRecordCodec),
+  },
+  lane: {
+    operands: 'KEY CHANNEL LANE',
+    key: ([a, b, c]) => recordKey.lane(id(a, 'a node key'), id(b, 'a channel'), small(c, 'a lane')),
+    decode: decoded(laneRecordCodec),
+  },
+  asset: {
+    operands: 'NUMBER',
+    key: ([a]) => recordKey.asset(small(a, 'an asset')),
+    decode: decoded(assetRecordCodec),
+  },
+  params: { operands: '', key: () => recordKey.params(), decode: decoded(chainConfigRecordCodec) },
+};
+const KINDS = [...Object.keys(RECORDS), 'supply', 'block', 'models', 'nodes'];
+
+export const queryCommand: Command = {
+  name: 'query',
+  summary: `Reads chain state and proves it with the light client before printing it.
+Kinds: ${KINDS.join(', ')}`,
+  operands: 'KIND [ID ...]',
+  flags: { prove: { help: 'print header and state proof too' }, ...NETWORK_FLAGS },
+  examples: [
+    'haca query supply',
+    'haca query nodes',
+    'haca query key 3f…(64 hex digits) --json',
+    'haca query account 8a…(64 hex digits) --prove --json',
+    'haca query block 12',
+  ],
+  run: runQuery,
+};
+
+async function runQuery(call: Call): Promise<number> {
+  const [kind = '', ...operands] = call.operands;
+  if (!KINDS.includes(kind)) {
+    const said = kind === '' ? 'query what?' : `there is no kind ${kind}${suggestion(kind, KINDS)}.`;
+    throw new CommandLineError(`${said} Kinds: ${KINDS.join(', ')}`);
+  }
+  const record = RECORDS[kind];
+  const key = record?.key(operands);
+  const haca = await openClient(call, await findNetwork(call), null);
+  try {
+    if (record !== undefined && key !== undefined) return await showRecord(call, haca, key, record.decode);
+    if (kind === 'supply') return await showSupply(call, haca);
+    if (kind === 'block') return await showBlock(call, haca, operands[0]);
+    return await showList(call, haca, kind);
+  } finally {
+    haca.close();
+  }
+}
+
+async function showRecord(
+  call: Call,
+  haca: Haca,
+  key: Uint8Array,
+  read: RecordKind['decode'],
+): Promise<number> {
+  const proven = await haca.chain.record(key);
+  const value = proven.value === null ? null : toJsonView(read(proven.value));
+  const header = await haca.chain.headerAt(proven.stateHeight + 1);
+  const proof = call.has('prove')
+    ? { key: toHex(key), proof: toHex(proven.proof), header: encodeHeaderJson(header) }
+    : {};
+  print(call, { value, ...verifiedBy(haca, proven.stateHeight), ...proof });
+  if (value === null && !call.json) call.out('proven: there is no such record');
+  return 0;
+}
+
+async function showSupply(call: Call, haca: Haca): Promise<number> {
+  const proven = await haca.chain.record(recordKey.totals());
+  if (proven.value === null) throw new CommandLineError('the chain has no totals record');
+  const totals = decode(totalsRecordCodec, proven.value, 'totals');
+  const burned = totals.burnedFees + totals.burnedSlash + totals.burnedDeposit;
+  print(call, {
+    genesisSupply: formatOpg(OPG_SUPPLY_NOPG),
+    burned: formatOpg(burned),
+    supply: formatOpg(OPG_SUPPLY_NOPG - burned),
+    supplyNopg: `${OPG_SUPPLY_NOPG - burned}`,
+    burnedNopg: `${burned}`,
+    baseFee: `${totals.baseFee}`,
+    totals: toJsonView(totals),
+    ...verifiedBy(haca, proven.stateHeight),
+  });
+  return 0;
+}
+
+async function showBlock(call: Call, haca: Haca, at: string | undefined): Promise<number> {
+  if (at !== undefined && !/^[1-9][0-9]{0,15}$/.test(at))
+    throw new CommandLineError('a block is named by its height');
+  const header = at === undefined ? haca.chain.head() : await haca.chain.headerAt(Number(at));
+  print(call, {
+    height: header.height,
+    hash: toHex(headerHash(header)),
+    time: new Date(headerTimeMs(header)).toISOString(),
+    appHash: toHex(header.appHash),
+    chainId: header.chainId,
+    verified: 'header, > 2/3 of the voting power',
+    ...(call.has('prove') ? { header: encodeHeaderJson(header) } : {}),
+  });
+  return 0;
+}
+
+async function showList(call: Call, haca: Haca, kind: string): Promise<number> {
+  const entries =
+    kind === 'models'
+      ? (await haca.models()).map(({ modelId, manifest, registeredAt }) => ({
+          modelId: toHex(modelId),
+          registeredAt,
+          ...(toJsonView(manifest) as object),
+        }))
+      : (await haca.nodes()).map(({ nodeId, record }) => ({
+          nodeId: toHex(nodeId),
+          name: record.name,
+          endpoint: record.endpoint,
+          keys: record.keys.map(toHex),
+          bond: formatOpg(record.bond),
+        }));
+  print(call, { [kind]: entries, verified: 'listing only: each entry can be proven with its own query' });
+  return 0;
+}
+
+function verifiedBy(haca: Haca, stateHeight: number) {
+  return {
+    height: stateHeight,
+    verified: `state proof against header ${stateHeight + 1}, > 2/3 of the voting power of ${haca.chain.chainId}`,
+  };
+}
+
+export const txCommand: Command = {
+  name: 'tx',
+  summary:
+    'Shows a transaction: its block, proven by the light client, and the result as the full node gives it.',
+  operands: 'HASH',
+  flags: { ...NETWORK_FLAGS },
+  examples: ['haca tx 5f…(64 hex digits)', 'haca tx 5f…(64 hex digits) --json'],
+  run: async (call) => {
+    const hash = id(call.operands[0], 'a transaction hash');
+    const haca = await openClient(call, await findNetwork(call), null);
+    try {
+      return await showTx(call, haca, hash);
+    } finally {
+      haca.close();
+    }
+  },
+};
+
+async function showTx(call: Call, haca: Haca, hash: Uint8Array): Promise<number> {
+  const { rpc } = haca.chain;
+  const result = await rpc.tx(hash);
+  if (result === null) {
+    if (call.json) call.out(JSON.stringify({ hash: toHex(hash), found: false }));
+    else call.out(`no transaction ${toHex(hash)} is in a block`);
+    return 1;
+  }
+  const header = await haca.chain.headerAt(result.height);
+  const params = { hash: btoa(String.fromCharCode(...hash)), prove: true };
+  const { proof } = (await rpc.call('tx', params)) as { readonly proof?: unknown };
+  const decoded = proof === undefined || proof === null ? null : decodeTxProof(proof);
+  const inclusion =
+    decoded === null || !bytesEqual(transactionHash(decoded.tx), hash)
+      ? null
+      : verifyTxProof({ dataHash: header.dataHash, tx: decoded.tx, proof: decoded });
+  print(call, {
+    hash: toHex(hash),
+    found: true,
+    height: result.height,
+    code: result.code,
+    gasUsed: result.gasUsed,
+    events: result.events,
+    log: result.log,
+    verified:
+      inclusion?.ok === true
+        ? `inclusion in block ${result.height}, > 2/3 of the voting power; the result is the full node's word`
+        : 'not verified: the full node gave no valid proof',
+    ok: inclusion?.ok === true,
+  });
+  return inclusion?.ok === true ? 0 : inclusion === null ? 3 : 1;
+}
+
+function print(call: Call, value: Readonly<Record<string, unknown>>): void {
+  if (call.json) {
+    call.out(JSON.stringify(value, null, 2));
+    return;
+  }
+  for (const [name, member] of Object.entries(value)) {
+    const text =
+      typeof member === 'object' && member !== null ? JSON.stringify(member, null, 2) : `${member}`;
+    call.out(
+      text.includes('\n') ? `${name}:\n${text.replaceAll(/^/gm, '  ')}` : `${name.padEnd(14)} ${text}`,
+    );
+  }
+}
