@@ -12,3 +12,9 @@ export {
   type EngineModel,
 } from './engine.ts';
 export { type OnnxChatEngineOptions, openOnnxChatEngine } from './onnx/chat-engine.ts';
+export {
+  openUpstreamEngine,
+  type UpstreamEngineOptions,
+  type UpstreamModel,
+  type UpstreamTimeouts,
+} from './upstream/upstream-engine.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-import type { Method } from '@haca/protocol';
+import type { Method, Usage } from '@haca/protocol';
 import {
   type ChatRequest,
   type Engine,
@@ -32,6 +32,8 @@ interface RunningAnswer {
   readonly seed: bigint | undefined;
   readonly release: () => void;
 }
+
+const NO_USAGE: Usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
 
 /**
  * Opens the embedded chat engine: ONNX Runtime on a thread of its own. Greedy and so deterministic unless a request asks for
@@ -116,13 +118,17 @@ function connect(
       const message = `the engine has ${answers.size} requests running and waiting, its limit`;
       throw new EngineError('E_UNAVAILABLE', message, { retryAfterMs: 1000 });
     }
+    if (signal.aborted) {
+      channel.push({ type: 'end', finishReason: 'abort', usage: NO_USAGE });
+      channel.end();
+      return 0;
+    }
     const id = nextId++;
     const cancel = (): void => post({ type: 'cancel', id });
     const release = (): void => signal.removeEventListener('abort', cancel);
     answers.set(id, { channel, seed: job.temperature === 0 ? undefined : job.seed, release });
     signal.addEventListener('abort', cancel, { once: true });
     post({ type: 'chat', id, job });
-    if (signal.aborted) cancel();
     return id;
   };
   return {

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encode, fromHex, MalformedError } from '@haca/primitives';
-import { type Method, type ModelManifest, modelManifestCodec } from '@haca/protocol';
+import { decodeModelManifest, type Method, type ModelManifest, modelManifestCodec } from '@haca/protocol';
 import { EngineError } from '../engine.ts';
 import { asInteger, asRecord, asText, type JsonRecord } from './json.ts';
 
@@ -62,8 +62,12 @@ export async function readModelFiles(dir: string, methods: readonly Method[]): P
       contextTokens: description.contextTokens,
       license: description.license,
     };
-    encode(modelManifestCodec, manifest);
-    return { description, manifest, modelBytes: model.bytes, tokenizerJson: parseJson(tokenizer.bytes) };
+    return {
+      description,
+      manifest: decodeModelManifest(encode(modelManifestCodec, manifest)),
+      modelBytes: model.bytes,
+      tokenizerJson: parseJson(tokenizer.bytes),
+    };
   } catch (error) {
     if (error instanceof EngineError) throw error;
     throw unusable(`${manifestPath}: ${error instanceof Error ? error.message : String(error)}`, error);

@@ -45,6 +45,7 @@ try {
   });
   send({ type: 'ready', runtimeVersion: network.runtimeVersion });
 } catch (error) {
-  send({ type: 'unusable', error: errorData(error) });
+  // Whatever it is, the directory or the installation is at fault, and no request can be served.
+  send({ type: 'unusable', error: { ...errorData(error), code: 'E_UNAVAILABLE', status: 503 } });
   port.close();
 }
