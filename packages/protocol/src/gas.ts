@@ -43,8 +43,12 @@ function opGas(op: Op): number {
     case 'retire':
       return 2 * GAS.rowWrite;
     case 'open-channel':
-    case 'register-node':
     case 'register-model':
+      return 2 * GAS.rowWrite + GAS.permanentRow;
+    case 'register-node':
+      // The node, and a payout account that may be new.
+      return 3 * GAS.rowWrite + 2 * GAS.permanentRow;
+    case 'update-node':
       return 2 * GAS.rowWrite + GAS.permanentRow;
     case 'register-session':
     case 'allocate':
@@ -57,7 +61,6 @@ function opGas(op: Op): number {
     case 'finalize-withdraw':
     case 'withdraw-free':
     case 'close-channel':
-    case 'update-node':
     case 'bond-node':
       return 2 * GAS.rowWrite;
     case 'unbond-node':
@@ -121,16 +124,17 @@ export function baseFeeAt(state: BaseFeeState, height: number, params: BaseFeePa
 
 /** Rows that are never deleted, which a block makes a limited number of. */
 export function permanentRows(transaction: Transaction): number {
-  return transaction.body.ops.filter(({ kind }) => PERMANENT_ROW_OPS.has(kind)).length;
+  return transaction.body.ops.reduce((sum, { kind }) => sum + (PERMANENT_ROWS.get(kind) ?? 0), 0);
 }
 
-const PERMANENT_ROW_OPS: ReadonlySet<Op['kind']> = new Set([
-  'transfer-opg',
-  'transfer-credit',
-  'issue',
-  'open-channel',
-  'register-node',
-  'register-model',
+const PERMANENT_ROWS: ReadonlyMap<Op['kind'], number> = new Map([
+  ['transfer-opg', 1],
+  ['transfer-credit', 1],
+  ['issue', 1],
+  ['open-channel', 1],
+  ['register-node', 2],
+  ['update-node', 1],
+  ['register-model', 1],
 ]);
 
 /** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */

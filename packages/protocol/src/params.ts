@@ -105,6 +105,10 @@ export function validateParams(params: ProtocolParams): void {
     ['0 < gasTarget <= 1000000000', params.gasTarget > 0 && params.gasTarget <= 1_000_000_000],
     ['reserveDivisor > 0 and epochLength > 0', params.reserveDivisor > 0n && params.epochLength > 0],
     ['bondPerLaneRow > 0', params.bondPerLaneRow > 0n],
+    [
+      'every number is at most 10^13, so that heights stay safe integers',
+      Object.values(params).every((value) => typeof value === 'bigint' || value <= 10_000_000_000_000),
+    ],
   ];
   for (const [rule, holds] of rules) if (!holds) throw new UsageError(`genesis parameters break: ${rule}`);
 }
