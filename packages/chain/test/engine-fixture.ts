@@ -75,6 +75,7 @@ export { FAUCET };
 export async function testNode(
   t: TestContext,
   options: Partial<FullNodeOptions> = {},
+  closing: 'after-test' | 'manual' = 'after-test',
 ): Promise<FullNode & { readonly home: string; readonly genesis: GenesisDocument }> {
   const home = options.home ?? temporaryFolder(t);
   const genesis = options.genesis ?? genesisDocument(Date.now());
@@ -92,7 +93,7 @@ export async function testNode(
     isClosed = true;
     await node.close();
   };
-  t.after(close);
+  if (closing === 'after-test') t.after(close);
   return { ...node, close, home, genesis };
 }
 
@@ -103,6 +104,7 @@ export function testApplication(
 ): { readonly application: HacaApplication; readonly store: Store; readonly folder: string } {
   const folder = options.folder ?? temporaryFolder(t);
   const store = openStore(folder);
+  t.after(() => store.close());
   const application = openApplication({
     store,
     crypto: nodeCrypto,

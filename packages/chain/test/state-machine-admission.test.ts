@@ -379,14 +379,14 @@ test('CHAIN-21 CHAIN-6: the base fee rises with use, decays over idle blocks, an
 });
 
 test('CHAIN-21: a block above the target raises the fee by its excess from the next block on, step by step as lazily', () => {
-  const target = 12_000;
+  const target = 20_000;
   const world = createWorld({ params: { gasTarget: target }, audit: false });
   registerModel(world);
   const keys = ['a', 'b'].map((name) =>
     openKey(world, registerNode(world, funded(world, name, 50_000n * OPG, 0n))),
   );
   world.skip(5);
-  const vouchers = Array.from({ length: 14 }, () => new Uint8Array(30));
+  const vouchers = Array.from({ length: 24 }, () => new Uint8Array(30));
   const heavy = keys.map((key) => {
     const { bytes } = statementOf(key, 1, CREDIT);
     return world.tx(key.node.operator, [settleOp(bytes, vouchers)]);
@@ -422,6 +422,8 @@ test('CHAIN-1: a genesis that does not hand out exactly the supply, or names som
     ],
     ['no validator', { ...good, reserveNopg: good.reserveNopg + 10n ** 15n, validators: [] }],
     ['bond', { ...good, params: { ...good.params, validatorBondMin: 10n ** 16n } }],
+    ['symbol', { ...good, assets: [{ asset: 1, symbol: '€'.repeat(16), issuer: FAUCET.id }] }],
+    ['heights', { ...good, params: { ...good.params, keyTtl: Number.MAX_SAFE_INTEGER } }],
     ['params', { ...good, params: { ...good.params, withdrawDelay: 1 } }],
   ];
   for (const [name, genesis] of wrong) {

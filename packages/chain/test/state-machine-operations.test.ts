@@ -47,6 +47,7 @@ import {
   openKey,
   openKeyOp,
   PROPOSER,
+  payoutOf,
   registerModel,
   registerNode,
   releaseOp,
@@ -235,6 +236,52 @@ test('CHAIN-42: allocating, with every code', () => {
   assert.equal(code(allocate(third, CREDIT)), 'E_ALLOCATION');
   world.ok(other.operator, [{ kind: 'unbond-node', nodeId: other.nodeId, amount: nopg(4_000n * OPG) }]);
   assert.equal(code(allocate(other, CREDIT)), 'E_NODE', 'a node that is leaving');
+});
+
+test('CHAIN-42 E_OVERFLOW attack 52: an allocation that is paid and topped up for ever stops at 2^64', () => {
+  const { world, node, key, payer, channel } = market();
+  const half = 1n << 62n;
+  const payout = payoutOf(node.operator);
+  world.ok(FAUCET, [issue(payer, half), transferOpg(payout, 100n * OPG)]);
+  const allocate: Op = {
+    kind: 'allocate',
+    channelId: channel.channelId,
+    nodeId: node.nodeId,
+    amount: credit(half),
+  };
+  let mark = 0n;
+  for (let round = 0; round < 4; round++) {
+    world.ok(payer, [{ kind: 'deposit', channelId: channel.channelId, amount: credit(half) }]);
+    if (round === 3) break;
+    world.ok(payer, [allocate]);
+    const lane = line(channel, round, [round + 1, round + 1], [0n, half]);
+    const lie = round < 1 ? key : openKey(world, node);
+    const at = round < 1 ? lane : line(channel, round, [1, 1], [0n, half]);
+    const paid = settle(world, lie, 1, half, [at], [voucher(world, channel, lie, round, half)]);
+    assert.deepEqual(lineCodes(paid), ['OK']);
+    world.ok(payout, [transferCredit(payer, half)]);
+    mark += half;
+  }
+  assert.equal(allocationOf(world, channel.channelId, node.nodeId)?.paid, mark);
+  assert.equal(world.run(payer, [allocate]).codeName, 'E_OVERFLOW');
+  assert.equal(channelOf(world, channel.channelId)?.free, half + 90n * CREDIT);
+});
+
+test('CHAIN-53 E_INTERNAL: claims that no record can hold open no key, and the chain goes on', () => {
+  for (const claims of [{ measurement: '' }, { endMs: Number.NaN }, { claimsDigest: new Uint8Array(31) }]) {
+    const world = createWorld({
+      allowInternal: true,
+      appraise: (envelope, expected) => {
+        const result = appraiseTest(envelope, expected);
+        return { ...result, claims: result.claims && { ...result.claims, ...claims } };
+      },
+    });
+    registerModel(world);
+    const node = registerNode(world, funded(world, 'operator', 50_000n * OPG));
+    const { codeName } = world.run(node.operator, [openKeyOp(world, node, { method: 'tee' }).op]);
+    assert.ok(codeName === 'E_INTERNAL' || codeName === 'E_MALFORMED', codeName);
+    assert.deepEqual(nodeOf(world, node.nodeId).keys, []);
+  }
 });
 
 test('attack 44 CHAIN-43: a release lands once, not for another version, amount, expiry or signer, and not after re-creation', () => {

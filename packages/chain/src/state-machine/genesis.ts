@@ -1,5 +1,5 @@
 /** The first state, out of a genesis document. Every node derives the same bytes. */
-import { sha256, toHex, UsageError } from '@haca/primitives';
+import { MalformedError, sha256, toHex, UsageError } from '@haca/primitives';
 import {
   type AppGenesis,
   type AssetRecord,
@@ -7,9 +7,11 @@ import {
   type GenesisValidator,
   nopg,
   OPG_SUPPLY_NOPG,
+  tableOf,
   VALIDATORS_MAX,
   validateParams,
 } from '@haca/protocol';
+import { decodeRecordValue } from './invariants.ts';
 import { openState, type State } from './state.ts';
 import {
   accounts,
@@ -57,7 +59,20 @@ export function applyGenesis(genesis: AppGenesis, chainId: string, genesisTimeMs
   }
   putAssets(state, genesis);
   putTotals(state, firstTotals(genesis));
-  return { validators: putValidators(state, genesis), changes: state.changes() };
+  const updates = putValidators(state, genesis);
+  const changes = state.changes();
+  for (const [key, value] of changes) requireReadable(key, value);
+  return { validators: updates, changes };
+}
+
+/** Text limits count bytes: what JSON let through may still not fit its record. */
+function requireReadable(key: Uint8Array, value: Uint8Array | null): void {
+  try {
+    decodeRecordValue(key, value ?? new Uint8Array(0));
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    throw new UsageError(`genesis does not fit the ${tableOf(key) ?? ''} records: ${error.message}`);
+  }
 }
 
 function checkSupply({ reserveNopg, accounts: funded, validators: bonded }: AppGenesis): void {

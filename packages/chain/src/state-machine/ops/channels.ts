@@ -115,6 +115,8 @@ export function applyRevokeSession(step: Step, op: OpOf<'revoke-session'>): Outc
   return undefined;
 }
 
+const ALLOCATED_MAX = (1n << 64n) - 1n;
+
 export function applyAllocate(step: Step, op: OpOf<'allocate'>): Outcome {
   const channel = ownChannel(step, op.channelId);
   if ('code' in channel) return channel;
@@ -125,6 +127,9 @@ export function applyAllocate(step: Step, op: OpOf<'allocate'>): Outcome {
   if (op.amount > channel.free) return refuse('E_BALANCE', `at most ${channel.free} ncr`, op.amount);
   const known = allocations.get(step.state, op.channelId, op.nodeId);
   const unpaid = known === undefined ? 0n : unpaidOf(known);
+  // What was paid stays in the row's amount while something is unpaid, so it can grow past what is in being.
+  const amount = (known?.amount ?? 0n) + op.amount;
+  if (amount > ALLOCATED_MAX) return refuse('E_OVERFLOW', `at most ${ALLOCATED_MAX} in all`, amount);
   if (unpaid + op.amount < params.allocationMin) {
     return refuse('E_AMOUNT', `${params.allocationMin} ncr in all`, unpaid + op.amount);
   }

@@ -1,11 +1,20 @@
 /** Opening, closing and abandoning node keys. */
-import { bytesEqual, compareBytes, merkleLeafHash, merkleRoot, sha256 } from '@haca/primitives';
+import {
+  bytesEqual,
+  compareBytes,
+  decode,
+  encode,
+  merkleLeafHash,
+  merkleRoot,
+  sha256,
+} from '@haca/primitives';
 import {
   type Assurance,
   type ErrorCode,
   keyIdOf,
   type NodeKeyRecord,
   type NodeRecord,
+  nodeKeyRecordCodec,
   type OpOf,
   possessionMessage,
   registrationBindingHash,
@@ -41,7 +50,9 @@ export function applyOpenKey(step: Step, op: OpOf<'open-key'>): Outcome {
   if (evidence !== null && 'code' in evidence) return evidence;
 
   const keyId = keyIdOf(chainId, binding.nodeId, binding.keyEpoch, binding.signPublicKey);
-  const key = newKey(op, evidence, step.block.height, step.block.height + params.keyTtl);
+  const opened = newKey(op, evidence, step.block.height, step.block.height + params.keyTtl);
+  // What the verifier claims comes from outside this machine: a row that can't be read again must not be written.
+  const key = decode(nodeKeyRecordCodec, encode(nodeKeyRecordCodec, opened), 'key');
   nodeKeys.put(step.state, key, keyId);
   nodes.put(step.state, { ...node, keyEpoch: binding.keyEpoch, keys: [...node.keys, keyId] }, binding.nodeId);
   scheduleKey(step.state, keyId, key, params);
