@@ -8,7 +8,6 @@ import {
   bytesEqual,
   type Codec,
   decode,
-  encode,
   merkleLeafHash,
   merkleRoot,
   sha256,
@@ -29,7 +28,6 @@ import {
   channelRecordCodec,
   credit,
   DEFAULT_PARAMS,
-  evidenceEnvelopeCodec,
   failed,
   keyIdOf,
   type LaneRecord,
@@ -490,7 +488,6 @@ export function openKeyOp(
     possession: signer.sign(possessionMessage(bindingHash)),
     ...options.op,
   };
-  encode(evidenceEnvelopeCodec, op.evidence ?? { kind: 'nitro', document: bindingHash });
   const keyId = keyIdOf(CHAIN, node.nodeId, epoch, binding.signPublicKey);
   return { op, key: { node, keyId, signer, seq: 0, head: ZERO_DIGEST, running: 0n } };
 }

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { credit, nopg, type Op, tableOf } from '@haca/protocol';
+import { checkInvariants, runningViolations, transitionViolations } from '../src/state-machine/index.ts';
+import {
+  CREDIT,
+  FAUCET,
+  funded,
+  LEDGER_OF,
+  line,
+  market,
+  OPG,
+  PROPOSER,
+  registerNode,
+  releaseOp,
+  settle,
+  totalsOf,
+  USDC,
+  voucher,
+} from './state-machine-world.ts';
+
+const source = (name: string): string =>
+  readFileSync(join(import.meta.dirname, '../src/state-machine', name), 'utf8');
+
+test('CHAIN-31: the two ledgers do not know each other, and nobody else writes totals of a slot', () => {
+  assert.doesNotMatch(source('opg-ledger.ts'), /credit/i);
+  assert.doesNotMatch(source('credit-ledger.ts'), /nopg|opg-ledger/i);
+  for (const name of ['channels', 'registry', 'keys', 'settle', 'transfers']) {
+    assert.doesNotMatch(source(`ops/${name}.ts`), /putTotals|\.post\(/, name);
+  }
+});
+
+test('CHAIN-30 CHAIN-31: every kind of step that moves money posts, and posts in its own ledger only', () => {
+  const { world, node, key, payer, channel } = market();
+  const { channelId } = channel;
+  const { nodeId } = node;
+  registerNode(world, funded(world, 'another', 50_000n * OPG));
+  const version = 1;
+  const byPayer: readonly Op[] = [
+    { kind: 'transfer-opg', to: FAUCET.id, amount: nopg(OPG) },
+    { kind: 'transfer-credit', to: FAUCET.id, asset: USDC, amount: credit(CREDIT) },
+    { kind: 'retire', asset: USDC, amount: credit(CREDIT) },
+    { kind: 'deposit', channelId, amount: credit(CREDIT) },
+    releaseOp(channelId, node, CREDIT, version, world.height() + 20),
+    { kind: 'request-withdraw', channelId, nodeId, amount: credit(CREDIT) },
+    { kind: 'withdraw-free', channelId, amount: credit(CREDIT) },
+  ];
+  for (const op of byPayer) world.ok(payer, [op]);
+  const lane = line(channel, 0, [1, 1], [0n, CREDIT]);
+  settle(world, key, 1, CREDIT, [lane], [voucher(world, channel, key, 0, CREDIT)]);
+  world.ok(node.operator, [{ kind: 'bond-node', nodeId, amount: nopg(OPG) }]);
+  world.ok(node.operator, [{ kind: 'unbond-node', nodeId, amount: nopg(OPG) }]);
+  world.block([], { misbehavior: [{ address: PROPOSER, height: 1 }] });
+  world.skip(50);
+  world.ok(payer, [{ kind: 'finalize-withdraw', channelId, nodeId }]);
+  const seen = new Set(world.outputs.flatMap(({ postings }) => (postings ?? []).map(({ step }) => step)));
+  const missing = Object.keys(LEDGER_OF).filter((step) => !seen.has(step as never));
+  assert.deepEqual(missing, [], 'the blocks of a world are held against LEDGER_OF; these never posted');
+});
+
+test('CHAIN-32: a broken sum is seen by the running check, a step the wrong way by the transition check', () => {
+  const { world } = market();
+  const totals = totalsOf(world);
+  assert.deepEqual(runningViolations(totals), []);
+  assert.equal(runningViolations({ ...totals, liquid: nopg(totals.liquid + 1n) }).length, 1);
+  const assets = totals.assets.map(([id, slots]) => [id, { ...slots, issued: slots.issued + 1n }] as const);
+  assert.equal(runningViolations({ ...totals, assets }).length, 1);
+  const idle = { baseFee: 0n, gasUsed: 0 };
+  assert.deepEqual(transitionViolations(totals, totals, idle), []);
+  assert.equal(
+    transitionViolations(totals, { ...totals, reserve: nopg(totals.reserve + 1n) }, idle).length,
+    1,
+  );
+  assert.equal(
+    transitionViolations(totals, { ...totals, burnedSlash: nopg(0n), burnedFees: nopg(0n) }, idle).length,
+    2,
+  );
+  assert.equal(transitionViolations(totals, { ...totals, assets: [] }, idle).length, 1);
+});
+
+test('CHAIN-32: the audit notices when any record that holds or counts money is gone', () => {
+  const { world, node, key, channel } = market();
+  const lanes = [0, 1].map((lane) => line(channel, lane, [1, 1], [0n, CREDIT]));
+  const vouchers = [0, 1].map((lane) => voucher(world, channel, key, lane, CREDIT));
+  settle(world, key, 1, 2n * CREDIT, lanes, vouchers);
+  world.ok(node.operator, [{ kind: 'unbond-node', nodeId: node.nodeId, amount: nopg(OPG) }]);
+  const audit = (): readonly string[] => checkInvariants(world, world.ctx.config, world.height());
+  assert.deepEqual(audit(), []);
+  const seen = new Set<string>();
+  for (const [name, entry] of [...world.state]) {
+    const table = tableOf(entry[0]);
+    if (table === undefined || ['asset', 'params', 'model', 'queue'].includes(table)) continue;
+    world.state.delete(name);
+    assert.ok(audit().length > 0, `${table} ${name}`);
+    world.state.set(name, [entry[0], Uint8Array.of(0xa0, 0)]);
+    assert.ok(audit().length > 0, `${table} ${name} does not decode`);
+    world.state.set(name, entry);
+    seen.add(table);
+  }
+  assert.equal(seen.size, 11, [...seen].join());
+});
