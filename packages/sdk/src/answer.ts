@@ -181,7 +181,7 @@ async function follow(
   };
   for (const step of steps) onState?.(step);
   for (let pauseMs = 10; !isReached(steps, wanted); pauseMs = nextPause(pauseMs)) {
-    const status = await context.route.api.receipt(context.id);
+    const status = await context.route.api.receipt(toHex(receipt.hash));
     if (!bytesEqual(status.receipt.hash, receipt.hash)) throw otherReceipt(receipt, status.receipt);
     txHash = status.txHash ?? txHash;
     if (status.state !== 'executed') add('settled', status.height, 'node');

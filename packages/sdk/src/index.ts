@@ -6,15 +6,7 @@ export type {
   UntilOptions,
 } from './answer.ts';
 export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain-view.ts';
-export {
-  type ChannelOptions,
-  type ChatOptions,
-  type ChatResult,
-  HACA_BASE_URL,
-  type Haca,
-  type HacaOptions,
-  openHaca,
-} from './client.ts';
+export { HACA_BASE_URL, openHaca } from './client.ts';
 export type { Directory, ModelEntry, NodeEntry, Route } from './directory.ts';
 export { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from './errors.ts';
 export {
@@ -42,6 +34,7 @@ export {
   type ReceiptState,
   type ReceiptStatus,
 } from './node-api.ts';
+export type { ChannelOptions, ChatOptions, ChatResult, Haca, HacaOptions } from './options.ts';
 export { type Platform, randomBytes, type Signer } from './platform.ts';
 export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy } from './policy.ts';
 export { parseRequest, type RequestParams } from './request.ts';

@@ -4,8 +4,8 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Haca } from './client.ts';
 import { VerificationError } from './errors.ts';
+import type { Haca } from './options.ts';
 
 export interface LocalProxy {
   /** For `OPENAI_BASE_URL` and the like. */

@@ -86,7 +86,10 @@ export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
     let status: number;
     let body: string;
     try {
-      const response = await fetchFn(`${base}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const response = await fetchFn(`${base}${path}`, {
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        redirect: 'error',
+      });
       status = response.status;
       body = new TextDecoder().decode(await readBounded(response, ANSWER_MAX_BYTES));
     } catch (cause) {

@@ -4,10 +4,11 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, w
 import { dirname, join, resolve } from 'node:path';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { MalformedError, toHex, UsageError } from '@haca/primitives';
-import { type Haca, type HacaOptions, openHaca as openCore } from './client.ts';
+import { openHaca as openCore } from './client.ts';
 import { type GenesisDocument, parseGenesisDocument } from './genesis-document.ts';
 import { asHex, asObject, parseJson } from './json.ts';
 import { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
+import type { Haca, HacaOptions } from './options.ts';
 import type { Platform, Signer } from './platform.ts';
 import { accountOf } from './transactions.ts';
 import {

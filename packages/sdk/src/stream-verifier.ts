@@ -46,8 +46,8 @@ export interface VerifiedStreamOptions {
   readonly reopen: () => Promise<ReadableStream<Uint8Array>>;
   /** Called once with everything; throws `VerificationError` to withhold the end of the stream. */
   readonly finish: (outcome: StreamOutcome) => Promise<void>;
-  /** The consumer went away, or the stream broke for good. */
-  readonly abandon: (reason: unknown) => void;
+  /** The stream broke for good, or the consumer went away. */
+  readonly abandon: (reason: unknown, isBroken: boolean) => void;
 }
 
 const BLOCK_MAX_BYTES = 4 * 1024 * 1024;
@@ -97,13 +97,13 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       } catch (caught) {
         isOver = true;
         const error = caught instanceof MalformedError ? malformedStream(caught) : caught;
-        options.abandon(error);
+        options.abandon(error, true);
         await reader.cancel().catch(() => undefined);
         controller.error(error);
       }
     },
     cancel: async (reason) => {
-      if (!isOver) options.abandon(reason);
+      if (!isOver) options.abandon(reason, false);
       await reader.cancel(reason).catch(() => undefined);
     },
   });

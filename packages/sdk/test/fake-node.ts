@@ -357,7 +357,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
 
   const receiptStatus = (id: string): Response => {
     const sent = [...answered.values()].find((each) => each.id === id);
-    const receipt = receipts.find(({ hash }) => toHex(hash) === sent?.headers['hash']);
+    const receipt = receipts.find(({ hash }) => toHex(hash) === (sent?.headers['hash'] ?? id));
     if (receipt === undefined) return json(404, { error: { message: 'unknown', code: 'E_RECEIPT_UNKNOWN' } });
     const proven = proofs.get(toHex(receipt.hash));
     return json(200, {

@@ -238,3 +238,45 @@ test('an aborted stream is given up, and the next request goes on with what the 
   const { answer } = await haca.chat({ prompt: 'next' });
   assert.ok(answer.verdict.ok);
 });
+
+test('an answer without a stream that breaks off half way is the same request when it is sent again', async () => {
+  const node = startFakeNetwork();
+  const original = node.fetch;
+  let broken = 0;
+  const flaky: typeof fetch = async (input, init) => {
+    const response = await original(input, init);
+    if (init?.method !== 'POST' || broken++ > 0) return response;
+    const half = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        controller.enqueue(new Uint8Array(10));
+        controller.error(new TypeError('connection reset'));
+      },
+    });
+    return new Response(half, { headers: response.headers });
+  };
+  const haca = await openTestClient({ ...node, fetch: flaky });
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  assert.ok(answer.verdict.ok);
+  assert.equal(node.executions(), 1);
+});
+
+test('prompt and voucher follow no redirect', async () => {
+  const node = startFakeNetwork();
+  const modes: unknown[] = [];
+  const watching: typeof fetch = (input, init) => {
+    modes.push(init?.redirect);
+    return node.fetch(input, init);
+  };
+  const haca = await openTestClient({ ...node, fetch: watching });
+  await haca.chat({ prompt: 'hi' });
+  assert.ok(modes.length > 2);
+  assert.ok(modes.every((mode) => mode === 'error'));
+});
+
+test('an empty success is no answer', async () => {
+  const node = startFakeNetwork();
+  const empty: typeof fetch = async (input, init) =>
+    init?.method === 'POST' ? new Response(null, { status: 204 }) : node.fetch(input, init);
+  const haca = await openTestClient({ ...node, fetch: empty });
+  await assert.rejects(haca.chat({ prompt: 'hi' }), (error: Error) => error instanceof VerificationError);
+});

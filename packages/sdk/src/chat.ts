@@ -1,0 +1,81 @@
+import type { Answer } from './answer.ts';
+import type { Directory } from './directory.ts';
+import { NodeError } from './errors.ts';
+import { parseJson } from './json.ts';
+import { nodeErrorOf } from './node-api.ts';
+import type { ChatOptions, ChatResult, Haca } from './options.ts';
+
+export async function chat(haca: Haca, directory: Directory, options: ChatOptions): Promise<ChatResult> {
+  const model = options.model ?? (await firstChatModel(directory));
+  const messages = options.messages ?? [{ role: 'user', content: options.prompt ?? '' }];
+  const isStream = options.onText !== undefined;
+  const body = JSON.stringify({
+    model,
+    messages,
+    stream: isStream,
+    ...(options.maxOutputTokens === undefined ? {} : { max_tokens: options.maxOutputTokens }),
+    ...(options.temperature === undefined ? {} : { temperature: options.temperature }),
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+  });
+  const response = await haca.fetch(`${haca.baseUrl}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  if (!response.ok) {
+    throw nodeErrorOf(response.status, await response.json().catch(() => null), 'chat');
+  }
+  const answer = haca.answerOf(response) as Answer;
+  const said = isStream ? await readTextStream(response, options.onText) : textOf(await response.json());
+  return { ...said, answer: await answer.completed };
+}
+
+async function firstChatModel(directory: Directory): Promise<string> {
+  const first = (await directory.models()).find(({ manifest }) => manifest.task === 'chat');
+  if (first === undefined)
+    throw new NodeError('E_MODEL_UNKNOWN', 'no chat model is registered on this chain');
+  return first.manifest.name;
+}
+
+interface Choice {
+  readonly delta?: { readonly content?: unknown };
+  readonly message?: { readonly content?: unknown };
+  readonly finish_reason?: unknown;
+}
+
+function textOf(body: unknown): { readonly text: string; readonly finishReason: string | null } {
+  const choice = (body as { choices?: readonly Choice[] } | null)?.choices?.[0];
+  const { content } = choice?.message ?? {};
+  const reason = choice?.finish_reason;
+  return {
+    text: typeof content === 'string' ? content : '',
+    finishReason: typeof reason === 'string' ? reason : null,
+  };
+}
+
+async function readTextStream(
+  response: Response,
+  onText: ChatOptions['onText'],
+): Promise<{ readonly text: string; readonly finishReason: string | null }> {
+  const decoder = new TextDecoder();
+  let pending = '';
+  let text = '';
+  let finishReason: string | null = null;
+  const take = (line: string): void => {
+    if (!line.startsWith('data: ') || line === 'data: [DONE]') return;
+    const choice = (parseJson(line.slice(6), 'stream event') as { choices?: readonly Choice[] }).choices?.[0];
+    const piece = choice?.delta?.content;
+    if (typeof choice?.finish_reason === 'string') finishReason = choice.finish_reason;
+    if (typeof piece !== 'string' || piece === '') return;
+    text += piece;
+    onText?.(piece);
+  };
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    pending += decoder.decode(chunk, { stream: true });
+    const lines = pending.split('\n');
+    pending = lines.pop() ?? '';
+    lines.forEach(take);
+  }
+  return { text, finishReason };
+}

@@ -1,0 +1,74 @@
+import { base64url } from '@haca/platform/rpc';
+import { nodeErrorOf, readBounded } from './node-api.ts';
+import type { Attempt, Session } from './session.ts';
+
+export function post(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Response> {
+  const headers = new Headers({
+    'content-type': attempt.headers.get('content-type') ?? 'application/json',
+    accept: attempt.headers.get('accept') ?? '*/*',
+    'x-haca-voucher': base64url(attempt.voucher.bytes),
+    'x-haca-idempotency-key': attempt.idempotencyKey,
+  });
+  return session.fetch(`${attempt.route.api.url}/v1${attempt.path}`, {
+    method: 'POST',
+    headers,
+    body: attempt.body as Uint8Array<ArrayBuffer>,
+    signal,
+    // Prompt and voucher are for this node; it has no say in where else they go.
+    redirect: 'error',
+  });
+}
+
+export function isEventStream(response: Response): boolean {
+  const type = response.headers.get('content-type') ?? '';
+  return response.ok && response.body !== null && type.startsWith('text/event-stream');
+}
+
+/** The same response with a body that can be read again. */
+export function rebuilt({ status, statusText, headers }: Response, body: Uint8Array | null): Response {
+  const hasBody = body !== null && body.length > 0;
+  return new Response(hasBody ? (body as Uint8Array<ArrayBuffer>) : null, {
+    status,
+    statusText,
+    headers: handedHeaders(headers),
+  });
+}
+
+/** The body was decoded and checked here; length and coding of the wire no longer apply. */
+export function handedHeaders(headers: Headers): Headers {
+  const kept = new Headers(headers);
+  kept.delete('content-encoding');
+  kept.delete('content-length');
+  return kept;
+}
+
+export function errorResponse(status: number, code: string, message: string): Response {
+  const error = {
+    message,
+    type: status === 503 ? 'server_error' : 'invalid_request_error',
+    param: null,
+    code,
+  };
+  return new Response(JSON.stringify({ error }), {
+    status,
+    headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
+  });
+}
+
+export async function errorCodeOf(response: Response): Promise<string> {
+  try {
+    const bytes = await readBounded(response.clone(), 1 << 20);
+    const body: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return nodeErrorOf(response.status, body, '').code;
+  } catch {
+    return `HTTP_${response.status}`;
+  }
+}
+
+/** Certain that no byte of the request reached the node. */
+export function isConnectionRefused(error: unknown): boolean {
+  const cause = (error as { cause?: { code?: unknown; errors?: readonly { code?: unknown }[] } } | null)
+    ?.cause;
+  const codes = [cause?.code, ...(cause?.errors ?? []).map(({ code }) => code)];
+  return codes.includes('ECONNREFUSED') || codes.includes('ENOTFOUND');
+}

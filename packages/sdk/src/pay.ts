@@ -1,0 +1,92 @@
+import { toHex } from '@haca/primitives';
+import { inputTokensBound, reserveFor, type Voucher } from '@haca/protocol';
+import type { Route } from './directory.ts';
+import { PaymentError } from './errors.ts';
+import { randomBytes } from './platform.ts';
+import type { Attempt, Session } from './session.ts';
+import type { Channel } from './wallet.ts';
+
+export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash'>;
+
+const SYNC_EVERY_MS = 2_000;
+
+export async function prepareAttempt(
+  session: Session,
+  route: Route,
+  request: RequestParts,
+): Promise<Attempt> {
+  const { policy, chain } = session;
+  if (session.clock() - session.syncedAtMs > SYNC_EVERY_MS) {
+    await chain.sync();
+    session.syncedAtMs = session.clock();
+  }
+  const head = chain.head().height;
+  const reserve = reserveFor(
+    route.offer.value,
+    inputTokensBound(request.body),
+    request.params.maxOutputTokens,
+  );
+  if (policy.maxReserve !== null && reserve > policy.maxReserve) {
+    throw new PaymentError(
+      'E_PRICE',
+      `the request may cost ${reserve}, the policy allows ${policy.maxReserve}`,
+    );
+  }
+  const channel = await payIn(session, route, reserve, false);
+  const lane = await session.lanes.acquire(route.api, channel, route.keyId, request.requestHash);
+  const { withdrawDelay } = route.config.params;
+  const voucher = channel.signVoucher({
+    keyId: route.keyId,
+    lane: lane.index,
+    cumulative: (lane.charged + reserve) as Voucher['cumulative'],
+    requestHash: request.requestHash,
+    expiry: Math.min(channel.sessionExpiry, head + 4 * withdrawDelay),
+  });
+  return {
+    ...request,
+    route,
+    lane,
+    voucher,
+    reserve,
+    idempotencyKey: toHex(randomBytes(16)),
+    minRefHeight: Math.max(0, head - policy.refBlockAgeMax),
+    startedAtMs: session.clock(),
+  };
+}
+
+const EXPIRY_MARGIN_BLOCKS = 100;
+
+/** The channel that pays this node; made or filled up where needed. */
+export async function payIn(
+  session: Session,
+  route: Route,
+  reserve: bigint,
+  force: boolean,
+): Promise<Channel> {
+  const { wallet, channel, chain } = session;
+  if (wallet === null) throw new PaymentError('E_VOUCHER_REQUIRED', 'this client has no wallet to pay with');
+  const { asset } = route.offer.value;
+  const name = `${toHex(route.nodeId)} ${asset}`;
+  const known = session.channels.get(name);
+  const head = chain.head().height;
+  const { withdrawDelay, sessionTtlMax } = route.config.params;
+  const validUntil = head + 2 * withdrawDelay + EXPIRY_MARGIN_BLOCKS;
+  if (!force && known !== undefined && known.sessionExpiry >= validUntil) return known;
+  const wanted = larger(channel.allocation, 4n * reserve);
+  const opened = await wallet.ensureChannel({
+    asset,
+    deposit: larger(channel.deposit, wanted),
+    nodeId: route.nodeId,
+    allocation: wanted,
+    needed: reserve,
+    force,
+    validUntil,
+    sessionTtlMax,
+  });
+  session.channels.set(name, opened);
+  return opened;
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

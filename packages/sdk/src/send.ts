@@ -1,0 +1,213 @@
+/** Sending a request so that it is executed and paid once, whatever breaks on the way. */
+
+import { MalformedError, toHex } from '@haca/primitives';
+import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
+import type { Route } from './directory.ts';
+import { NodeError, VerificationError } from './errors.ts';
+import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
+import { readBounded } from './node-api.ts';
+import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
+import { sleep } from './platform.ts';
+import { assuranceCheck, type Policy } from './policy.ts';
+import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
+import { parseRequest, type RequestParams } from './request.ts';
+import type { Attempt, Inference, Session } from './session.ts';
+
+export async function infer(
+  session: Session,
+  path: string,
+  body: Uint8Array,
+  headers: Headers,
+  signal: AbortSignal,
+): Promise<Inference> {
+  let params: RequestParams;
+  try {
+    params = parseRequest(body);
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    return { response: errorResponse(400, 'E_REQUEST', error.message), pending: null };
+  }
+  const requestHash = requestHashOf(body);
+  const unresolved = unresolvedAttempt(session, requestHash);
+  if (unresolved !== undefined) return sendAttempt(session, unresolved, signal);
+  const withheld = session.withheld.get(toHex(requestHash));
+  if (withheld !== undefined && isLibraryRetry(headers)) throw withheld;
+  session.withheld.delete(toHex(requestHash));
+  const excluded = new Set<string>();
+  let refused: Error | Response | undefined;
+  for await (const route of session.directory.routes(params.model, excluded)) {
+    const unfit = unfitness(route, session.policy);
+    if (unfit !== null) {
+      refused ??= new VerificationError(`node ${route.node.name} was not asked`, unfit);
+      continue;
+    }
+    const result = await tryRoute(session, route, { path, body, headers, params, requestHash }, signal);
+    if (!(result instanceof Response)) return result;
+    refused = result;
+    excluded.add(toHex(route.nodeId));
+  }
+  if (refused instanceof Response) return { response: refused, pending: null };
+  throw refused ?? new NodeError('E_UNAVAILABLE', `no node serves ${params.model}`);
+}
+
+/** The official client libraries count the attempts of one call in this header. */
+function isLibraryRetry(headers: Headers): boolean {
+  return Number(headers.get('x-stainless-retry-count') ?? 0) > 0;
+}
+
+/** What is known to be wrong with a route before anything is paid or sent; null where nothing is. */
+function unfitness(route: Route, policy: Policy): Verdict | null {
+  if (policy.allowUnverified) return null;
+  const { method } = route.key;
+  const assurance: Assurance =
+    method === 'tee' ? (route.evidenceSimulated ? 'tee-simulated' : 'tee') : 'signed';
+  const verdict = verdictOf([...route.checks, assuranceCheck(assurance, policy)]);
+  return verdict.ok ? null : verdict;
+}
+
+const SENDS_PER_NODE_MAX = 8;
+
+/** A `Response` means: this node will not do it, and nothing was charged; ask another. */
+async function tryRoute(
+  session: Session,
+  route: Route,
+  request: RequestParts,
+  signal: AbortSignal,
+): Promise<Inference | Response> {
+  let toppedUp = false;
+  for (let tries = 1; ; tries++) {
+    const attempt = await prepareAttempt(session, route, request);
+    const result = await sendAttempt(session, attempt, signal);
+    const { response, pending } = result;
+    if (pending !== null || response.ok) return result;
+    const code = await errorCodeOf(response);
+    if (tries >= SENDS_PER_NODE_MAX) return result;
+    switch (code) {
+      case 'E_LANE_BUSY':
+        attempt.lane.retire();
+        continue;
+      case 'E_RESERVE':
+      case 'E_VOUCHER':
+      case 'E_IDEMPOTENCY':
+        // The lane is not as we thought; its state is asked for again, and believed only with our own signature.
+        attempt.lane.distrust();
+        await sleep(20 * tries, signal);
+        continue;
+      case 'E_INSUFFICIENT':
+      case 'E_ALLOCATION':
+        attempt.lane.distrust();
+        // Once more money; before and after that only time, for a node that has not seen the block yet.
+        if (!toppedUp && tries > 2) {
+          await payIn(session, route, attempt.reserve, true);
+          toppedUp = true;
+        } else {
+          await sleep(100 * tries, signal);
+        }
+        continue;
+      case 'E_CHANNEL':
+      case 'E_SESSION':
+        attempt.lane.distrust();
+        session.channels.clear();
+        await sleep(100 * tries, signal);
+        continue;
+      case 'E_HEAD_STALE':
+      case 'E_UNAVAILABLE':
+      case 'E_MODEL_UNKNOWN':
+        attempt.lane.distrust();
+        session.directory.forget(route.nodeId);
+        return response;
+      default:
+        attempt.lane.release(attempt.requestHash);
+        return result;
+    }
+  }
+}
+
+const RESENDS_MAX = 2;
+
+const RESEND_PAUSE_MS = 200;
+
+const PENDING_WAITS_MAX = 60;
+
+const PENDING_WAIT_MS = 500;
+
+/** Sends one attempt. The same voucher with the same body is the same request, however often it is sent. */
+async function sendAttempt(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Inference> {
+  const name = toHex(attempt.requestHash);
+  let waits = 0;
+  for (let sends = 0; ; sends++) {
+    const received = await post(session, attempt, signal).then(
+      (response) => receive(session, attempt, response),
+      (cause: unknown) => ({ cause }),
+    );
+    if ('cause' in received) {
+      const problem = await judgeSendFailure(session, attempt, received.cause, sends, signal);
+      if (problem !== null) return problem;
+      continue;
+    }
+    const isPending = session.unresolved.has(name) && received.response.status === 409;
+    if (isPending && waits++ < PENDING_WAITS_MAX) {
+      await sleep(PENDING_WAIT_MS, signal);
+      continue;
+    }
+    session.unresolved.delete(name);
+    return takeResponse(session, attempt, received, signal);
+  }
+}
+
+/** A body that breaks off is a broken connection, not an answer. */
+async function receive(
+  session: Session,
+  attempt: Attempt,
+  response: Response,
+): Promise<Received | { readonly cause: unknown }> {
+  if (isEventStream(response)) return { response, body: null };
+  try {
+    return { response, body: await readBounded(response, session.policy.responseMaxBytes) };
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) return { cause };
+    attempt.lane.distrust();
+    throw withhold(session, attempt, asVerificationError(cause, ''));
+  }
+}
+
+/** Null: send again. Throws where the outcome stays unknown; the attempt is then kept for when the caller tries again. */
+async function judgeSendFailure(
+  session: Session,
+  attempt: Attempt,
+  cause: unknown,
+  sends: number,
+  signal: AbortSignal,
+): Promise<Inference | null> {
+  const name = toHex(attempt.requestHash);
+  const { url } = attempt.route.api;
+  if (signal.aborted) {
+    attempt.lane.distrust();
+    session.unresolved.delete(name);
+    throw cause;
+  }
+  if (isConnectionRefused(cause) && !session.unresolved.has(name)) {
+    attempt.lane.release(attempt.requestHash);
+    session.directory.forget(attempt.route.nodeId);
+    return { response: errorResponse(503, 'E_UNAVAILABLE', `${url} is not there`), pending: null };
+  }
+  session.unresolved.set(name, { attempt, sinceMs: session.clock() });
+  if (sends < RESENDS_MAX) {
+    await sleep(RESEND_PAUSE_MS * (sends + 1), signal);
+    return null;
+  }
+  const message = `${url} did not answer; sent again within ten minutes it is the same request`;
+  throw new NodeError('E_UNREACHABLE', message, null, { cause });
+}
+
+/** Nodes keep answers for ten minutes; after that a request whose outcome stayed unknown is given up as lost. */
+const UNRESOLVED_TTL_MS = 600_000;
+
+function unresolvedAttempt(session: Session, requestHash: Uint8Array): Attempt | undefined {
+  for (const [name, { attempt, sinceMs }] of session.unresolved) {
+    if (session.clock() - sinceMs < UNRESOLVED_TTL_MS) continue;
+    session.unresolved.delete(name);
+    attempt.lane.distrust();
+  }
+  return session.unresolved.get(toHex(requestHash))?.attempt;
+}

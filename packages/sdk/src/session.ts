@@ -1,0 +1,98 @@
+import { connectRpc } from '@haca/platform/rpc';
+import type { SignedObject, Voucher } from '@haca/protocol';
+import type { Answer, PendingAnswer } from './answer.ts';
+import { type ChainView, openChainView } from './chain-view.ts';
+import { type Directory, openDirectory, type Route } from './directory.ts';
+import type { VerificationError } from './errors.ts';
+import { appraiseRegistration } from './evidence.ts';
+import { type Lane, type LaneLedger, openLaneLedger } from './lanes.ts';
+import type { ChannelOptions, HacaOptions } from './options.ts';
+import type { Platform } from './platform.ts';
+import { DEFAULT_POLICY, type Policy } from './policy.ts';
+import type { RequestParams } from './request.ts';
+import { type Channel, openWallet, type Wallet } from './wallet.ts';
+
+const DEFAULT_CHANNEL: ChannelOptions = { asset: 1, deposit: 2_000_000_000n, allocation: 1_000_000_000n };
+
+/** Everything a request needs; one per client. */
+export interface Session {
+  readonly platform: Platform;
+  readonly chain: ChainView;
+  readonly directory: Directory;
+  readonly wallet: Wallet | null;
+  readonly lanes: LaneLedger;
+  readonly policy: Policy;
+  readonly channel: ChannelOptions;
+  readonly clock: () => number;
+  readonly fetch: typeof fetch;
+  readonly channels: Map<string, Channel>;
+  /** Requests whose outcome is unknown, by request hash: sent again they are the same request with the same voucher. */
+  readonly unresolved: Map<string, { readonly attempt: Attempt; readonly sinceMs: number }>;
+  /** Why the answer to a request was withheld, by request hash: a client library that retries does not pay for it again. */
+  readonly withheld: Map<string, VerificationError>;
+  /** Receipts seen, by key and sequence number. */
+  readonly seen: Map<string, Uint8Array>;
+  readonly onAnswer: (answer: Answer) => void;
+  lastAnswer: Answer | null;
+  syncedAtMs: number;
+}
+
+/** One request that was, or is about to be, sent with one voucher. */
+export interface Attempt {
+  readonly route: Route;
+  readonly path: string;
+  readonly body: Uint8Array;
+  readonly headers: Headers;
+  readonly params: RequestParams;
+  readonly requestHash: Uint8Array;
+  readonly lane: Lane;
+  readonly voucher: SignedObject<Voucher>;
+  readonly reserve: bigint;
+  readonly idempotencyKey: string;
+  readonly minRefHeight: number;
+  readonly startedAtMs: number;
+}
+
+export interface Inference {
+  readonly response: Response;
+  readonly pending: PendingAnswer | null;
+}
+
+export function openSession(options: HacaOptions): Session {
+  const { platform, clock = Date.now } = options;
+  const policy = { ...DEFAULT_POLICY, ...options.policy };
+  const fetchFn = options.fetch ?? fetch;
+  const chain = openChainView({
+    crypto: platform.crypto,
+    rpc: options.rpc ?? connectRpc(options.rpcUrl),
+    trust: options.trust,
+    clock,
+    ...(options.trustingPeriodMs === undefined ? {} : { trustingPeriodMs: options.trustingPeriodMs }),
+  });
+  return {
+    platform,
+    chain,
+    directory: openDirectory({
+      crypto: platform.crypto,
+      chain,
+      appraise: options.appraise ?? appraiseRegistration,
+      policy,
+      clock,
+      fetch: fetchFn,
+      nodeUrls: options.nodes ?? null,
+    }),
+    wallet: options.wallet === null ? null : openWallet(platform, chain, options.wallet),
+    lanes: openLaneLedger(platform.crypto),
+    policy,
+    channel: { ...DEFAULT_CHANNEL, ...options.channel },
+    clock,
+    fetch: fetchFn,
+    channels: new Map(),
+    unresolved: new Map(),
+    withheld: new Map(),
+    seen: new Map(),
+    onAnswer: options.onAnswer ?? (() => undefined),
+    lastAnswer: null,
+    syncedAtMs: clock(),
+  };
+}
