@@ -64,8 +64,6 @@ export interface ApplicationOptions {
 }
 
 export interface HacaApplication extends Application {
-  /** Whether the last block left the state as it was: such a block needs no proof block after it. */
-  readonly changedState: () => boolean;
   readonly invariants: () => InvariantReport;
 }
 
@@ -90,7 +88,6 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   let genesisChanges: readonly Change[] = [];
   let lastTimeMs = isFresh ? 0 : resultsAt(store, store.latestHeight()).timeMs;
   let finalized: Finalized | null = null;
-  let stateChanged = true;
   let invariants: InvariantReport = {
     enabled: options.checkInvariants ?? false,
     ok: true,
@@ -210,7 +207,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
       // The block's own hash comes last, so that it can be found by hash as well.
       txHashes: [...block.txs.map((tx) => crypto.sha256(tx)), block.results.blockHash],
     });
-    stateChanged = !bytesEqual(tree.root, block.staged.root);
+    const stateChanged = !bytesEqual(tree.root, block.staged.root);
     tree.commit(block.staged, block.height);
     index.apply(block.changes);
     genesisChanges = [];
@@ -245,7 +242,6 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     finalizeBlock,
     commit,
     query: (request) => answerQuery({ tree, index, config: context().config, invariants }, request),
-    changedState: () => stateChanged,
     invariants: () => invariants,
   };
 }

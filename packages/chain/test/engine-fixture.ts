@@ -75,7 +75,6 @@ export { FAUCET };
 export async function testNode(
   t: TestContext,
   options: Partial<FullNodeOptions> = {},
-  closing: 'after-test' | 'manual' = 'after-test',
 ): Promise<FullNode & { readonly home: string; readonly genesis: GenesisDocument }> {
   const home = options.home ?? temporaryFolder(t);
   const genesis = options.genesis ?? genesisDocument(Date.now());
@@ -93,7 +92,7 @@ export async function testNode(
     isClosed = true;
     await node.close();
   };
-  if (closing === 'after-test') t.after(close);
+  t.after(close);
   return { ...node, close, home, genesis };
 }
 

@@ -28,6 +28,8 @@ export interface ChainTip {
   readonly time: Timestamp;
   /** The commit for that block. */
   readonly commit: Commit;
+  /** State before that block, which its header proves; empty before the first. */
+  readonly provenAppHash: Uint8Array;
   /** State after that block, and its results: both go into the next header. */
   readonly appHash: Uint8Array;
   readonly lastResultsHash: Uint8Array;
@@ -48,6 +50,7 @@ export function genesisTip(
     blockId: ZERO_BLOCK_ID,
     time: genesis.time,
     commit: EMPTY_COMMIT,
+    provenAppHash: EMPTY_COMMIT.blockId.hash,
     appHash,
     lastResultsHash: EMPTY_HASH,
     validators: validatorSetOf([]),
@@ -111,6 +114,7 @@ export function storedTip(store: Store): ChainTip {
     height,
     blockId: record.commit.blockId,
     time: block.header.time,
+    provenAppHash: block.header.appHash,
     appHash: results.appHash,
     lastResultsHash: resultsHash(hashedResults(results.txResults)),
   };

@@ -29,9 +29,9 @@ import {
   validatorSetHash,
 } from '@haca/light-client';
 import { bytesEqual, toHex, utf8Encode } from '@haca/primitives';
-import type { FinalizeBlockResponse, VoteInfo } from '../abci.ts';
+import type { Application, FinalizeBlockResponse, VoteInfo } from '../abci.ts';
 import { hashedResults } from '../application/block-results.ts';
-import { APP_VERSION, type HacaApplication } from '../application.ts';
+import { APP_VERSION } from '../application.ts';
 import type { GenesisDocument } from '../genesis-document.ts';
 import type { Store } from '../storage/index.ts';
 import { type ChainTip, encodeCommitRecord, genesisTip, storedTip, updatedValidators } from './chain-tip.ts';
@@ -40,7 +40,7 @@ import type { SignGuard } from './sign-guard.ts';
 
 export interface EngineOptions {
   readonly genesis: GenesisDocument;
-  readonly application: HacaApplication;
+  readonly application: Application;
   readonly store: Store;
   readonly guard: SignGuard;
   /** Consensus key of this node, 32 bytes. */
@@ -128,7 +128,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   const maker = startBlockMaker({
     ...options,
     waiting: () => mempool.size(),
-    needsProofBlock: () => application.changedState(),
+    needsProofBlock: () => !bytesEqual(tip.appHash, tip.provenAppHash),
     timeLagMs: () => options.clock() - timestampToMs(nextTime(genesis, tip)),
     makeBlock,
   });
@@ -230,6 +230,7 @@ async function decideBlock(
     blockId,
     time,
     commit,
+    provenAppHash: block.header.appHash,
     appHash: results.appHash,
     lastResultsHash: resultsHash(hashedResults(results.txResults)),
     validators: tip.nextValidators,
@@ -291,7 +292,7 @@ function startBlockMaker(options: BlockMakerOptions) {
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | null = null;
   let isStopped = false;
-  let lastBlockAt = Number.NEGATIVE_INFINITY;
+  let lastBlockAt = performance.now();
   let lastTxBlockAt = Number.NEGATIVE_INFINITY;
 
   const txsDueIn = (now: number): number =>
