@@ -99,11 +99,23 @@ function reportError(error: unknown, isJson: boolean, io: Io): number {
     return exitCode;
   }
   io.err(error instanceof CommandLineError ? error.message : `haca: ${error.message}`);
+  const hint = HINTS[(error as { code?: string }).code ?? ''];
+  if (hint !== undefined) io.err(hint);
   if (error instanceof VerificationError)
     for (const line of checkLines(error.verdict, false)) io.err(`  ${line}`);
   else if (!isExpected(error)) io.err(error.stack ?? '');
   return exitCode;
 }
+
+/** What to do next, by error code. */
+const HINTS: Readonly<Record<string, string>> = {
+  E_BALANCE: 'the wallet has not enough; on a devnet: haca wallet fund',
+  E_UNKNOWN_ACCOUNT: 'the wallet was never funded; on a devnet: haca wallet fund',
+  E_EXISTENTIAL: 'the wallet has not enough; on a devnet: haca wallet fund',
+  E_MODEL_UNKNOWN: 'haca query models lists what there is',
+  unreachable: 'haca doctor looks for the reason',
+  E_UNAVAILABLE: 'haca doctor looks for the reason',
+};
 
 const FILE_ERRORS: readonly unknown[] = ['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR'];
 

@@ -1,4 +1,14 @@
-import { arrayOf, bytesOf, decode, encode, field, nullable, struct, type TypeOf } from '@haca/primitives';
+import {
+  arrayOf,
+  bytesOf,
+  decode,
+  encode,
+  field,
+  MalformedError,
+  nullable,
+  struct,
+  type TypeOf,
+} from '@haca/primitives';
 import { chainIdCodec, heightCodec, version } from './common.ts';
 import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
 
@@ -63,5 +73,8 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
 
 /** Throws `MalformedError` on anything but the one canonical form. Verifies nothing. */
 export function decodeBundle(bytes: Uint8Array): Bundle {
+  if (bytes.length > BUNDLE_MAX_BYTES) {
+    throw new MalformedError('bundle.size', 'bundle', `at most ${BUNDLE_MAX_BYTES} bytes`, `${bytes.length}`);
+  }
   return decode(bundleCodec, bytes, 'bundle');
 }

@@ -99,6 +99,7 @@ export interface PendingAnswer {
 }
 
 const UNTIL_TIMEOUT_MS = 60_000;
+const AHEAD_MAX_BLOCKS = 100;
 
 export function openAnswer(context: AnswerContext): PendingAnswer {
   const { route } = context;
@@ -214,6 +215,9 @@ async function proveFinal(
   status: ReceiptStatus,
   proof: NonNullable<ReceiptStatus['proof']>,
 ): Promise<FinalProof | null> {
+  const seen = await chain.sync();
+  // A height far ahead of every verified header is a story, not a height to wait for.
+  if (status.height !== null && status.height > seen.height + AHEAD_MAX_BLOCKS) return null;
   const head = await chain.sync(status.height === null ? {} : { minHeight: status.height + 1 });
   const heights = new Set([status.height ?? head.height - 1, head.height - 1]);
   for (const stateHeight of heights) {

@@ -76,12 +76,14 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
 
   const step = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
     for (;;) {
-      const chunk = await read();
+      // The receipt is the end, whether or not the connection is closed: what might follow is never released.
+      const chunk = chain.isSealed() ? null : await read();
       if (chunk === null) {
         await options.finish(chain.outcome());
         isOver = true;
         for (const bytes of chain.releaseAll()) controller.enqueue(bytes);
         controller.close();
+        await reader.cancel().catch(() => undefined);
         return;
       }
       const released = chain.push(chunk);
@@ -196,6 +198,7 @@ function chunkChain(expectations: StreamExpectations) {
       rawBytes = 0;
     },
     receipt: (): SignedObject<Receipt> | null => receipt,
+    isSealed: (): boolean => receipt !== null && isDone,
     outcome: (): StreamOutcome => ({
       receipt,
       response: concatBytes(...raw),

@@ -280,3 +280,23 @@ test('an empty success is no answer', async () => {
   const haca = await openTestClient({ ...node, fetch: empty });
   await assert.rejects(haca.chat({ prompt: 'hi' }), (error: Error) => error instanceof VerificationError);
 });
+
+test('a stream ends with its receipt, also where the connection stays open, and nothing after it gets through', async () => {
+  const node = startFakeNetwork();
+  const open: typeof fetch = async (input, init) => {
+    const response = await node.fetch(input, init);
+    if (init?.method !== 'POST') return response;
+    const all = new Uint8Array(await response.arrayBuffer());
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        controller.enqueue(all);
+        setTimeout(() => controller.enqueue(new TextEncoder().encode('data: {"choices":[]}\n\n')), 5);
+      },
+    });
+    return new Response(body, { headers: response.headers });
+  };
+  const haca = await openTestClient({ ...node, fetch: open });
+  const { text, answer } = await haca.chat({ prompt: 'hi', onText: () => undefined });
+  assert.equal(text, TEXT);
+  assert.ok(answer.verdict.ok);
+});
