@@ -287,10 +287,11 @@ test('a stream ends with its receipt, also where the connection stays open, and 
     const response = await node.fetch(input, init);
     if (init?.method !== 'POST') return response;
     const all = new Uint8Array(await response.arrayBuffer());
+    const chunks = [all, new TextEncoder().encode('data: {"choices":[]}\n\n')];
     const body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        controller.enqueue(all);
-        setTimeout(() => controller.enqueue(new TextEncoder().encode('data: {"choices":[]}\n\n')), 5);
+      pull: (controller) => {
+        const chunk = chunks.shift();
+        if (chunk !== undefined) controller.enqueue(chunk);
       },
     });
     return new Response(body, { headers: response.headers });
