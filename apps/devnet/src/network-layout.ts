@@ -9,7 +9,7 @@ import { createTestRoot, measureTestImage } from '@haca/attester';
 import { createValidatorKeyFile, makeGenesisDocument } from '@haca/chain';
 import { toHex, utf8Encode } from '@haca/primitives';
 import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
-import { createWalletFile, readWalletFile } from '@haca/sdk/node';
+import { createWalletFile } from '@haca/sdk/node';
 
 export const DEVNET_ASSET = 1;
 export const DEVNET_ASSET_SYMBOL = 'CREDIT';
@@ -21,8 +21,8 @@ const VALIDATOR_BOND = opg(1_000_000n);
 const OPERATOR_FUNDS = opg(60_000n);
 export const NODE_BOND = opg(50_000n);
 const WALLET_FUNDS = opg(100n);
-/** What the measured image of the test enclave stands for: the version of the node software. */
-const TEST_IMAGE = 'haca inference node 0.1.0';
+/** The image the test enclave measures; the genesis approves exactly its measurement. */
+export const TEST_IMAGE = 'haca inference node 0.1.0';
 
 export interface NetworkLayout {
   readonly home: string;
@@ -100,14 +100,4 @@ function writeKeysAndGenesis(home: string, genesisFile: string, nowMs: number): 
   const chainId = `haca-devnet-${toHex(new Uint8Array(randomBytes(4)))}`;
   const document = makeGenesisDocument({ chainId, genesisTimeMs: nowMs, app });
   writeFileSync(genesisFile, `${JSON.stringify(document, null, 2)}\n`);
-}
-
-/** The image label the test enclave measures; the genesis approves exactly its measurement. */
-export function testImage(): string {
-  return TEST_IMAGE;
-}
-
-/** 32-byte seed of a wallet file, for a process that signs with it. */
-export function operatorAccountId(file: string): Uint8Array {
-  return readWalletFile(file).accountId;
 }

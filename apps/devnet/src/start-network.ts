@@ -5,7 +5,7 @@ import { connectRpc } from '@haca/platform';
 import { fromHex, utf8Decode } from '@haca/primitives';
 import type { NetworkFile } from '@haca/sdk';
 import { type RunningChild, startChild } from './child-process.ts';
-import { DEVNET_ASSET, type NetworkLayout, NODE_BOND, NODE_COUNT, testImage } from './network-layout.ts';
+import { DEVNET_ASSET, type NetworkLayout, NODE_BOND, NODE_COUNT, TEST_IMAGE } from './network-layout.ts';
 import { freePort } from './ports.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -85,6 +85,30 @@ async function startNode(
   const child = await startChild(name, entry, configFile, layout.logFile(`inference-node-${index + 1}`));
   done(`${child.ready['url']}  key attested (simulated)`);
   return child;
+}
+
+/** Prices of a small model: 0.02 credits for a million prompt tokens, 0.06 for a million output tokens. */
+function nodeConfig(layout: NetworkLayout, index: number, rpcUrl: string, port: number): object {
+  return {
+    dataDir: 'data',
+    rpcUrl,
+    operatorFile: layout.operatorFiles[index],
+    name: `devnet node ${index + 1}`,
+    host: '127.0.0.1',
+    port,
+    bondNopg: `${NODE_BOND}`,
+    attester: { kind: 'test-enclave', rootSeedFile: layout.testRootSeedFile, image: TEST_IMAGE },
+    engines: [{ kind: 'onnx', dir: join(ROOT, 'models/tiny-chat') }],
+    prices: {
+      asset: DEVNET_ASSET,
+      inputPrice: '20000000',
+      cachedInputPrice: '10000000',
+      outputPrice: '60000000',
+      requestPrice: '1000',
+      minCharge: '1000',
+    },
+    settlement: { batchMaxAgeMs: 1000 },
+  };
 }
 
 function writeConfig(file: string, config: object): void {

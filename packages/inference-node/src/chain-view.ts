@@ -1,0 +1,164 @@
+/**
+ * What the node knows of the chain, through its own full node: the head, the newest *final* state, and which channels a
+ * block touched. Records are decoded here and nowhere else.
+ */
+import type { RpcClient, RpcEvent } from '@haca/platform';
+import { type Codec, decode, fromHex } from '@haca/primitives';
+import {
+  type AccountRecord,
+  type AllocationRecord,
+  accountRecordCodec,
+  allocationRecordCodec,
+  type ChainConfigRecord,
+  type ChannelRecord,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  type LaneRecord,
+  laneRecordCodec,
+  type ModelRecord,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  type NodeRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  recordKey,
+  type SessionRecord,
+  sessionRecordCodec,
+} from '@haca/protocol';
+
+export interface ChainHead {
+  readonly height: number;
+  readonly blockHash: Uint8Array;
+  readonly blockTimeMs: number;
+  /** Local monotonic milliseconds when it was seen, to notice a silent chain. */
+  readonly seenAtMs: number;
+}
+
+export interface NodeChainView {
+  readonly chainId: string;
+  readonly config: ChainConfigRecord;
+  readonly rpc: RpcClient;
+  readonly head: () => ChainHead;
+  /** The newest state that a signed header commits to. */
+  readonly finalHeight: () => number;
+  /** Called after each new head, once per height, with what the now final block did. */
+  readonly onFinalBlock: (listener: (height: number, events: readonly RpcEvent[]) => void) => void;
+  readonly account: (accountId: Uint8Array) => Promise<AccountRecord | undefined>;
+  readonly channel: (channelId: Uint8Array, height?: number) => Promise<ChannelRecord | undefined>;
+  readonly session: (
+    channelId: Uint8Array,
+    index: number,
+    height?: number,
+  ) => Promise<SessionRecord | undefined>;
+  readonly allocation: (
+    channelId: Uint8Array,
+    nodeId: Uint8Array,
+    height?: number,
+  ) => Promise<AllocationRecord | undefined>;
+  readonly lane: (
+    keyId: Uint8Array,
+    channelId: Uint8Array,
+    lane: number,
+    height?: number,
+  ) => Promise<LaneRecord | undefined>;
+  readonly node: (nodeId: Uint8Array, height?: number) => Promise<NodeRecord | undefined>;
+  readonly nodeKey: (keyId: Uint8Array, height?: number) => Promise<NodeKeyRecord | undefined>;
+  readonly model: (modelId: Uint8Array) => Promise<ModelRecord | undefined>;
+  readonly close: () => void;
+}
+
+const POLL_MS = 1_000;
+
+export async function openChainView(
+  rpc: RpcClient,
+  nowMs: () => number,
+  log: (line: string) => void,
+): Promise<NodeChainView> {
+  const record = async <T>(codec: Codec<T>, key: Uint8Array, height?: number): Promise<T | undefined> => {
+    const { value } = await rpc.query('/record', key, height === undefined ? {} : { height });
+    return value.length === 0 ? undefined : decode(codec, value, 'record');
+  };
+  const first = await rpc.status();
+  const config = await record(chainConfigRecordCodec, recordKey.params());
+  if (config === undefined)
+    throw new Error(`${rpc.url} has no chain settings: is it a full node of this network?`);
+
+  let head: ChainHead = headOf(first, nowMs());
+  let processed = head.height - 1;
+  const listeners: ((height: number, events: readonly RpcEvent[]) => void)[] = [];
+  let isAdvancing = false;
+  const advance = async (): Promise<void> => {
+    const status = await rpc.status();
+    head = headOf(status, nowMs());
+    while (processed < head.height - 1) {
+      const height = processed + 1;
+      const events = await blockEvents(rpc, height);
+      processed = height;
+      for (const listener of listeners) listener(height, events);
+    }
+  };
+  const poke = (): void => {
+    if (isAdvancing) return;
+    isAdvancing = true;
+    void advance()
+      .catch((error: unknown) => log(`chain: ${error instanceof Error ? error.message : String(error)}`))
+      .finally(() => {
+        isAdvancing = false;
+      });
+  };
+  const unsubscribe = rpc.onNewBlock(poke);
+  const timer = setInterval(poke, POLL_MS);
+  return {
+    chainId: first.chainId,
+    config,
+    rpc,
+    head: () => head,
+    finalHeight: () => head.height - 1,
+    onFinalBlock: (listener) => listeners.push(listener),
+    account: (accountId) => record(accountRecordCodec, recordKey.account(accountId)),
+    channel: (channelId, height) => record(channelRecordCodec, recordKey.channel(channelId), height),
+    session: (channelId, index, height) =>
+      record(sessionRecordCodec, recordKey.session(channelId, index), height),
+    allocation: (channelId, nodeId, height) =>
+      record(allocationRecordCodec, recordKey.allocation(channelId, nodeId), height),
+    lane: (keyId, channelId, lane, height) =>
+      record(laneRecordCodec, recordKey.lane(keyId, channelId, lane), height),
+    node: (nodeId, height) => record(nodeRecordCodec, recordKey.node(nodeId), height),
+    nodeKey: (keyId, height) => record(nodeKeyRecordCodec, recordKey.nodeKey(keyId), height),
+    model: (modelId) => record(modelRecordCodec, recordKey.model(modelId)),
+    close: () => {
+      clearInterval(timer);
+      unsubscribe();
+    },
+  };
+}
+
+function headOf(status: Awaited<ReturnType<RpcClient['status']>>, seenAtMs: number): ChainHead {
+  return {
+    height: status.height,
+    blockHash: status.blockHash,
+    blockTimeMs: Date.parse(status.blockTime),
+    seenAtMs,
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+async function blockEvents(rpc: RpcClient, height: number): Promise<readonly RpcEvent[]> {
+  const result = (await rpc.call('block_results', { height: `${height}` })) as Json;
+  const txs = Array.isArray(result['txs_results']) ? (result['txs_results'] as readonly Json[]) : [];
+  return txs
+    .flatMap((tx) => (Array.isArray(tx['events']) ? (tx['events'] as readonly Json[]) : []))
+    .map((event) => ({
+      type: String(event['type']),
+      attributes: Object.fromEntries(
+        (event['attributes'] as readonly Json[]).map(({ key, value }) => [String(key), String(value)]),
+      ),
+    }));
+}
+
+/** The channel an event is about, or undefined. */
+export function channelOfEvent(event: RpcEvent): Uint8Array | undefined {
+  const text = event.attributes['channelId'];
+  return text === undefined ? undefined : fromHex(text);
+}
