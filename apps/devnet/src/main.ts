@@ -34,7 +34,7 @@ async function run({ once, json, prompt, home }: DevnetOptions): Promise<number>
   try {
     network = await startNetwork(layout, terminal);
     const networkFile = networkFilePath();
-    writeNetworkFile(networkFile, network.file);
+    writeNetworkFile(network.file, networkFile);
     const haca = await openDemoClient(layout, network.file.rpcUrl);
 
     terminal.heading(`Asking: ${prompt}`);

@@ -83,6 +83,7 @@ export async function ensureNode(
       return known;
     }
   }
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const nonce = await operator.takeNonce();
   const nodeId = nodeIdOf(chain.chainId, operator.accountId, nonce);
   // Written first: after a crash the id is known, whether or not the transaction made it.
