@@ -228,6 +228,7 @@ test('CHAIN-42: allocating, with every code', () => {
   const code = (op: Op, by: Actor = payer): string => world.run(by, [op]).codeName;
   assert.equal(code(allocate(null, CREDIT)), 'E_NODE');
   assert.equal(code(allocate(other, 0n)), 'E_AMOUNT');
+  assert.equal(code(allocate(node, 0n)), 'E_AMOUNT', 'nothing on top of something');
   assert.equal(code(allocate(other, 49_999_999n)), 'E_AMOUNT', 'below the minimum in all');
   assert.equal(code(allocate(node, 1n)), 'OK', 'a top-up may be small');
   assert.equal(code(allocate(other, 91n * CREDIT)), 'E_BALANCE');
@@ -480,7 +481,12 @@ test('CHAIN-52: opening a key, with every code', () => {
     code({ op: { modelIds: [unknown] }, binding: { modelSetRoot: merkleRoot([merkleLeafHash(unknown)]) } }),
     'E_MODEL',
   );
-  assert.equal(code({ op: { modelIds: [MODEL_ID, MODEL_ID] } }), 'E_MODEL');
+  const leaf = merkleLeafHash(MODEL_ID);
+  const twice = {
+    op: { modelIds: [MODEL_ID, MODEL_ID] },
+    binding: { modelSetRoot: merkleRoot([leaf, leaf]) },
+  };
+  assert.equal(code(twice), 'E_MODEL', 'one model twice, whatever the root');
   assert.equal(code({ op: { modelId: MODEL_ID } }), 'E_MODEL');
   assert.equal(code({ binding: { modelSetRoot: new Uint8Array(32) } }), 'E_MODEL');
   assert.equal(code({ op: { possession: new Uint8Array(64) } }), 'E_SIG');

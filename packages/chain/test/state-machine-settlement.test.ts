@@ -96,8 +96,14 @@ test('CHAIN-62 attack 14 E_SEQ: every order of three batches but the right one, 
   }
 });
 
-test('CHAIN-62 E_SEQ: another predecessor, and an empty batch', () => {
+test('CHAIN-62 E_SEQ: another predecessor, a gap, a repetition, and an empty batch', () => {
   const { world, key } = market();
+  for (const firstSeq of [0, 2, 3]) {
+    const { batch } = STATEMENT.decode(statementOf(key, 1, CREDIT).bytes).value;
+    assert.ok(batch !== null);
+    const shifted = statementOf(key, 1, CREDIT, [], { batch: { ...batch, firstSeq } });
+    assert.equal(world.run(key.node.operator, [settleOp(shifted.bytes)]).codeName, 'E_SEQ', `${firstSeq}`);
+  }
   const other = statementOf({ ...key, head: sha256(utf8Encode('another')) }, 1, CREDIT);
   assert.equal(world.run(key.node.operator, [settleOp(other.bytes)]).codeName, 'E_SEQ');
   const batch = {
