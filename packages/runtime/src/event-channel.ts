@@ -38,7 +38,7 @@ export function openEventChannel<T>(source: EventSource): EventChannel<T> {
 
   const close = (): void => {
     closed = true;
-    if (waiting.length > head) return;
+    // Whoever waits does so because no event does.
     for (const waiter of waiters.splice(0)) settle(waiter);
   };
   const settle = (waiter: Waiter<T>): void => {

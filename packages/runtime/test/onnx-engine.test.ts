@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -33,6 +34,20 @@ test('an absent runtime is an error that says what to do', async () => {
     return true;
   });
 });
+
+/** Asks until there is a place; returns what `measure` says then. */
+async function untilAdmitted(engine: Engine, measure: () => number): Promise<number> {
+  for (;;) {
+    const answer = answerOf(engine, chatRequest('Hello!', { maxOutputTokens: 1 }));
+    const measured = measure();
+    try {
+      await answer;
+      return measured;
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
 
 describe('the shipped model', { skip }, () => {
   let engine: Engine;
@@ -189,6 +204,27 @@ describe('the shipped model', { skip }, () => {
       if (result.status === 'fulfilled') assert.match(result.value.text, /hello/i);
     }
     assert.match((await answerOf(engine, chatRequest('Hello!'))).text, /hello/i);
+  });
+
+  test('an answer nobody reads any more is not computed to its end', async () => {
+    const small = await openOnnxChatEngine({ dir: MODEL_DIR, maxConcurrent: 2, maxWaiting: 0 });
+    const { signal } = new AbortController();
+    try {
+      let deltas = 0;
+      const witness = (async () => {
+        for await (const event of small.chat(chatRequest('What is HACA?'), signal)) {
+          if (event.type === 'delta') deltas++;
+        }
+      })();
+      for await (const _ of small.chat(chatRequest('What is HACA?'), signal)) break;
+      // Its place is free long before the answer beside it, which takes turns with it, is complete.
+      const deltasWhenFree = await untilAdmitted(small, () => deltas);
+      await witness;
+      assert.ok(deltasWhenFree < deltas / 2, `${deltasWhenFree} of ${deltas}`);
+      assert.equal(getEventListeners(signal, 'abort').length, 0);
+    } finally {
+      await small.close();
+    }
   });
 
   test('a waiting request that is aborted ends at once', async () => {

@@ -33,6 +33,7 @@ test('top_k 1 and a tiny top_p are greedy', () => {
       const best = row.indexOf(Math.max(...row));
       assert.deepEqual(draws({ topK: 1, seed }, row, 3), [best, best, best]);
       assert.deepEqual(draws({ topP: 1e-9, seed }, row, 3), [best, best, best]);
+      assert.deepEqual(draws({ topP: 0, seed }, row, 3), [best, best, best]);
     }),
   );
 });

@@ -46,7 +46,8 @@ function pickAtRandom(
     if (Number.isNaN(logits[id])) throw notANumber();
     if (mayPick(id)) ids.push(id);
   }
-  ids.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
+  // Sorting is stable: equal logits stay in the order of their ids.
+  ids.sort((a, b) => (logits[b] as number) - (logits[a] as number));
   if (topK > 0) ids.length = Math.min(ids.length, topK);
   const most = logits[ids[0] as number] as number;
   const weights = ids.map((id) => Math.exp(((logits[id] as number) - most) / temperature));

@@ -143,7 +143,8 @@ function mergePiece(ranks: MergeTable['ranks'], piece: Uint8Array, out: number[]
     const candidate = heapPop(heap);
     const at = candidate % CANDIDATE_STRIDE;
     const rank = (candidate - at) / CANDIDATE_STRIDE;
-    if (ids[at] === MERGED_AWAY || rankAt(at) !== rank) continue;
+    // A position that was merged away holds an id that is in no pair.
+    if (rankAt(at) !== rank) continue;
     const right = next[at] as number;
     const after = next[right] as number;
     ids[at] = 256 + rank;
