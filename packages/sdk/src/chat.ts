@@ -1,6 +1,6 @@
 import type { Answer } from './answer.ts';
 import type { Directory } from './directory.ts';
-import { NodeError } from './errors.ts';
+import { NodeError, PaymentError } from './errors.ts';
 import { parseJson } from './json.ts';
 import { nodeErrorOf } from './node-api.ts';
 import type { ChatOptions, ChatResult, Haca } from './options.ts';
@@ -24,7 +24,8 @@ export async function chat(haca: Haca, directory: Directory, options: ChatOption
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   if (!response.ok) {
-    throw nodeErrorOf(response.status, await response.json().catch(() => null), 'chat');
+    const error = nodeErrorOf(response.status, await response.json().catch(() => null), 'chat');
+    throw response.status === 402 ? new PaymentError(error.code, error.message) : error;
   }
   const answer = haca.answerOf(response) as Answer;
   const said = isStream ? await readTextStream(response, options.onText) : textOf(await response.json());

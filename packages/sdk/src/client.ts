@@ -3,11 +3,12 @@ import { toHex } from '@haca/primitives';
 import type { Answer } from './answer.ts';
 import { chat } from './chat.ts';
 import type { Directory } from './directory.ts';
+import { NodeError, PaymentError, TransactionError } from './errors.ts';
 import { errorResponse } from './http.ts';
 import type { Haca, HacaOptions } from './options.ts';
 import { bodyBytes } from './request.ts';
 import { infer } from './send.ts';
-import { openSession } from './session.ts';
+import { type Inference, openSession } from './session.ts';
 
 export const HACA_BASE_URL = 'https://haca.invalid/v1';
 
@@ -30,7 +31,7 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
     if (method !== 'POST' || path === null || !PAID_PATHS.has(path)) {
       return errorResponse(404, 'E_REQUEST', `${method} ${url} is not part of this API`);
     }
-    const result = await infer(session, path, body, headers, signal);
+    const result = await infer(session, path, body, headers, signal).catch(asErrorResponse);
     if (result.pending !== null) answers.set(result.response, result.pending.answer);
     return result.response;
   };
@@ -50,6 +51,21 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
     close: () => chain.rpc.close(),
   };
   return haca;
+}
+
+/**
+ * What an API answers with a status becomes a response, so that client libraries see their own error classes. A failed
+ * verification and an unknown outcome stay exceptions.
+ */
+function asErrorResponse(error: unknown): Inference {
+  const pending = null;
+  if (error instanceof PaymentError || error instanceof TransactionError) {
+    return { response: errorResponse(402, error.code, error.message), pending };
+  }
+  if (error instanceof NodeError && error.code !== 'E_UNREACHABLE') {
+    return { response: errorResponse(error.status ?? 503, error.code, error.message), pending };
+  }
+  throw error;
 }
 
 /** The parts of a fetch call. A body that is text or bytes stays exactly what it is. */

@@ -190,6 +190,21 @@ test('an error of the node reaches the caller as it is, and nothing is charged t
   assert.equal(node.executions(), 0);
 });
 
+test('an unknown model and an empty purse are the errors a client library knows, and are not tried again', async () => {
+  const node = startFakeNetwork();
+  const haca = await openTestClient(node, { policy: { maxReserve: 10n } });
+  const messages = [{ role: 'user' as const, content: 'hi' }];
+  await assert.rejects(
+    openAi(haca).chat.completions.create({ model: 'nope', messages }),
+    (error: Error) => error instanceof OpenAI.NotFoundError && error.code === 'E_MODEL_UNKNOWN',
+  );
+  await assert.rejects(
+    openAi(haca).chat.completions.create({ model: MODEL_NAME, messages }),
+    (error: Error) => error instanceof OpenAI.APIError && error.status === 402 && error.code === 'E_PRICE',
+  );
+  assert.equal(node.requests(), 0);
+});
+
 test('without a wallet nothing is sent; above the price limit nothing is signed', async () => {
   const node = startFakeNetwork();
   const reader = await openHaca({
