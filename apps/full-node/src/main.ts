@@ -44,12 +44,6 @@ if (configFile === undefined) {
   process.exit(2);
 }
 const node = await start(configFile).catch(fail);
-const { rpcUrl, chainId } = node;
-const explorerUrl = `${rpcUrl}${EXPLORER_PATH}`;
-const height = node.engine.tip().height;
-process.stdout.write(`${JSON.stringify({ ready: true, rpcUrl, explorerUrl, chainId, height })}\n`);
-log(`chain ${chainId} at height ${height}, RPC at ${rpcUrl}`);
-
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
@@ -59,3 +53,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     node.close().then(() => process.exit(0), fail);
   });
 }
+
+const { rpcUrl, chainId } = node;
+const explorerUrl = `${rpcUrl}${EXPLORER_PATH}`;
+const height = node.engine.tip().height;
+process.stdout.write(`${JSON.stringify({ ready: true, rpcUrl, explorerUrl, chainId, height })}\n`);
+log(`chain ${chainId} at height ${height}, RPC at ${rpcUrl}`);
