@@ -422,6 +422,15 @@ test('CHAIN-1: a genesis that does not hand out exactly the supply, or names som
     ],
     ['no validator', { ...good, reserveNopg: good.reserveNopg + 10n ** 15n, validators: [] }],
     ['bond', { ...good, params: { ...good.params, validatorBondMin: 10n ** 16n } }],
+    [
+      'a validator without power',
+      {
+        ...good,
+        params: { ...good.params, validatorBondMin: 1n },
+        reserveNopg: good.reserveNopg + 10n ** 15n - 10n ** 11n,
+        validators: good.validators.map((validator) => ({ ...validator, selfBond: 10n ** 11n })),
+      },
+    ],
     ['symbol', { ...good, assets: [{ asset: 1, symbol: '€'.repeat(16), issuer: FAUCET.id }] }],
     ['heights', { ...good, params: { ...good.params, keyTtl: Number.MAX_SAFE_INTEGER } }],
     ['params', { ...good, params: { ...good.params, withdrawDelay: 1 } }],

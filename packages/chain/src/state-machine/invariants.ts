@@ -203,7 +203,7 @@ function creditViolations(records: Records, totals: TotalsRecord): readonly stri
       channelFree: sum(records.channel.filter(([, c]) => c.asset === asset).map(([, { free }]) => free)),
       allocUnpaid: sum(
         records.allocation
-          .filter(([id]) => channelIds.has(id.slice(0, 64)))
+          .filter(([id]) => channelIds.has(ownerOf(id)))
           .map(([, { amount, paid }]) => amount - paid),
       ),
     };
@@ -215,16 +215,19 @@ function creditViolations(records: Records, totals: TotalsRecord): readonly stri
 
 function channelViolations(records: Records): readonly string[] {
   const found: string[] = [];
+  const known = new Set(records.channel.map(([id]) => id));
   for (const [id, { amount, paid, withdrawing }] of records.allocation) {
     if (paid >= amount) found.push(`I8: allocation ${id} has paid ${paid} of ${amount} and is still there`);
     if (withdrawing > amount - paid) found.push(`I8: allocation ${id} withdraws more than is unpaid`);
-    if (!records.channel.some(([channelId]) => channelId === id.slice(0, 64))) {
+    if (!known.has(ownerOf(id))) {
       found.push(`I8: allocation ${id} has no channel`);
     }
   }
+  const allocationsOf = byOwner(records.allocation);
+  const sessionsOf = byOwner(records.session);
   for (const [id, channel] of records.channel) {
-    const rows = records.allocation.filter(([other]) => other.startsWith(id));
-    const slots = records.session.filter(([other]) => other.startsWith(id)).length;
+    const rows = allocationsOf.get(id) ?? [];
+    const slots = sessionsOf.get(id)?.length ?? 0;
     if (rows.length !== channel.allocations)
       found.push(`I8: channel ${id} counts ${channel.allocations} allocations`);
     if (slots !== channel.sessions) found.push(`I8: channel ${id} counts ${channel.sessions} sessions`);
@@ -236,6 +239,7 @@ function channelViolations(records: Records): readonly string[] {
 
 function keyViolations(records: Records, params: ProtocolParams, height: number): readonly string[] {
   const found: string[] = [];
+  const lanesOf = byOwner(records.lane);
   for (const [id, key] of records.nodeKey) {
     if (!isWithin(key.paid, key.verified) || !isWithin(key.verified, key.settled)) {
       found.push(`I7: key ${id} is not paid <= verified <= settled`);
@@ -250,7 +254,7 @@ function keyViolations(records: Records, params: ProtocolParams, height: number)
       found.push(`I10: the log of key ${id} is not a frontier`);
     }
     if (key.logSize > key.settledSeq) found.push(`I10: key ${id} has more batches than receipts`);
-    const rows = records.lane.filter(([other]) => other.startsWith(id));
+    const rows = lanesOf.get(id) ?? [];
     if (rows.some(([, { seq }]) => seq > key.settledSeq))
       found.push(`I9: a lane of key ${id} is beyond what settled`);
     if (chainLength(key, id, rows) !== rows.length) found.push(`I9: the lane chain of key ${id} misses rows`);
@@ -276,12 +280,12 @@ function chainLength(key: NodeKeyRecord, id: string, rows: Records['lane']): num
 
 function nodeViolations(records: Records, params: ProtocolParams): readonly string[] {
   const found: string[] = [];
+  const lanesOf = byOwner(records.lane);
+  const unbondingOf = byOwner(records.unbonding);
+  const keysOf = Map.groupBy(records.nodeKey, ([, { nodeId }]) => toHex(nodeId));
   for (const [id, node] of records.node) {
-    const keys = records.nodeKey.filter(([, key]) => toHex(key.nodeId) === id);
-    const laneRows = keys.reduce(
-      (count, [keyId]) => count + records.lane.filter(([other]) => other.startsWith(keyId)).length,
-      0,
-    );
+    const keys = keysOf.get(id) ?? [];
+    const laneRows = keys.reduce((count, [keyId]) => count + (lanesOf.get(keyId)?.length ?? 0), 0);
     if (laneRows !== node.laneRows)
       found.push(`node ${id} counts ${node.laneRows} lane rows, has ${laneRows}`);
     if (keys.some(([, { keyEpoch }]) => keyEpoch > node.keyEpoch))
@@ -289,7 +293,7 @@ function nodeViolations(records: Records, params: ProtocolParams): readonly stri
     if (!node.keys.every((keyId) => keys.some(([other]) => other === toHex(keyId)))) {
       found.push(`node ${id} lists a key that is not there`);
     }
-    const entries = records.unbonding.filter(([other]) => other.startsWith(id));
+    const entries = unbondingOf.get(id) ?? [];
     const dues = entries.map(([other]) => Number.parseInt(other.slice(64), 16)).sort((a, b) => a - b);
     if (dues.join() !== [...node.unbondingDue].join()) found.push(`node ${id} lists other unbonding entries`);
     if (sum(entries.map(([, { amount }]) => amount)) !== node.unbonding) {
@@ -314,6 +318,15 @@ function validatorViolations(records: Records, totals: TotalsRecord): readonly s
   if (set?.members.some(({ signed }) => signed > set.blocks))
     found.push('a validator signed more than there was');
   return found;
+}
+
+/** The 32-byte id that a record key begins with: of the channel, key or node that the row belongs to. */
+function ownerOf(id: string): string {
+  return id.slice(0, 64);
+}
+
+function byOwner<T>(rows: readonly (readonly [string, T])[]): Map<string, (readonly [string, T])[]> {
+  return Map.groupBy(rows, ([id]) => ownerOf(id));
 }
 
 function isWithin(part: RunningTotals, whole: RunningTotals): boolean {
