@@ -8,7 +8,7 @@
  * dependencies when they are missing or the lock file changed since, then hands over to Node 24 from
  * `node_modules/node-<platform>`, or to the Node that runs it where that is 24 or newer.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -22,7 +22,7 @@ const lockDigest = createHash('sha256')
   .update(readFileSync(join(root, 'package-lock.json')))
   .digest('hex');
 const installed = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lockDigest;
-if (!installed) install();
+if (!installed) await install();
 
 const node = findNode();
 const [entry, ...args] = process.argv.slice(2);
@@ -42,31 +42,40 @@ child.on('exit', (code, signal) => {
   process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
 });
 
-function install() {
-  const startedAt = process.hrtime.bigint();
-  process.stderr.write('haca: installing dependencies (npm ci), once per lock file ...\n');
+async function install() {
+  const startedAt = Date.now();
+  const seconds = () => `${((Date.now() - startedAt) / 1000).toFixed(0)} s`;
+  const message = 'haca: installing dependencies (npm ci), once per lock file';
+  const isTerminal = process.stderr.isTTY === true;
+  process.stderr.write(`${message} ...${isTerminal ? '' : '\n'}`);
+  const timer = isTerminal
+    ? setInterval(() => process.stderr.write(`\r${message} ... ${seconds()}`), 500)
+    : undefined;
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const result = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+  const child = spawn(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    encoding: 'utf8',
     // The inference engine's own install step would download GPU libraries from outside the package registry.
-    env: {
-      ...process.env,
-      ONNXRUNTIME_NODE_INSTALL: 'skip',
-      npm_config_onnxruntime_node_install: 'skip',
-    },
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_onnxruntime_node_install: 'skip' },
   });
-  if (result.status !== 0) {
-    process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  const status = await new Promise((settle) => {
+    child.once('error', () => settle(-1));
+    child.once('close', settle);
+  });
+  clearInterval(timer);
+  if (status !== 0) {
+    process.stderr.write(`\n${output}`);
     fail(
       'haca: npm ci failed. Check that the package registry can be reached, then run the same command again.',
     );
   }
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, lockDigest);
-  const seconds = Number(process.hrtime.bigint() - startedAt) / 1e9;
-  process.stderr.write(`haca: dependencies installed in ${seconds.toFixed(1)} s\n`);
+  process.stderr.write(
+    `${isTerminal ? '\r' : ''}haca: dependencies installed in ${seconds()}${isTerminal ? '\x1b[K' : ''}\n`,
+  );
 }
 
 function findNode() {

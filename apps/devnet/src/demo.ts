@@ -13,7 +13,6 @@ import {
 import {
   type Answer,
   type Haca,
-  type LifecycleStep,
   openHaca,
   parseGenesisDocument,
   readWalletFile,
@@ -56,11 +55,6 @@ export interface DemoSummary {
   readonly lightClient: { readonly verified: boolean; readonly height: number };
 }
 
-export interface DemoEvents {
-  readonly onText: (text: string) => void;
-  readonly onStep: (step: LifecycleStep, sinceStartMs: number) => void;
-}
-
 /** A client with the devnet's wallet: money is issued to it first, and the test enclave is accepted by name. */
 export async function openDemoClient(layout: NetworkLayout, rpcUrl: string): Promise<Haca> {
   const genesis = parseGenesisDocument(readFileSync(layout.genesisFile));
@@ -83,10 +77,14 @@ export async function openDemoClient(layout: NetworkLayout, rpcUrl: string): Pro
   return haca;
 }
 
-export async function runDemo(haca: Haca, prompt: string, events: DemoEvents): Promise<DemoSummary> {
+export async function runDemo(
+  haca: Haca,
+  prompt: string,
+  onText: (text: string) => void,
+): Promise<DemoSummary> {
   const before = await readTotals(haca);
   const startedAt = performance.now();
-  const { text, answer } = await haca.chat({ prompt, onText: events.onText });
+  const { text, answer } = await haca.chat({ prompt, onText });
   const answerMs = performance.now() - startedAt;
   const payout = await payoutAccount(haca, answer);
   const lifecycle: { state: string; height: number | null; ms: number }[] = [];
@@ -94,7 +92,6 @@ export async function runDemo(haca: Haca, prompt: string, events: DemoEvents): P
     onState: (step) => {
       const ms = step.state === 'executed' ? answerMs : performance.now() - startedAt;
       lifecycle.push({ state: step.state, height: step.height, ms: Math.round(ms) });
-      events.onStep(step, ms);
     },
   });
   const { amount } = answer.receipt.value;

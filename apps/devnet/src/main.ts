@@ -38,15 +38,8 @@ async function run({ once, json, prompt, home }: DevnetOptions): Promise<number>
     const haca = await openDemoClient(layout, network.file.rpcUrl);
 
     terminal.heading(`Asking: ${prompt}`);
-    let column = 0;
-    const summary = await runDemo(haca, prompt, {
-      onText: (text) => {
-        if (column === 0) process.stderr.write('    ');
-        column += text.length;
-        (json ? process.stderr : process.stdout).write(text);
-      },
-      onStep: () => undefined,
-    });
+    terminal.text('    ');
+    const summary = await runDemo(haca, prompt, terminal.text);
     const { chat, lightClient } = summary;
     terminal.line(
       `\n\n    ${chat.model}, ${chat.tokens} tokens in ${chat.answerMs} ms, assurance ${terminal.bold(chat.assurance)}, ${chat.receiptId}`,

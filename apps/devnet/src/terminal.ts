@@ -5,6 +5,8 @@ export interface Terminal {
   /** Shows a step as running until the returned function says how it ended. */
   readonly step: (title: string) => (outcome: string) => void;
   readonly line: (text?: string) => void;
+  /** A piece of running text, as it arrives. */
+  readonly text: (piece: string) => void;
   readonly dim: (text: string) => string;
   readonly bold: (text: string) => string;
   readonly good: (text: string) => string;
@@ -42,6 +44,7 @@ export function openTerminal(output: NodeJS.WriteStream): Terminal {
       };
     },
     line: (text = '') => write(`${text}\n`),
+    text: write,
     dim,
     bold: paint(1),
     good,
