@@ -74,6 +74,15 @@ test('the oldest turns are left out, system text and last question stay, and the
   );
 });
 
+test('a great many tiny messages are little work', () => {
+  const { droppedMessages } = render([
+    ...Array.from({ length: 300_000 }, () => user('x')),
+    assistant('y'),
+    user('z'),
+  ]);
+  assert.equal(droppedMessages, 300_001);
+});
+
 test('any conversation is rendered within the context', () => {
   const framed = (text: string): number => tokenizer.encode(text.trim()).length + 2;
   const role = fc.constantFrom('system', 'user', 'assistant');

@@ -588,6 +588,8 @@ test('options that make no sense are a programmer mistake', () => {
     { models: [] },
     { models: [MODEL, MODEL] },
     { apiKey: 'a\r\nb' },
+    { software: { name: 'vllm', version: '' } },
+    { software: { name: 'é'.repeat(33), version: '1' } },
   ];
   for (const each of bad)
     assert.throws(() => openUpstreamEngine({ ...good, ...each }), UsageError, JSON.stringify(each));

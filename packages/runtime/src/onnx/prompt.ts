@@ -57,8 +57,12 @@ export function renderPrompt(
     kept.pop();
     oldest++;
   }
-  const bos = specialId(tokenizer, '<|bos|>');
-  const ids = [bos, ...opening, ...kept.reverse().flat(), ...closing, specialId(tokenizer, '<|assistant|>')];
+  const ids = [specialId(tokenizer, '<|bos|>')].concat(
+    opening,
+    ...kept.reverse(),
+    closing,
+    specialId(tokenizer, '<|assistant|>'),
+  );
   const droppedMessages = turns.slice(0, oldest).reduce((sum, turn) => sum + turn.messages, 0);
   return { ids, droppedMessages };
 }
@@ -78,12 +82,13 @@ function encodeFramed(
 ): number[] | undefined {
   // A UTF-16 unit is at least one byte of UTF-8.
   if (text.length > contextTokens * tokenizer.maxTokenBytes) return undefined;
-  return [specialId(tokenizer, `<|${role}|>`), ...tokenizer.encode(text), specialId(tokenizer, '<|end|>')];
+  const opening = [specialId(tokenizer, `<|${role}|>`)];
+  return opening.concat(tokenizer.encode(text), specialId(tokenizer, '<|end|>'));
 }
 
 function arrange(messages: readonly ChatMessage[]): { system: string | undefined; turns: Turn[] } {
   const system: string[] = [];
-  const turns: Turn[] = [];
+  const gathered: { role: Turn['role']; texts: string[] }[] = [];
   for (const [index, message] of messages.entries()) {
     const text = textOf(message, index);
     switch (message.role) {
@@ -93,21 +98,23 @@ function arrange(messages: readonly ChatMessage[]): { system: string | undefined
         break;
       case 'user':
       case 'assistant': {
-        const before = turns.at(-1);
-        if (before?.role !== message.role) turns.push({ role: message.role, text, messages: 1 });
-        else {
-          const joined = `${before.text}\n${text}`.trim();
-          turns[turns.length - 1] = { role: message.role, text: joined, messages: before.messages + 1 };
-        }
+        const before = gathered.at(-1);
+        if (before?.role === message.role) before.texts.push(text);
+        else gathered.push({ role: message.role, texts: [text] });
         break;
       }
       default:
         throw unsupported(index, `role '${message.role}'`, 'system, developer, user or assistant');
     }
   }
-  if (turns.at(-1)?.role !== 'user') {
+  if (gathered.at(-1)?.role !== 'user') {
     throw new EngineError('E_REQUEST', 'the last message must be from the user', { param: 'messages' });
   }
+  const turns = gathered.map(({ role, texts }) => ({
+    role,
+    text: texts.join('\n').trim(),
+    messages: texts.length,
+  }));
   return { system: system.length === 0 ? undefined : system.join('\n').trim(), turns };
 }
 

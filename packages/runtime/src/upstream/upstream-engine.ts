@@ -150,6 +150,10 @@ function openUpstream(options: UpstreamEngineOptions): Upstream {
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     throw new UsageError('apiKey must be printable ASCII without spaces');
   }
+  for (const text of Object.values(options.software ?? {})) {
+    const { length } = new TextEncoder().encode(text);
+    if (length < 1 || length > 64) throw new UsageError(`software: expected 1 to 64 bytes, got ${length}`);
+  }
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const pool = new Pool(url.origin, {
     connections: maxConcurrent,
