@@ -127,7 +127,16 @@ function linterConfig(): object {
     $schema: './node_modules/@biomejs/biome/configuration_schema.json',
     vcs: { enabled: true, clientKind: 'git', useIgnoreFile: true },
     files: {
-      includes: ['**', '!**/node_modules', '!vectors', '!build', '!models/**/*.json', '!package-lock.json'],
+      includes: [
+        '**',
+        '!**/node_modules',
+        '!vectors',
+        '!build',
+        '!models/**/*.json',
+        '!package-lock.json',
+        '!**/tsconfig.json',
+        '!biome.json',
+      ],
     },
     formatter: { indentStyle: 'space', indentWidth: 2, lineWidth: 110 },
     javascript: { formatter: { quoteStyle: 'single' } },

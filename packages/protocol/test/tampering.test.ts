@@ -113,6 +113,7 @@ const keyRecord: NodeKeyRecord = {
   c1Seq: 0,
   c1Due: 0,
   faults: 0,
+  lastLane: null,
 };
 const receiptHash = examples.receipts[0].hash;
 
