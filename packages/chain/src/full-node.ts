@@ -1,13 +1,15 @@
 /** A full node in one process: store, application, embedded engine and RPC, put together and taken apart in order. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { bytesEqual, UsageError } from '@haca/primitives';
 import { evidenceAppraiser } from './application/evidence.ts';
 import { type HacaApplication, openApplication } from './application.ts';
 import { createBlockReader } from './engine/block-reader.ts';
 import { type Engine, startEngine } from './engine/engine.ts';
 import { openSignGuard } from './engine/sign-guard.ts';
-import type { GenesisDocument } from './genesis-document.ts';
+import { type GenesisDocument, genesisAppHash } from './genesis-document.ts';
 import { type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
 import type { AppraiseEvidence } from './state-machine/index.ts';
 import { openStore, type Store } from './storage/index.ts';
@@ -63,6 +65,7 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
   try {
     const store = openStore(join(options.home, 'data'));
     closers.push(store.close);
+    requireSameGenesis(store, options.genesis);
     const guard = await openSignGuard(join(options.home, 'sign-state'), signer);
     closers.push(guard.close);
     const application = openApplication({
@@ -91,6 +94,19 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
     await close();
     throw error;
   }
+}
+
+/** A folder belongs to one chain for ever: its first block must be the one that this genesis leads to. */
+function requireSameGenesis(store: Store, genesis: GenesisDocument): void {
+  const bytes = store.blockAt(genesis.initialHeight);
+  if (bytes === undefined) return;
+  const { header } = decodeBlockBytes(bytes);
+  const isSame =
+    header.chainId === genesis.chainId &&
+    compareTimestamps(header.time, genesis.time) === 0 &&
+    bytesEqual(header.validatorsHash, validatorSetHash(genesis.validators)) &&
+    bytesEqual(header.appHash, genesisAppHash(genesis));
+  if (!isSame) throw new UsageError(`the data folder belongs to another genesis (chain ${header.chainId})`);
 }
 
 interface RunningNode {

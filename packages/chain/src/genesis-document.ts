@@ -6,6 +6,7 @@ import {
   parseTimestamp,
   type Timestamp,
   timestampFromMs,
+  timestampToMs,
   toBase64,
   toUpperHex,
   type ValidatorSet,
@@ -14,6 +15,7 @@ import {
 import { MalformedError, toHex } from '@haca/primitives';
 import { type AppGenesis, formatAppGenesis, parseAppGenesis } from '@haca/protocol';
 import { applyGenesis } from './state-machine/index.ts';
+import { createStateTree } from './state-tree/index.ts';
 
 export const BLOCK_MAX_BYTES_DEFAULT = 4 * 1024 * 1024;
 /** Room for the largest transaction and everything around it. */
@@ -119,6 +121,12 @@ export function makeGenesisDocument(options: GenesisOptions): Json {
     app_hash: '',
     app_state: formatAppGenesis(options.app, toHex),
   };
+}
+
+/** App hash of the state that a genesis begins with: what the first header proves. */
+export function genesisAppHash({ app, chainId, time, initialHeight }: GenesisDocument): Uint8Array {
+  const { changes } = applyGenesis(app, chainId, timestampToMs(time));
+  return createStateTree().update(initialHeight - 1, changes);
 }
 
 function bad(path: string, expected: string, got: unknown): MalformedError {

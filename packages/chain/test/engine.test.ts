@@ -196,8 +196,9 @@ async function crashAfterVote(
       prepareProposal: () => [tx],
       finalizeBlock: (request: Parameters<typeof application.finalizeBlock>[0]) => {
         blockHash = request.hash;
-        throw new Error('power cut');
+        return application.finalizeBlock(request);
       },
+      commit: () => Promise.reject(new Error('power cut')),
     };
     const onFailure = ({ message }: Error): void => {
       if (message === 'power cut') resolve();
@@ -210,6 +211,48 @@ async function crashAfterVote(
   assert.ok(vote !== null);
   return { tx, blockHash, signature: vote.signature, height: vote.height };
 }
+
+test('a block that cannot be executed is not voted for', async (t) => {
+  const genesis = genesisDocument(Date.now());
+  const node = await testNode(t, { genesis });
+  await node.close();
+  const { height } = node.engine.tip();
+  const guard = await openSignGuard(join(node.home, 'sign-state'), SIGNER);
+  const { application, store } = testApplication(t, { folder: join(node.home, 'data') });
+  await new Promise<void>((resolve, reject) => {
+    const broken = { ...application, finalizeBlock: () => assert.fail('cannot be executed') };
+    const options = { genesis, application: broken, store, guard, publicKey: SIGNER.publicKey };
+    const timing = { clock: Date.now, blockIntervalMs: 1, emptyBlockIntervalMs: 1 };
+    startEngine({ ...options, ...timing, onFailure: () => resolve() }).catch(reject);
+  });
+  assert.equal(guard.latest()?.height, height);
+  await guard.close();
+  await store.close();
+  const again = await testNode(t, { genesis, home: node.home, emptyBlockIntervalMs: 1 });
+  await blocksUntil(again.engine, (blocks) => blocks.length === 2);
+});
+
+test('a folder belongs to one genesis', async (t) => {
+  const genesis = genesisDocument(Date.now());
+  const node = await testNode(t, { genesis });
+  await node.close();
+  const later = genesisDocument(Date.now() + 1);
+  await assert.rejects(testNode(t, { genesis: later, home: node.home }), /belongs to another genesis/);
+  const app = { ...(genesis.json['app_state'] as Record<string, unknown>), measurements: [] as unknown[] };
+  app.measurements = [{ name: 'x', kind: 'nitro', pcrs: { '0': '00'.repeat(48) } }];
+  const changed = parseGenesisDocument({ ...genesis.json, app_state: app });
+  await assert.rejects(testNode(t, { genesis: changed, home: node.home }), /belongs to another genesis/);
+  await (await testNode(t, { genesis, home: node.home })).close();
+});
+
+test('transactions are taken although the clock runs away', async (t) => {
+  let nowMs = Date.UTC(2026, 5, 1);
+  const clock = () => (nowMs += 10_000);
+  const node = await testNode(t, { genesis: genesisDocument(nowMs), clock, emptyBlockIntervalMs: 3_600_000 });
+  const seen = blocksUntil(node.engine, (blocks) => blocks.some(({ block }) => block.txs.length === 1));
+  node.engine.submit(transfer(FAUCET, 0, ALICE, OPG));
+  assert.ok((await seen).length <= 3);
+});
 
 test('lost blocks under a sign state that knows of them stop the node', async (t) => {
   const genesis = genesisDocument(Date.now());

@@ -93,6 +93,9 @@ test('an independent client reads the chain: Comet38Client of @cosmjs/tendermint
   const { block, blockId } = await client.block(height);
   assert.ok(block.txs.some((each) => bytesEqual(each, tx)));
   assert.deepEqual(found.proof?.rootHash, block.header.dataHash);
+  const first = await client.block(1);
+  assert.equal(first.block.lastCommit, null);
+  assert.equal(first.block.header.lastBlockId, null);
   const { commit, canonical, header } = await client.commit(height);
   assert.equal(canonical, true);
   assert.deepEqual(commit.blockId.hash, blockId.hash);
@@ -333,7 +336,7 @@ test('what is no request gets the error that CometBFT gives', async (t) => {
     batch.map(({ id }) => id),
     ['a', 3, null],
   );
-  const many = Array.from({ length: 101 }, (_, id) => ({ jsonrpc: '2.0', id, method: 'health' }));
+  const many = Array.from({ length: 21 }, (_, id) => ({ jsonrpc: '2.0', id, method: 'health' }));
   assert.equal(code(await post(rpcUrl, many)), -32600);
 });
 
@@ -515,6 +518,24 @@ test('a client that does not read what it asked for is dropped, and the others g
   while (!isClosed) await delay(5);
   const count = quick.messages.length;
   while (quick.messages.length < count + 3) await delay(5);
+});
+
+test('a client that answers no ping is gone', async (t) => {
+  const { rpcUrl } = await testNode(t, { rpcLimits: { pingIntervalMs: 50 } });
+  const live = await openSocket(t, rpcUrl);
+  const dead = new WebSocket(`${rpcUrl.replace('http', 'ws')}/websocket`, { autoPong: false });
+  t.after(() => dead.terminate());
+  await new Promise((resolve) => dead.once('close', resolve));
+  assert.equal((await live.ask(1, 'health'))['id'], 1);
+});
+
+test('a batch is cut off where its answers grow too long', async (t) => {
+  const { rpcUrl } = await testNode(t, { rpcLimits: { batchAnswerBytes: 5_000 } });
+  const batch = Array.from({ length: 20 }, (_, id) => ({ jsonrpc: '2.0', id, method: 'genesis' }));
+  const answers = (await post(rpcUrl, batch)) as unknown as Json[];
+  assert.equal(answers.length, 20);
+  assert.ok('result' in (answers[0] as Json));
+  assert.equal(errorOf(answers[19] as Json)['code'], -32600);
 });
 
 test('connections to anything but /websocket, and too many of them, are turned away', async (t) => {

@@ -116,7 +116,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
 
   const makeBlock = async (withTxs: boolean): Promise<void> => {
     const block = proposeBlock(options, tip, withTxs ? mempool.txs() : []);
-    const now = timestampFromMs(options.clock());
+    const now = timestampFromMs(Math.floor(options.clock()));
     const earliest = addNanos(block.header.time, MILLISECOND_NANOS);
     const voteTime = compareTimestamps(now, earliest) > 0 ? now : earliest;
     await completeBlock(block, encodeBlock(block), voteTime);
@@ -200,7 +200,10 @@ function proposeBlock(options: EngineOptions, tip: ChainTip, waiting: readonly U
   return { header, txs, evidence: [], lastCommit: tip.commit };
 }
 
-/** Votes for the block, executes it and makes it durable; only then is it, or its signature, shown to anybody. */
+/**
+ * Executes the block, votes for it and makes it durable; only then is it, or its signature, shown to anybody. Executing first
+ * means that a block which can't be executed is never voted for, so that another may take its place after a restart.
+ */
 async function decideBlock(
   options: EngineOptions,
   tip: ChainTip,
@@ -211,9 +214,6 @@ async function decideBlock(
   const { application, guard, genesis } = options;
   const { height, time, proposerAddress } = block.header;
   const blockId = { hash: headerHash(block.header), parts: partSetHeaderOf(blockBytes) };
-  const signBytes = precommitSignBytes(genesis.chainId, { height, round: 0, blockId }, voteTime);
-  const signature = await guard.sign({ height, timestamp: voteTime, signBytes, block: blockBytes });
-  const commit = commitOf(tip.nextValidators, options.publicKey, height, blockId, voteTime, signature);
   const results = application.finalizeBlock({
     txs: block.txs,
     height,
@@ -225,6 +225,9 @@ async function decideBlock(
   });
   const afterNextValidators = updatedValidators(tip.afterNextValidators, results.validatorUpdates);
   requireOwnMajority(afterNextValidators, options.publicKey);
+  const signBytes = precommitSignBytes(genesis.chainId, { height, round: 0, blockId }, voteTime);
+  const signature = await guard.sign({ height, timestamp: voteTime, signBytes, block: blockBytes });
+  const commit = commitOf(tip.nextValidators, options.publicKey, height, blockId, voteTime, signature);
   const next: ChainTip = {
     height,
     blockId,
@@ -294,6 +297,7 @@ function startBlockMaker(options: BlockMakerOptions) {
   let isStopped = false;
   let lastBlockAt = performance.now();
   let lastTxBlockAt = Number.NEGATIVE_INFINITY;
+  let timeIsFresh = false;
 
   const txsDueIn = (now: number): number =>
     options.waiting() === 0 ? Number.POSITIVE_INFINITY : lastTxBlockAt + options.blockIntervalMs - now;
@@ -316,7 +320,9 @@ function startBlockMaker(options: BlockMakerOptions) {
       schedule();
       return;
     }
-    const withTxs = txsAreDue && options.timeLagMs() <= TIME_LAG_MAX_MS;
+    const withTxs = txsAreDue && (timeIsFresh || options.timeLagMs() <= TIME_LAG_MAX_MS);
+    // One block to bring the time up is enough, whatever the clock does meanwhile.
+    timeIsFresh = txsAreDue && !withTxs;
     running = options.makeBlock(withTxs).then(
       () => {
         lastBlockAt = performance.now();

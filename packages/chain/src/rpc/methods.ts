@@ -13,7 +13,7 @@ import {
   txProofOf,
   validatorAddress,
 } from '@haca/light-client';
-import { sha256, toHex } from '@haca/primitives';
+import { bytesEqual, sha256, toHex } from '@haca/primitives';
 import type { Application } from '../abci.ts';
 import { eventValues } from '../application/block-results.ts';
 import type { BlockReader } from '../engine/block-reader.ts';
@@ -21,6 +21,7 @@ import { HeightError } from '../engine/block-reader.ts';
 import type { CommittedBlock, Engine } from '../engine/engine.ts';
 import { MempoolError } from '../engine/mempool.ts';
 import type { GenesisDocument } from '../genesis-document.ts';
+import { breather } from './breather.ts';
 import { heightRange, matchesQuery, parseEventQuery } from './event-query.ts';
 import { internalFault, type ParamSpec, type Params, RpcFault } from './json-rpc.ts';
 import {
@@ -48,12 +49,12 @@ interface Method {
 }
 
 const COMMIT_TIMEOUT_MS = 10_000;
+const COMMIT_WAITERS_MAX = 100;
 const PER_PAGE_DEFAULT = 30;
 const PER_PAGE_MAX = 100;
 const BLOCK_METAS_MAX = 20;
 const SEARCH_HEIGHTS_MAX = 20_000;
 const SEARCH_HITS_MAX = 10_000;
-const SEARCH_SLICE = 256;
 const SEARCHES_MAX = 4;
 
 const HEIGHT: ParamSpec = { name: 'height', kind: 'int' };
@@ -188,14 +189,16 @@ function blockResults(context: RpcContext, params: Params): Json {
   };
 }
 
-function blockchain({ blocks }: RpcContext, params: Params): Json {
+async function blockchain({ blocks }: RpcContext, params: Params): Promise<Json> {
   const latest = blocks.height(undefined);
   const asked = params.int('maxHeight') ?? 0;
   const max = asked <= 0 ? latest : Math.min(asked, latest);
   const min = Math.max(params.int('minHeight') ?? 1, blocks.base(), max - BLOCK_METAS_MAX + 1);
   if (min > max) throw internalFault(`min height ${min} can't be greater than max height ${max}`);
   const metas: Json[] = [];
+  const breathe = breather();
   for (let height = max; height >= min; height--) {
+    await breathe();
     const { block: found, blockId, sizeBytes } = blocks.block(height);
     metas.push({
       block_id: encodeBlockIdJson(blockId),
@@ -282,23 +285,22 @@ function broadcastTxSync({ engine }: RpcContext, params: Params): Json {
 
 function broadcastTxAsync({ engine }: RpcContext, params: Params): Json {
   const bytes = requiredTx(params);
-  try {
-    engine.submit(bytes);
-  } catch (error) {
-    // Asked not to wait for the outcome of the check.
-    if (!(error instanceof MempoolError)) throw error;
-  }
+  engine.submit(bytes);
   return { code: 0, data: '', log: '', codespace: '', hash: toUpperHex(sha256(bytes)) };
 }
+
+let commitWaiters = 0;
 
 async function broadcastTxCommit({ engine }: RpcContext, params: Params): Promise<Json> {
   const bytes = requiredTx(params);
   const hash = toUpperHex(sha256(bytes));
+  if (commitWaiters >= COMMIT_WAITERS_MAX) throw internalFault('too many callers wait for a block already');
+  commitWaiters++;
   let stop = (): void => undefined;
   let timer: NodeJS.Timeout | undefined;
   const included = new Promise<readonly [CommittedBlock, number]>((resolve, reject) => {
     stop = engine.onBlock((committed) => {
-      const index = committed.block.txs.findIndex((each) => toUpperHex(sha256(each)) === hash);
+      const index = committed.block.txs.findIndex((each) => bytesEqual(each, bytes));
       if (index >= 0) resolve([committed, index]);
     });
     const late = internalFault('timed out waiting for tx to be included in a block');
@@ -326,6 +328,7 @@ async function broadcastTxCommit({ engine }: RpcContext, params: Params): Promis
     const height = `${committed.block.header.height}`;
     return { check_tx: check, tx_result: encodeTxResultJson(result), hash, height };
   } finally {
+    commitWaiters--;
     stop();
     clearTimeout(timer);
   }
@@ -383,7 +386,7 @@ function txJson(blocks: BlockReader, height: number, index: number, prove: boole
 
 let searches = 0;
 
-/** Walks the newest blocks that the query's heights leave open. It yields between slices: a search holds nothing up. */
+/** Walks the newest blocks that the query's heights leave open. */
 async function txSearch({ blocks }: RpcContext, params: Params): Promise<Json> {
   const conditions = parseEventQuery(params.text('query') ?? '');
   const order = params.text('order_by') || 'asc';
@@ -391,12 +394,13 @@ async function txSearch({ blocks }: RpcContext, params: Params): Promise<Json> {
     throw internalFault('expected order_by to be either `asc` or `desc` or empty');
   if (searches >= SEARCHES_MAX) throw internalFault('too many searches are running; try again');
   searches++;
+  const breathe = breather();
   try {
     const [first, last] = heightRange(conditions, 'tx.height', blocks.base(), blocks.latest());
     const hits: (readonly [height: number, index: number])[] = [];
     const lowest = Math.max(first, last - SEARCH_HEIGHTS_MAX + 1);
     for (let height = last; height >= lowest && hits.length < SEARCH_HITS_MAX; height--) {
-      if ((last - height) % SEARCH_SLICE === SEARCH_SLICE - 1) await new Promise(setImmediate);
+      await breathe();
       const { txResults } = blocks.results(height);
       if (txResults.length === 0) continue;
       const { txs } = blocks.block(height).block;
@@ -409,7 +413,11 @@ async function txSearch({ blocks }: RpcContext, params: Params): Promise<Json> {
     }
     if (order === 'asc') hits.reverse();
     const { items, total } = paged(hits, params);
-    const txs = items.map(([height, index]) => txJson(blocks, height, index, params.bool('prove')));
+    const txs: Json[] = [];
+    for (const [height, index] of items) {
+      await breathe();
+      txs.push(txJson(blocks, height, index, params.bool('prove')));
+    }
     return { txs, total_count: `${total}` };
   } finally {
     searches--;

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
+import { breather } from './breather.ts';
 import {
   faultJson,
   methodFault,
@@ -20,19 +21,25 @@ import { createSubscriptions, eventsOfBlock, type Subscriptions } from './subscr
 export interface RpcLimits {
   readonly bodyBytes: number;
   readonly batch: number;
+  /** A batch is cut off once its answers are this long. */
+  readonly batchAnswerBytes: number;
   readonly connections: number;
   /** WebSocket connections with subscriptions or without. */
   readonly sockets: number;
   /** What a slow WebSocket client may have waiting before it is dropped. */
   readonly socketBacklogBytes: number;
+  /** A WebSocket client that answers no ping within this time is gone. */
+  readonly pingIntervalMs: number;
 }
 
 export const RPC_LIMITS: RpcLimits = {
   bodyBytes: 1_500_000,
-  batch: 100,
+  batch: 20,
+  batchAnswerBytes: 32 * 1024 * 1024,
   connections: 1_000,
   sockets: 100,
   socketBacklogBytes: 8 * 1024 * 1024,
+  pingIntervalMs: 30_000,
 };
 
 /** A page served beside the RPC, such as the explorer. */
@@ -133,8 +140,15 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
       return [500, faultJson(null, requestFault(`a batch has 1 to ${limits.batch} requests`))];
     }
     const answers: string[] = [];
+    const breathe = breather();
+    let sizeBytes = 0;
     for (const each of value) {
-      const text = await answer(each, subscriptions);
+      await breathe();
+      const isOver = sizeBytes > limits.batchAnswerBytes;
+      const text = isOver
+        ? faultJson(null, requestFault('the answers before this one are too long for one batch'))
+        : await answer(each, subscriptions);
+      sizeBytes += text?.length ?? 0;
       if (text !== null) answers.push(text);
     }
     return [200, answers.length === 0 ? '' : `[${answers.join(',')}]`];
@@ -183,17 +197,22 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     subscribers.set(client, subscriptions);
     client.on('close', () => subscribers.delete(client));
     client.on('error', () => client.terminate());
+    client.on('pong', () => unanswered.delete(client));
     // One request of a connection at a time, in order; what waits is bounded by pausing the socket.
     let queue = Promise.resolve();
     let waiting = 0;
     client.on('message', (data, isBinary) => {
       if (++waiting >= SOCKET_QUEUE_MAX) client.pause();
-      queue = queue.then(async () => {
+      const answered = async (): Promise<void> => {
         const [, text] = isBinary
           ? [0, faultJson(null, parseFault('text frames only'))]
           : await answerText(data.toString(), subscriptions);
         deliver(client, text);
         if (--waiting < SOCKET_QUEUE_MAX && client.isPaused) client.resume();
+      };
+      queue = queue.then(answered).catch((error: unknown) => {
+        log(`rpc: dropped a WebSocket client: ${String(error)}`);
+        client.terminate();
       });
     });
   };
@@ -210,15 +229,25 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
 
   const stopEvents = context.engine.onBlock((committed) => {
     if (subscribers.size === 0) return;
-    const events = eventsOfBlock(committed);
-    for (const [client, subscriptions] of subscribers) {
-      for (const message of subscriptions.messagesFor(events)) deliver(client, message);
+    // Whoever makes blocks must not fail because somebody could not be told.
+    try {
+      const events = eventsOfBlock(committed);
+      for (const [client, subscriptions] of subscribers) {
+        for (const message of subscriptions.messagesFor(events)) deliver(client, message);
+      }
+    } catch (error) {
+      log(`rpc: events of block ${committed.block.header.height} not delivered: ${String(error)}`);
     }
   });
 
+  const unanswered = new WeakSet<WebSocket>();
   const pinger = setInterval(() => {
-    for (const client of subscribers.keys()) client.ping();
-  }, PING_INTERVAL_MS);
+    for (const client of subscribers.keys()) {
+      if (unanswered.has(client)) client.terminate();
+      unanswered.add(client);
+      client.ping();
+    }
+  }, limits.pingIntervalMs);
   pinger.unref();
 
   await listen(server, options.port, options.host);
@@ -237,8 +266,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
 }
 
 const JSON_TYPE = 'application/json';
-const PING_INTERVAL_MS = 30_000;
-const SOCKET_QUEUE_MAX = 64;
+const SOCKET_QUEUE_MAX = 8;
 
 /** The result of a subscription method, or undefined where `method` is none. */
 function subscribing(
