@@ -93,10 +93,7 @@ export function openDirectory(options: DirectoryOptions): Directory {
   const { crypto, chain, appraise, policy, clock } = options;
   const listModels = cached(clock, () => fetchModels(chain));
   const listNodes = cached(clock, () => fetchNodes(chain));
-  const evidenceByKey = new Map<
-    string,
-    { readonly evidence: KeyEvidence | null; readonly result: KeyAppraisal }
-  >();
+  const evidenceByKey = new Map<string, AppraisedKey>();
   const routeCache = new Map<string, Route>();
 
   const config = cached(clock, async () => {
@@ -122,13 +119,16 @@ export function openDirectory(options: DirectoryOptions): Directory {
     return first;
   };
 
-  const appraiseKey = async (api: NodeApi, keyId: Uint8Array, key: NodeKeyRecord): Promise<void> => {
-    if (evidenceByKey.has(toHex(keyId))) return;
+  const appraiseKey = async (api: NodeApi, keyId: Uint8Array, key: NodeKeyRecord): Promise<AppraisedKey> => {
+    const known = evidenceByKey.get(toHex(keyId));
+    if (known !== undefined) return known;
     const evidence = key.evidence === null ? null : await api.attestation(keyId);
     const registered = await chain.headerAt(key.openedAt).then(headerTimeMs, () => null);
     const { record } = await config();
     const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered);
-    evidenceByKey.set(toHex(keyId), { evidence, result });
+    // A failure may be of the moment (no header to be had, another document served): it is looked at again.
+    if (result.verdict.ok) evidenceByKey.set(toHex(keyId), { evidence, result });
+    return { evidence, result };
   };
 
   const proveRoute = async (api: NodeApi, info: NodeInfo, model: ModelEntry): Promise<Route> => {
@@ -144,9 +144,7 @@ export function openDirectory(options: DirectoryOptions): Directory {
     const node = decode(nodeRecordCodec, present(nodeProof, 'node'), 'node');
     const key = decode(nodeKeyRecordCodec, present(keyProof, 'node key'), 'node-key');
     const { manifest } = decode(modelRecordCodec, present(modelProof, 'model'), 'model');
-    await appraiseKey(api, served.keyId, key);
-    const appraised = evidenceByKey.get(toHex(served.keyId));
-    if (appraised === undefined) throw new NodeError('E_EVIDENCE', 'the evidence was not appraised');
+    const appraised = await appraiseKey(api, served.keyId, key);
     return {
       api,
       nodeId: info.nodeId,
@@ -225,7 +223,10 @@ export function openDirectory(options: DirectoryOptions): Directory {
   };
 }
 
-type KeyAppraisal = ReturnType<typeof verifyKeyEvidence>;
+interface AppraisedKey {
+  readonly evidence: KeyEvidence | null;
+  readonly result: ReturnType<typeof verifyKeyEvidence>;
+}
 
 function modelCheck(manifest: ModelManifest, modelId: Uint8Array, stateHeight: number): Check {
   const derived = modelIdOf(manifest);

@@ -72,8 +72,11 @@ export function verifyKeyEvidence(
 ): { readonly verdict: Verdict; readonly simulated: boolean } {
   const recorded = key.evidence;
   if (recorded === null) {
-    const none = notApplicable('evidence.document', `a '${key.method}' key carries no evidence`);
-    return { verdict: { ok: key.method !== 'tee', checks: [none] }, simulated: false };
+    const none =
+      key.method === 'tee'
+        ? failed('evidence.document', 'E_EVIDENCE', 'evidence behind a tee key', 'none')
+        : notApplicable('evidence.document', `a '${key.method}' key carries no evidence`);
+    return { verdict: verdictOf([none]), simulated: true };
   }
   if (evidence === null || registeredAtMs === null) {
     const reason =

@@ -228,6 +228,13 @@ test('evidence is appraised here too: garbage, another binding or another docume
   assert.equal(node.requests(), 0);
 });
 
+test('a tee key without evidence is not called tee', async () => {
+  const node = startFakeNetwork({ method: 'tee', evidence: null });
+  const haca = await openTestClient(node, { policy: { minAssurance: 'tee' } });
+  const ids = await failedChecks(haca.chat({ prompt: 'hi' }));
+  assert.deepEqual(ids, ['evidence.document', 'assurance.minimum']);
+});
+
 test('a test enclave counts as tee only where the policy says so, and is never called one', async () => {
   const document = utf8Encode('document');
   const { nodeCrypto } = await import('@haca/platform');
