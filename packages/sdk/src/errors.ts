@@ -40,7 +40,8 @@ export class TransactionError extends Error {
   readonly code: string;
 
   constructor(code: string, message: string) {
-    super(`${code}: ${message}`);
+    // The chain's log begins with the code already.
+    super(message.startsWith(`${code}: `) ? message : `${code}: ${message}`);
     this.code = code;
   }
 }

@@ -115,7 +115,8 @@ export function nodeErrorOf(status: number, body: unknown, where: string): NodeE
   const error = (body as { error?: { message?: unknown; code?: unknown } } | null)?.error;
   const code = typeof error?.code === 'string' ? error.code : `HTTP_${status}`;
   const message = typeof error?.message === 'string' ? error.message : `HTTP ${status}`;
-  return new NodeError(code, `${where}: ${code}: ${message.slice(0, 500)}`, status);
+  const said = message.startsWith(`${code}: `) ? message : `${code}: ${message}`;
+  return new NodeError(code, `${where}: ${said.slice(0, 500)}`, status);
 }
 
 /** All bytes of a response; `MalformedError` above the limit. */
