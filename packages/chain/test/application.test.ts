@@ -16,6 +16,7 @@ import {
   testApplication,
   transaction,
   transfer,
+  transferOp,
 } from './engine-fixture.ts';
 import { actor, MODEL, OPG, PROPOSER } from './state-machine-world.ts';
 
@@ -361,6 +362,22 @@ test('a proposal holds what is payable: by tip, then arrival, by nonce within an
   assert.equal(application.processProposal(proposal(2, chosen)), 'accept');
   const others = gas.filter((tx) => !chosen.includes(tx));
   assert.equal(application.processProposal(proposal(2, [...chosen, others[0] as Uint8Array])), 'reject');
+});
+
+test('what follows a transaction without room waits with it, other senders do not', async (t) => {
+  const { application } = started(t);
+  await block(application, 1, [transfer(FAUCET, 0, ALICE, 100n * OPG)]);
+  const large = transaction(
+    ALICE,
+    0,
+    Array.from({ length: 16 }, (_, i) => transferOp(actor(`to ${i}`), OPG)),
+  );
+  const after = transfer(ALICE, 1, BOB, OPG);
+  const other = transfer(FAUCET, 1, BOB, OPG);
+  const prepare = (maxTxBytes: number) =>
+    application.prepareProposal({ ...proposal(2, [large, after, other]), maxTxBytes });
+  assert.deepEqual(prepare(large.length), [other]);
+  assert.deepEqual(prepare(100_000), [large, after, other]);
 });
 
 test('a decided block with transactions that are not payable executes: they are no-ops', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -89,7 +90,7 @@ test(`${KILLS} kills at random moments under load: one block per height, nothing
     const isEarly = kill % 4 === 3;
     const loading = isEarly ? Promise.resolve() : url.then((ready) => load(ready, nonces, seen));
     if (!isEarly) await Promise.race([url, exited]);
-    await delay(Math.random() * (isEarly ? 400 : 120));
+    await delay(randomInt(isEarly ? 400 : 120));
     child.kill('SIGKILL');
     assert.equal(await exited, 'SIGKILL', 'it ended by itself');
     await loading;
