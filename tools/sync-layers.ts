@@ -2,6 +2,7 @@
  * Writes what follows from the layer table: each package's tsconfig with its project references, and the linter's
  * import rules. `--check` writes nothing and fails when something on disk differs.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { IMPURE_GLOBALS, PACKAGE_RULES } from './layers.ts';
@@ -41,6 +42,9 @@ write('tsconfig.json', {
   ].map((path) => ({ path })),
 });
 write('biome.json', linterConfig());
+// The linter reads its own file as a formatted one, whatever the file says.
+if (!checkOnly)
+  spawnSync(join(root, 'node_modules/.bin/biome'), ['format', '--write', 'biome.json'], { cwd: root });
 
 if (checkOnly && stale.length > 0) {
   process.stderr.write(`stale: ${stale.join(', ')}\nrun: npm run layers:sync\n`);

@@ -1,8 +1,9 @@
-/** Writes the golden vectors of the protocol objects: `npm run vectors:write`. A test holds the code against them. */
+/** `npm run vectors:write`: the golden vectors of the protocol objects, and their CDDL. Tests hold the code against both. */
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ed25519SignerFromSeed } from '@haca/platform';
 import { goldenVectors } from '@haca/testkit';
+import './write-cddl.ts';
 
 const file = resolve(import.meta.dirname, '../vectors/protocol.json');
 const document = {

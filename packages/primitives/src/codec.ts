@@ -3,11 +3,13 @@
  * A decoder accepts exactly the bytes the encoder makes: unknown keys, wrong order, duplicates, out-of-range lengths and
  * trailing bytes are `MalformedError`s.
  */
-import { compareBytes } from './bytes.ts';
+import { compareBytes, utf8Encode } from './bytes.ts';
 import { CborReader, CborWriter } from './cbor.ts';
 import { UsageError } from './errors.ts';
 
 export interface Codec<T> {
+  /** The shape in CDDL (RFC 8610), for the specification. */
+  readonly cddl: string;
   readonly write: (writer: CborWriter, value: T) => void;
   readonly read: (reader: CborReader) => T;
 }
@@ -34,6 +36,7 @@ export function decode<T>(codec: Codec<T>, bytes: Uint8Array, name: string): T {
 /** An unsigned integer up to `max` as a `number`. */
 export function uint(max: number = Number.MAX_SAFE_INTEGER): Codec<number> {
   return {
+    cddl: `uint .le ${max}`,
     write: (writer, value) => {
       if (value > max) throw new UsageError(`${value} is above ${max}`);
       writer.uint(value);
@@ -44,17 +47,20 @@ export function uint(max: number = Number.MAX_SAFE_INTEGER): Codec<number> {
 
 /** An unsigned 64-bit integer as a `bigint`. */
 export const u64: Codec<bigint> = {
+  cddl: 'uint',
   write: (writer, value) => writer.uint(value),
   read: (reader) => reader.u64(),
 };
 
 export const bool: Codec<boolean> = {
+  cddl: 'bool',
   write: (writer, value) => writer.boolean(value),
   read: (reader) => reader.boolean(),
 };
 
 export function bytesOf(minBytes: number, maxBytes: number = minBytes): Codec<Uint8Array> {
   return {
+    cddl: `bstr .size ${sizeRange(minBytes, maxBytes)}`,
     write: (writer, value) => {
       checkLength(value.length, minBytes, maxBytes, 'bytes');
       writer.bytes(value);
@@ -66,7 +72,11 @@ export function bytesOf(minBytes: number, maxBytes: number = minBytes): Codec<Ui
 /** UTF-8 text; limits count bytes. */
 export function textOf(minBytes: number, maxBytes: number): Codec<string> {
   return {
-    write: (writer, value) => writer.text(value),
+    cddl: `tstr .size ${sizeRange(minBytes, maxBytes)}`,
+    write: (writer, value) => {
+      checkLength(utf8Encode(value).length, minBytes, maxBytes, 'bytes of text');
+      writer.text(value);
+    },
     read: (reader) => reader.text(minBytes, maxBytes),
   };
 }
@@ -74,6 +84,7 @@ export function textOf(minBytes: number, maxBytes: number): Codec<string> {
 /** Text out of a closed list. */
 export function oneOf<const T extends string>(...values: readonly T[]): Codec<T> {
   return {
+    cddl: values.map((value) => JSON.stringify(value)).join(' / '),
     write: (writer, value) => writer.text(value),
     read: (reader) => {
       const text = reader.text(0, 64);
@@ -85,6 +96,7 @@ export function oneOf<const T extends string>(...values: readonly T[]): Codec<T>
 
 export function nullable<T>(inner: Codec<T>): Codec<T | null> {
   return {
+    cddl: `${inner.cddl} / null`,
     write: (writer, value) => (value === null ? writer.null() : inner.write(writer, value)),
     read: (reader) => (reader.takeNull() ? null : inner.read(reader)),
   };
@@ -92,6 +104,7 @@ export function nullable<T>(inner: Codec<T>): Codec<T | null> {
 
 export function arrayOf<T>(inner: Codec<T>, maxLength: number, minLength = 0): Codec<readonly T[]> {
   return {
+    cddl: `[${minLength}*${maxLength} ${inner.cddl}]`,
     write: (writer, values) => {
       checkLength(values.length, minLength, maxLength, 'entries');
       writer.arrayHead(values.length);
@@ -121,6 +134,7 @@ export function uintMapOf<T>(
   maxSize: number,
 ): Codec<readonly (readonly [number, T])[]> {
   return {
+    cddl: `{0*${maxSize} (uint .le ${maxKey}) => ${inner.cddl}}`,
     write: (writer, entries) => {
       checkLength(entries.length, 0, maxSize, 'entries');
       writer.mapHead(entries.length);
@@ -157,6 +171,7 @@ export function byteSetOf(inner: Codec<Uint8Array>, maxLength: number): Codec<re
   const ascends = (values: readonly Uint8Array[]): boolean =>
     values.every((value, i) => i === 0 || compareBytes(values[i - 1] as Uint8Array, value) < 0);
   return {
+    cddl: list.cddl,
     write: (writer, values) => {
       if (!ascends(values)) throw new UsageError('a byte set is written in strictly ascending order');
       list.write(writer, values);
@@ -213,6 +228,7 @@ export function struct<F extends Readonly<Record<string, Field<any>>>>(fields: F
       throw new UsageError(`bad or repeated key of ${name}`);
   });
   return {
+    cddl: structCddl(ordered),
     write: (writer, value) => {
       const record = value as Readonly<Record<string, unknown>>;
       let size = 0;
@@ -269,6 +285,7 @@ export function union<V extends Readonly<Record<string, Variant<any>>>>(variants
   const byTag = new Map(Object.entries(variants).map(([kind, { tag, codec }]) => [tag, { kind, codec }]));
   if (byTag.size !== Object.keys(variants).length) throw new UsageError('two variants share a tag');
   return {
+    cddl: unionCddl(variants),
     write: (writer, value) => {
       const chosen = variants[(value as { kind: string }).kind];
       if (chosen === undefined) throw new UsageError(`unknown kind ${(value as { kind: string }).kind}`);
@@ -289,6 +306,30 @@ export function union<V extends Readonly<Record<string, Variant<any>>>>(variants
       return { kind: chosen.kind, ...value } as UnionOf<V>;
     },
   };
+}
+
+function sizeRange(min: number, max: number): string {
+  return min === max ? `${min}` : `(${min}..${max})`;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+function structCddl(fields: readonly (readonly [string, Field<any>])[]): string {
+  const lines = fields.map(
+    ([name, { key, codec, optional }]) =>
+      `  ${optional ? '? ' : ''}${key}: ${indented(codec.cddl)}, ; ${name}`,
+  );
+  return `{\n${lines.join('\n')}\n}`;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+function unionCddl(variants: Readonly<Record<string, Variant<any>>>): string {
+  return Object.entries(variants)
+    .map(([kind, { tag, codec }]) => `; ${kind}\n  [${tag}, ${indented(codec.cddl)}]`)
+    .join(' /\n  ');
+}
+
+function indented(cddl: string): string {
+  return cddl.replaceAll('\n', '\n  ');
 }
 
 function checkLength(length: number, min: number, max: number, what: string): void {

@@ -13,6 +13,7 @@ import {
 
 /** Every object starts with its format version. */
 export const version: Codec<1> = {
+  cddl: '1',
   write: (writer, value) => writer.uint(value),
   read: (reader) => {
     const got = reader.uint();

@@ -9,6 +9,7 @@ const keyBytes = bytesOf(1, 1024);
 const valueBytes = bytesOf(0, 1 << 20);
 
 const recordEntryCodec: Codec<RecordEntry> = {
+  cddl: `[${keyBytes.cddl}, ${valueBytes.cddl}]`,
   write: (writer, [key, value]) => {
     writer.arrayHead(2);
     keyBytes.write(writer, key);

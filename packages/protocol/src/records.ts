@@ -94,6 +94,7 @@ function bigEndian(value: number, width: number): Uint8Array {
 
 /** Unsigned integers that may pass 2^64: big-endian, shortest form, at most 16 bytes. */
 const u128 = {
+  cddl: 'bstr .size (0..16)',
   write: (writer: { bytes: (value: Uint8Array) => void }, value: bigint): void => {
     const digits = value.toString(16);
     writer.bytes(

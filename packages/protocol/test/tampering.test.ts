@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
-import { MalformedError, merkleRoot, toHex } from '@haca/primitives';
+import { MalformedError, toHex } from '@haca/primitives';
 import {
-  exampleDigest,
+  exampleKeyRecord,
   exampleKeys,
   makeExamples,
   singleBitFlips,
@@ -19,7 +19,6 @@ import {
   type SignedObject,
   STATEMENT,
   STREAM_CHECKPOINT,
-  statementLeafHash,
   transactionMessage,
   VOUCHER,
   verifyReceiptProof,
@@ -88,33 +87,7 @@ test('OBJ-5 every single-bit change, truncation and extension of a transaction i
   }
 });
 
-const keyRecord: NodeKeyRecord = {
-  nodeId: examples.receipts[0].value.nodeId,
-  keyEpoch: 1,
-  publicKey: keys.node.publicKey,
-  method: 'tee',
-  modelId: null,
-  modelIds: [examples.receipts[0].value.modelId],
-  binding: examples.binding,
-  evidence: null,
-  openedAt: 1,
-  notAfter: 100,
-  settledSeq: 2,
-  headHash: examples.receipts[1].hash,
-  settled: examples.receipts[1].value.running,
-  verified: examples.receipts[1].value.running,
-  paid: [],
-  logSize: 2,
-  logFrontier: [
-    merkleRoot([statementLeafHash(examples.statement.hash), statementLeafHash(exampleDigest('later'))]),
-  ],
-  unpaidRanges: [],
-  openClaims: [],
-  c1Seq: 0,
-  c1Due: 0,
-  faults: 0,
-  lastLane: null,
-};
+const keyRecord: NodeKeyRecord = exampleKeyRecord(examples);
 const receiptHash = examples.receipts[0].hash;
 
 test('OBJ-6 a receipt proof holds against the key record it was made for', () => {

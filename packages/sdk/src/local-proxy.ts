@@ -34,7 +34,23 @@ export async function startLocalProxy(haca: Haca, port: number): Promise<LocalPr
   };
 }
 
+/**
+ * Only programs on this machine may spend the wallet: a browser page of some site reaches loopback too, and shows itself by
+ * its origin, or by a host name that was pointed here.
+ */
+function isFromThisMachine({ headers }: IncomingMessage): boolean {
+  const isLocal = (host: string): boolean => /^(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?$/.test(host);
+  const { host = '', origin } = headers;
+  return isLocal(host) && (origin === undefined || isLocal(origin.replace(/^https?:\/\//, '')));
+}
+
 async function forward(haca: Haca, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (!isFromThisMachine(request)) {
+    const message = 'this endpoint spends a wallet and answers programs on this machine only';
+    response.writeHead(403, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: { message, type: 'haca', param: null, code: null } }));
+    return;
+  }
   const abort = new AbortController();
   response.once('close', () => abort.abort());
   const method = request.method ?? 'GET';

@@ -3,12 +3,15 @@ import {
   encodeReceiptProof,
   modelIdOf,
   modelManifestCodec,
+  type ProofEnvelope,
+  proofEnvelopeCodec,
   registrationBindingCodec,
   type SignedObject,
   toJsonView,
   transactionHash,
 } from '@haca/protocol';
-import { type ExampleSigner, exampleKeys, makeExamples } from './examples.ts';
+import { type ExampleSigner, exampleDigest, exampleKeys, makeExamples } from './examples.ts';
+import { type RecordVector, recordVectors } from './record-examples.ts';
 
 /** One golden vector: the value for people, its bytes for machines. */
 export interface GoldenVector {
@@ -24,7 +27,9 @@ export interface GoldenVector {
 }
 
 /** All golden vectors, from the fixed examples; the same on every machine. */
-export function goldenVectors(signerFromSeed: (seed: Uint8Array) => ExampleSigner): readonly GoldenVector[] {
+export function goldenVectors(
+  signerFromSeed: (seed: Uint8Array) => ExampleSigner,
+): readonly (GoldenVector | RecordVector)[] {
   const examples = makeExamples(exampleKeys(signerFromSeed));
   const signed = <T>(name: string, object: SignedObject<T>): GoldenVector => ({
     name,
@@ -33,6 +38,17 @@ export function goldenVectors(signerFromSeed: (seed: Uint8Array) => ExampleSigne
     signed: toHex(object.bytes),
     hash: toHex(object.hash),
   });
+  const { modelId, keyId } = examples.receipts[0].value;
+  const proofEnvelope: ProofEnvelope = {
+    version: 1,
+    kind: 'zkml',
+    modelId,
+    keyId,
+    firstSeq: 1,
+    count: 2,
+    publicInputs: [exampleDigest('input'), exampleDigest('output')],
+    proof: exampleDigest('proof'),
+  };
   return [
     {
       name: 'model-manifest',
@@ -57,6 +73,12 @@ export function goldenVectors(signerFromSeed: (seed: Uint8Array) => ExampleSigne
       value: toJsonView(examples.receiptProof),
       encoding: toHex(encodeReceiptProof(examples.receiptProof)),
     },
+    {
+      name: 'proof-envelope',
+      value: toJsonView(proofEnvelope),
+      encoding: toHex(encode(proofEnvelopeCodec, proofEnvelope)),
+    },
+    ...recordVectors(examples),
     ...[...examples.transactions].map(([kind, transaction]) => ({
       name: `transaction-${kind}`,
       value: toJsonView(transaction.body),

@@ -1,0 +1,203 @@
+/** One example of every state record, with the key it stands under. */
+import { type Codec, encode, merkleRoot, toHex } from '@haca/primitives';
+import {
+  accountRecordCodec,
+  allocationRecordCodec,
+  assetRecordCodec,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  credit,
+  DEFAULT_PARAMS,
+  laneRecordCodec,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  nopg,
+  queueRecordCodec,
+  recordKey,
+  sessionRecordCodec,
+  statementLeafHash,
+  toJsonView,
+  totalsRecordCodec,
+  unbondingRecordCodec,
+  validatorRecordCodec,
+  validatorSetRecordCodec,
+} from '@haca/protocol';
+import { EXAMPLE_CHAIN_ID, type Examples, exampleDigest } from './examples.ts';
+
+export interface RecordVector {
+  readonly name: string;
+  readonly key: string;
+  readonly value: unknown;
+  readonly encoding: string;
+}
+
+/** The record of the example key after its first batch, and one statement more, were settled. */
+export function exampleKeyRecord({ receipts, binding, statement }: Examples): NodeKeyRecord {
+  const [first, second] = receipts;
+  return {
+    nodeId: first.value.nodeId,
+    keyEpoch: 1,
+    publicKey: binding.signPublicKey,
+    method: 'tee',
+    modelId: null,
+    modelIds: [first.value.modelId],
+    binding,
+    evidence: {
+      kind: 'nitro',
+      documentHash: exampleDigest('document'),
+      claimsDigest: exampleDigest('claims'),
+      endMs: 1_800_010_800_000,
+      simulated: true,
+      measurement: 'example image',
+    },
+    openedAt: 42,
+    notAfter: 86_442,
+    closingAt: 500,
+    settledSeq: 2,
+    headHash: second.hash,
+    settled: second.value.running,
+    verified: second.value.running,
+    paid: [],
+    logSize: 2,
+    logFrontier: [merkleRoot([statementLeafHash(statement.hash), statementLeafHash(exampleDigest('later'))])],
+    unpaidRanges: [],
+    openClaims: [],
+    c1Seq: 0,
+    c1Due: 0,
+    faults: 0,
+    lastLane: { channelId: first.value.channelId, lane: 7 },
+  };
+}
+
+export function recordVectors(examples: Examples): readonly RecordVector[] {
+  const { keyId, nodeId, channelId, modelId } = examples.receipts[0].value;
+  const { operator, signPublicKey } = examples.binding;
+  const operatorKey = { algorithm: 'ed25519', publicKey: signPublicKey } as const;
+  const address = exampleDigest('validator').slice(0, 20);
+  const vector = <T>(name: string, key: Uint8Array, codec: Codec<T>, value: T): RecordVector => ({
+    name: `record-${name}`,
+    key: toHex(key),
+    value: toJsonView(value),
+    encoding: toHex(encode(codec, value)),
+  });
+  return [
+    vector('totals', recordKey.totals(), totalsRecordCodec, exampleTotals()),
+    vector('params', recordKey.params(), chainConfigRecordCodec, {
+      chainId: EXAMPLE_CHAIN_ID,
+      genesisTimeMs: 1_800_000_000_000,
+      simulated: true,
+      params: DEFAULT_PARAMS,
+      measurements: [{ name: 'example image', kind: 'nitro', pcrs: [[0, new Uint8Array(48).fill(1)]] }],
+      testRoots: [exampleDigest('root')],
+    }),
+    vector('account', recordKey.account(operator), accountRecordCodec, {
+      nopg: nopg(7_000_000_000n),
+      credits: [[1, credit(5_000_000_000n)]],
+      nonceHigh: 12,
+      nonceBits: 0xfffn,
+    }),
+    vector('asset', recordKey.asset(1), assetRecordCodec, { symbol: 'CREDIT', issuer: operator }),
+    vector('channel', recordKey.channel(channelId), channelRecordCodec, {
+      payer: exampleDigest('payer'),
+      asset: 1,
+      free: credit(3_000_000_000n),
+      allocations: 1,
+      sessions: 1,
+      version: 2,
+    }),
+    vector('session', recordKey.session(channelId, 0), sessionRecordCodec, {
+      publicKey: signPublicKey,
+      expiryHeight: 200_000,
+      revokedAt: 900,
+    }),
+    vector('allocation', recordKey.allocation(channelId, nodeId), allocationRecordCodec, {
+      amount: credit(2_000_000_000n),
+      paid: credit(4_000n),
+      withdrawing: credit(1_000n),
+      readyAt: 4_100,
+      version: 3,
+    }),
+    vector('lane', recordKey.lane(keyId, channelId, 7), laneRecordCodec, {
+      mark: credit(4_000n),
+      seq: 2,
+      previous: null,
+    }),
+    vector('model', recordKey.model(modelId), modelRecordCodec, {
+      manifest: examples.manifest,
+      registrant: operator,
+      height: 3,
+    }),
+    vector('node', recordKey.node(nodeId), nodeRecordCodec, {
+      operator,
+      operatorKey,
+      name: 'example node',
+      endpoint: 'https://node.example',
+      payout: operator,
+      bond: nopg(50_000_000_000_000n),
+      unbonding: nopg(0n),
+      keyEpoch: 1,
+      keys: [keyId],
+      laneRows: 1,
+      bucketGas: 399_000,
+      bucketHeight: 44,
+      unbondingDue: [],
+    }),
+    vector('node-key', recordKey.nodeKey(keyId), nodeKeyRecordCodec, exampleKeyRecord(examples)),
+    vector('unbonding', recordKey.unbonding(nodeId, 1_209_700), unbondingRecordCodec, {
+      amount: nopg(1_000_000_000n),
+      sinceHeight: 100,
+      sinceMs: 1_800_000_100_000,
+    }),
+    vector('validator', recordKey.validator(address), validatorRecordCodec, {
+      consensusKey: signPublicKey,
+      operator,
+      selfBond: nopg(1_000_000_000_000_000n),
+      power: 1_000,
+      rewards: nopg(2_000n),
+    }),
+    vector('validator-set', recordKey.validatorSet(), validatorSetRecordCodec, {
+      epoch: 1,
+      blocks: 9,
+      members: [{ address, signed: 9 }],
+    }),
+    vector('queue', recordKey.queue(86_942), queueRecordCodec, [
+      { task: 'drain-key', subject: keyId, due: 86_942 },
+    ]),
+  ];
+}
+
+function exampleTotals() {
+  const none = nopg(0n);
+  return {
+    liquid: nopg(899_999_990_000_000_000n),
+    nodeBond: nopg(50_000_000_000_000n),
+    nodeUnbonding: none,
+    valPool: nopg(1_000_000_000_000_000n),
+    valUnbonding: none,
+    deposit: none,
+    restitution: none,
+    rewards: none,
+    reserve: nopg(98_950_000_000_000_000n),
+    burnedFees: nopg(10_000_000_000n),
+    burnedSlash: none,
+    burnedDeposit: none,
+    assets: [
+      [
+        1,
+        {
+          liquid: credit(5_000_000_000n),
+          channelFree: credit(3_000_000_000n),
+          allocUnpaid: credit(2_000_000_000n),
+          issued: 10_000_000_000n,
+          retired: 0n,
+        },
+      ],
+    ] as const,
+    baseFee: 2_000n,
+    baseFeeHeight: 44,
+    baseFeeGasUsed: 1_513,
+    rewardedEpoch: 0,
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * Writes `spec/protocol.cddl`: every protocol object and state record in CDDL (RFC 8610), from the codecs themselves.
+ * `--check` fails when the file differs. Part of `npm run vectors:write`.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Codec } from '@haca/primitives';
+import * as protocol from '@haca/protocol';
+
+const file = resolve(import.meta.dirname, '../spec/protocol.cddl');
+
+const HEADER = `; Objects of the protocol and records of chain state, as deterministic CBOR (see encoding.md).
+; Generated from the codecs in packages/protocol/src by \`npm run vectors:write\`; do not edit.
+;
+; Signed objects travel as COSE_Sign1 = [h'a10132', {}, bstr .cbor object, bstr .size 64].
+; A transaction travels as [bstr .cbor transaction-body, bstr .size 64, (bstr .size 64) / null].
+; Integers without a smaller bound are at most 18446744073709551615; maps have ascending keys.
+`;
+
+/** `receiptBatchCodec` is rule `receipt-batch`. */
+const rules = Object.entries(protocol as Readonly<Record<string, unknown>>)
+  .filter(([name]) => name.endsWith('Codec'))
+  .map(([name, codec]) => [ruleName(name), (codec as Codec<unknown>).cddl] as const)
+  .filter(([, cddl]) => cddl.includes('\n'))
+  .sort(([a], [b]) => (a < b ? -1 : 1));
+
+function ruleName(name: string): string {
+  return name.replace(/Codec$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** A rule that occurs whole inside another is named there, longest first, so each object is written out once. */
+function withReferences(name: string, cddl: string): string {
+  const others = rules.filter(([other]) => other !== name).sort(([, a], [, b]) => b.length - a.length);
+  let text = cddl;
+  for (let depth = 1; depth <= 6; depth++) {
+    const indent = '  '.repeat(depth);
+    for (const [other, body] of others) text = text.replaceAll(body.replaceAll('\n', `\n${indent}`), other);
+  }
+  return text;
+}
+
+const text = `${HEADER}\n${rules.map(([name, cddl]) => `${name} = ${withReferences(name, cddl)}\n`).join('\n')}`;
+if (process.argv.includes('--check')) {
+  if (readFileSync(file, 'utf8') !== text) {
+    process.stderr.write('spec/protocol.cddl differs from the codecs; run: npm run vectors:write\n');
+    process.exitCode = 1;
+  }
+} else {
+  writeFileSync(file, text);
+}
