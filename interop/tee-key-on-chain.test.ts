@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
-import { makeGenesisDocument, parseGenesisDocument, startFullNode } from '@haca/chain';
+import { makeGenesisDocument, startFullNode } from '@haca/chain';
+import { parseGenesisDocument } from '@haca/light-client';
 import { connectRpc, ed25519SignerFromSeed, nodeCrypto, type RpcClient } from '@haca/platform';
 import { decode, merkleLeafHash, merkleRoot, sha256, utf8Encode } from '@haca/primitives';
 import {

@@ -3,7 +3,8 @@
  * cleanly on SIGTERM and SIGINT, and goes on from what is on disk after anything else.
  */
 import { readFileSync } from 'node:fs';
-import { type FullNode, parseGenesisDocument, readValidatorKeyFile, startFullNode } from '@haca/chain';
+import { type FullNode, readValidatorKeyFile, startFullNode } from '@haca/chain';
+import { parseGenesisDocument } from '@haca/light-client';
 import { readConfig } from './config.ts';
 import { staticPages } from './static-pages.ts';
 

@@ -1,6 +1,7 @@
 /** A full node in one process: store, application, embedded engine and RPC, put together and taken apart in order. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { GenesisDocument } from '@haca/light-client';
 import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { bytesEqual, UsageError } from '@haca/primitives';
@@ -9,7 +10,7 @@ import { type HacaApplication, openApplication } from './application.ts';
 import { createBlockReader } from './engine/block-reader.ts';
 import { type Engine, startEngine } from './engine/engine.ts';
 import { openSignGuard } from './engine/sign-guard.ts';
-import { type GenesisDocument, genesisAppHash } from './genesis-document.ts';
+import { genesisAppHash } from './genesis-document.ts';
 import { type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
 import type { AppraiseEvidence } from './state-machine/index.ts';
 import { openStore, type Store } from './storage/index.ts';

@@ -26,10 +26,8 @@ export { createValidatorKeyFile, readValidatorKeyFile } from './engine/validator
 export { type FullNode, type FullNodeOptions, NODE_VERSION, startFullNode } from './full-node.ts';
 export {
   BLOCK_MAX_BYTES_DEFAULT,
-  type GenesisDocument,
   type GenesisOptions,
   makeGenesisDocument,
-  parseGenesisDocument,
 } from './genesis-document.ts';
 export { RPC_LIMITS, type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
 export {

@@ -3,12 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { nodeCrypto } from '@haca/platform';
 import { sha256, utf8Encode } from '@haca/primitives';
 import { nopg, type Op, signTransaction } from '@haca/protocol';
 import { type HacaApplication, openApplication } from '../src/application.ts';
 import { type FullNode, type FullNodeOptions, startFullNode } from '../src/full-node.ts';
-import { type GenesisDocument, makeGenesisDocument, parseGenesisDocument } from '../src/genesis-document.ts';
+import { makeGenesisDocument } from '../src/genesis-document.ts';
 import { openStore, type Store } from '../src/storage/index.ts';
 import { type Actor, appraiseTest, CHAIN, FAUCET, SHORT_PARAMS, testGenesis } from './state-machine-world.ts';
 

@@ -4,9 +4,9 @@
  */
 import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseGenesisDocument } from '@haca/light-client';
 import { toHex } from '@haca/primitives';
 import { startFullNode } from '../src/full-node.ts';
-import { parseGenesisDocument } from '../src/genesis-document.ts';
 import { VALIDATOR_SEED } from './engine-fixture.ts';
 
 const [folder] = process.argv.slice(2) as [string];

@@ -9,6 +9,7 @@ import {
   compareTimestamps,
   type Header,
   headerHash,
+  parseGenesisDocument,
   timestampToMs,
   verifyCommit,
   ZERO_TIMESTAMP,
@@ -21,7 +22,7 @@ import { type CommittedBlock, type Engine, startEngine } from '../src/engine/eng
 import { createMempool, MempoolError } from '../src/engine/mempool.ts';
 import { DoubleSignError, openSignGuard } from '../src/engine/sign-guard.ts';
 import { createValidatorKeyFile, readValidatorKeyFile } from '../src/engine/validator-key.ts';
-import { makeGenesisDocument, parseGenesisDocument } from '../src/genesis-document.ts';
+import { makeGenesisDocument } from '../src/genesis-document.ts';
 import {
   FAUCET,
   genesisDocument,

@@ -93,6 +93,12 @@ export {
   validatorSetOf,
 } from './cometbft/validator-set.ts';
 export {
+  ED25519_KEY_TYPE,
+  GENESIS_MAX_BYTES,
+  type GenesisDocument,
+  parseGenesisDocument,
+} from './genesis-document.ts';
+export {
   decodeStoreProof,
   encodeStoreProof,
   STORE_KEY_BYTES_MAX,

@@ -25,9 +25,9 @@ import { type RpcClient, RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, MalformedError, toHex, UsageError } from '@haca/primitives';
 import { failed, type ProvenRecord, type Verdict, verdictOf } from '@haca/protocol';
 import { TimeoutError, VerificationError } from './errors.ts';
-import type { Trust } from './genesis-document.ts';
 import { asArray, asObject } from './json.ts';
 import { sleep } from './platform.ts';
+import type { Trust } from './trust.ts';
 import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 
 export interface ChainView {

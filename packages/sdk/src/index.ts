@@ -1,3 +1,4 @@
+export { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 export type {
   Answer,
   CompletedAnswer,
@@ -16,13 +17,6 @@ export {
   type KeyEvidence,
   verifyKeyEvidence,
 } from './evidence.ts';
-export {
-  GENESIS_MAX_BYTES,
-  type GenesisDocument,
-  parseGenesisDocument,
-  parseTrustedHeader,
-  type Trust,
-} from './genesis-document.ts';
 export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 export {
@@ -50,6 +44,7 @@ export {
   submitOps,
   type TxOutcome,
 } from './transactions.ts';
+export { parseTrustedHeader, type Trust } from './trust.ts';
 export { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 export {
   type AnswerExpectations,

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { openHaca as openCore } from './client.ts';
-import { type GenesisDocument, parseGenesisDocument } from './genesis-document.ts';
 import { asHex, asObject, parseJson } from './json.ts';
 import { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 import type { Haca, HacaOptions } from './options.ts';

@@ -3,9 +3,9 @@ import type { Answer } from './answer.ts';
 import type { ChainView } from './chain-view.ts';
 import type { Directory, ModelEntry, NodeEntry } from './directory.ts';
 import type { AppraiseEvidence } from './evidence.ts';
-import type { Trust } from './genesis-document.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
+import type { Trust } from './trust.ts';
 import type { Wallet, WalletKey } from './wallet.ts';
 
 export interface ChannelOptions {

@@ -1,3 +1,4 @@
+import type { GenesisDocument } from '@haca/light-client';
 import {
   headerHash,
   type LightBlock,
@@ -7,7 +8,7 @@ import {
 } from '@haca/light-client';
 import { bytesEqual, type CryptoProvider, toHex } from '@haca/primitives';
 import { type Check, check, type Verdict, verdictOf } from '@haca/protocol';
-import type { GenesisDocument, Trust } from './genesis-document.ts';
+import type { Trust } from './trust.ts';
 
 export function trustedChainId(trust: Trust): string {
   return 'hash' in trust ? trust.chainId : trust.genesis.chainId;

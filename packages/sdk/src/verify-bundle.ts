@@ -42,10 +42,10 @@ import {
   verifyReceiptProof,
 } from '@haca/protocol';
 import { type AppraiseEvidence, appraiseRegistration, verifyKeyEvidence } from './evidence.ts';
-import type { Trust } from './genesis-document.ts';
 import { decodeLightBlock } from './light-block-json.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import { outputLimitOf } from './request.ts';
+import type { Trust } from './trust.ts';
 import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 import { assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
 

@@ -186,6 +186,7 @@ export function startFakeChain(
       chain_id: chainId,
       genesis_time: '2027-01-15T08:00:00Z',
       initial_height: '1',
+      consensus_params: { block: { max_bytes: '4194304', max_gas: '-1' } },
       validators: [{ pub_key: encodeValidatorJson(set.validators[0] as never).pub_key, power: '10' }],
       app_state: app,
     },

@@ -1,4 +1,6 @@
 /** Where the chain stands between two blocks, and how it is kept with each block. */
+
+import type { GenesisDocument } from '@haca/light-client';
 import {
   type BlockId,
   type Commit,
@@ -17,7 +19,6 @@ import {
 import { arrayOf, bytesOf, decode, encode, field, struct, toHex, u64 } from '@haca/primitives';
 import type { ValidatorPower } from '../abci.ts';
 import { decodeBlockResults, hashedResults } from '../application/block-results.ts';
-import type { GenesisDocument } from '../genesis-document.ts';
 import type { Store } from '../storage/index.ts';
 
 export interface ChainTip {

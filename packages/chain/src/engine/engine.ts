@@ -2,6 +2,8 @@
  * The embedded engine: one validator that drives the application in-process and makes the blocks, votes and commits that
  * CometBFT would make, so that every client and verifier of CometBFT can follow it. Blocks come on demand.
  */
+
+import type { GenesisDocument } from '@haca/light-client';
 import {
   ABSENT_COMMIT_SIG,
   addNanos,
@@ -32,7 +34,6 @@ import { bytesEqual, toHex, utf8Encode } from '@haca/primitives';
 import type { Application, FinalizeBlockResponse, VoteInfo } from '../abci.ts';
 import { hashedResults } from '../application/block-results.ts';
 import { APP_VERSION } from '../application.ts';
-import type { GenesisDocument } from '../genesis-document.ts';
 import type { Store } from '../storage/index.ts';
 import { type ChainTip, encodeCommitRecord, genesisTip, storedTip, updatedValidators } from './chain-tip.ts';
 import { createMempool, type Mempool } from './mempool.ts';

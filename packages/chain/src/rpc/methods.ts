@@ -1,4 +1,6 @@
 /** The methods of CometBFT's RPC that this node answers, in CometBFT's shapes. */
+
+import type { GenesisDocument } from '@haca/light-client';
 import {
   encodeBlockIdJson,
   encodeBlockJson,
@@ -20,7 +22,6 @@ import type { BlockReader } from '../engine/block-reader.ts';
 import { HeightError } from '../engine/block-reader.ts';
 import type { CommittedBlock, Engine } from '../engine/engine.ts';
 import { MempoolError } from '../engine/mempool.ts';
-import type { GenesisDocument } from '../genesis-document.ts';
 import { breather } from './breather.ts';
 import { heightRange, matchesQuery, parseEventQuery } from './event-query.ts';
 import { internalFault, type ParamSpec, type Params, RpcFault } from './json-rpc.ts';
