@@ -118,7 +118,9 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
     },
   );
   const assurance = assuranceOf(receipt.value, key, evidence.simulated);
+  const chainId = trustedChainId(context.trust);
   const checks = [
+    check('bundle.chain-id', 'E_CHAIN', bundle.chainId === chainId, chainId, bundle.chainId),
     ...chain.checks,
     ...records,
     ...voucherChecks(crypto, bundle, parts),

@@ -133,6 +133,7 @@ test('a bundle against another genesis, header, key record or answer fails by na
   assert.ok(
     failures({ request: flipBit(decoded.request as Uint8Array, 80) }).includes('receipt.request-hash'),
   );
+  assert.ok(failures({ chainId: `${decoded.chainId}x` }).includes('bundle.chain-id'));
   assert.ok(failures({ node: { ...decoded.node, key: decoded.key.key } }).includes('node.record'));
   assert.ok(failures({ key: { ...decoded.key, stateHeight: 1 } }).includes('key.proof'));
   assert.ok(failures({ headers: decoded.headers.slice(0, 1) }).includes('key.proof'));
