@@ -10,7 +10,7 @@ const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 
 const steps: readonly (readonly [name: string, command: string, args: readonly string[]])[] = [
   ['layer table', process.execPath, ['tools/sync-layers.ts', ...(fix ? [] : ['--check'])]],
-  ['specification tables', process.execPath, ['tools/write-cddl.ts', ...(fix ? [] : ['--check'])]],
+  ['specification tables', process.execPath, ['tools/write-spec-tables.ts', ...(fix ? [] : ['--check'])]],
   ['format and lint', bin('biome'), ['check', '--error-on-warnings', ...(fix ? ['--write'] : [])]],
   ['types', bin('tsc'), ['-b']],
   ['layer rules and tidiness', process.execPath, ['--test', '--test-reporter=dot', 'tools/tidy.test.ts']],

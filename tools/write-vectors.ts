@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ed25519SignerFromSeed } from '@haca/platform';
 import { goldenVectors } from '@haca/testkit';
-import './write-cddl.ts';
+import './write-spec-tables.ts';
 
 const file = resolve(import.meta.dirname, '../vectors/protocol.json');
 const document = {

@@ -1,13 +1,13 @@
 /**
- * Writes `spec/protocol.cddl`: every protocol object and state record in CDDL (RFC 8610), from the codecs themselves.
- * `--check` fails when the file differs. Part of `npm run vectors:write`.
+ * Writes what the specification takes from the code: `spec/protocol.cddl`, every protocol object and state record in CDDL
+ * (RFC 8610), and `spec/codes.md`, every error code. `--check` fails when a file differs. Part of `npm run vectors:write`.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Codec } from '@haca/primitives';
 import * as protocol from '@haca/protocol';
 
-const file = resolve(import.meta.dirname, '../spec/protocol.cddl');
+const specDir = resolve(import.meta.dirname, '../spec');
 
 const HEADER = `; Objects of the protocol and records of chain state, as deterministic CBOR (see encoding.md).
 ; Generated from the codecs in packages/protocol/src by \`npm run vectors:write\`; do not edit.
@@ -39,12 +39,23 @@ function withReferences(name: string, cddl: string): string {
   return text;
 }
 
-const text = `${HEADER}\n${rules.map(([name, cddl]) => `${name} = ${withReferences(name, cddl)}\n`).join('\n')}`;
-if (process.argv.includes('--check')) {
-  if (readFileSync(file, 'utf8') !== text) {
-    process.stderr.write('spec/protocol.cddl differs from the codecs; run: npm run vectors:write\n');
+const cddl = `${HEADER}\n${rules.map(([name, shape]) => `${name} = ${withReferences(name, shape)}\n`).join('\n')}`;
+
+const codes = `# Error codes
+
+Generated from \`packages/protocol/src/codes.ts\`. Numbers stand in block results and never change meaning.
+
+| number | code | meaning |
+| --- | --- | --- |
+${protocol.ERROR_CODES.map((code) => `| ${protocol.codeNumber(code)} | \`${code}\` | ${protocol.codeText(code)} |`).join('\n')}
+`;
+
+for (const [name, text] of Object.entries({ 'protocol.cddl': cddl, 'codes.md': codes })) {
+  const file = join(specDir, name);
+  if (!process.argv.includes('--check')) {
+    writeFileSync(file, text);
+  } else if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
+    process.stderr.write(`spec/${name} differs from the code; run: npm run vectors:write\n`);
     process.exitCode = 1;
   }
-} else {
-  writeFileSync(file, text);
 }
