@@ -1,4 +1,4 @@
-/** Measuring helpers. A figure is worth something only beside an anchor measured in the same run. */
+/** How figures are taken. A figure is worth something only beside an anchor measured in the same run. */
 
 export interface Figure {
   readonly name: string;
