@@ -75,20 +75,11 @@ export function connectRpc(url: string): RpcClient {
 
   const call = async (method: string, params: Json = {}): Promise<unknown> => {
     const body = JSON.stringify({ jsonrpc: '2.0', id: nextId++, method, params });
-    let answer: Json;
-    try {
-      const response = await fetch(base, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body,
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      });
-      answer = (await response.json()) as Json;
-    } catch (cause) {
+    const answer = await post(base, body).catch((cause: unknown) => {
       throw new RpcError('unreachable', `no answer to ${method} from ${base}; is the full node running?`, {
         cause,
       });
-    }
+    });
     const error = answer['error'];
     if (error !== undefined && error !== null) {
       const { code, message, data } = error as Json;
@@ -139,6 +130,29 @@ export function connectRpc(url: string): RpcClient {
       subscriptions.clear();
     },
   };
+}
+
+/**
+ * A server may close an idle connection in the moment it is used again; the request then never arrived or its answer was
+ * lost. Every method here may be repeated, a transaction too: its nonce makes it one.
+ */
+async function post(base: string, body: string): Promise<Json> {
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  const send = async (): Promise<Json> => {
+    const response = await fetch(base, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+      signal,
+    });
+    return (await response.json()) as Json;
+  };
+  try {
+    return await send();
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return send();
+  }
 }
 
 function subscribeNewBlocks(base: string, listener: (height: number) => void): () => void {

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { MalformedError } from '@haca/primitives';
+import fc from 'fast-check';
+import { base64url, connectRpc, fromBase64url, RpcError } from '../src/index.ts';
+
+async function serve(
+  answer: (call: number, body: string) => string | null,
+): Promise<{ url: string; server: Server; calls: () => number }> {
+  let calls = 0;
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    const text = answer(++calls, body);
+    if (text === null) request.socket.destroy();
+    else response.end(text);
+  });
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, server, calls: () => calls };
+}
+
+const ok = JSON.stringify({ jsonrpc: '2.0', id: 1, result: { fine: true } });
+
+test('a connection that dies under a request is tried once more, and only once', async () => {
+  const once = await serve((call) => (call === 1 ? null : ok));
+  assert.deepEqual(await connectRpc(once.url).call('health'), { fine: true });
+  assert.equal(once.calls(), 2);
+  once.server.close();
+
+  const never = await serve(() => null);
+  await assert.rejects(
+    connectRpc(never.url).call('health'),
+    (error) => error instanceof RpcError && error.code === 'unreachable',
+  );
+  assert.equal(never.calls(), 2);
+  never.server.close();
+});
+
+test('an error of the server is an error with its code, not asked again', async () => {
+  const { url, server, calls } = await serve(() =>
+    JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      error: { code: -32603, message: 'Internal error', data: 'tx (AB) not found' },
+    }),
+  );
+  const rpc = connectRpc(url);
+  await assert.rejects(
+    rpc.call('block'),
+    (error) => error instanceof RpcError && error.code === -32603 && /not found/.test(error.message),
+  );
+  assert.equal(calls(), 1);
+  assert.equal(await rpc.tx(new Uint8Array(32)), null);
+  server.close();
+});
+
+test('base64url has one spelling for each byte string', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 70 }), (bytes) => {
+      assert.deepEqual(fromBase64url(base64url(bytes)), bytes);
+    }),
+  );
+  for (const text of ['AA==', 'A+', 'A/', 'AB', 'A', ' AA', 'AA\n']) {
+    assert.throws(() => fromBase64url(text), MalformedError, JSON.stringify(text));
+  }
+});
