@@ -21,12 +21,14 @@ import {
   recordListCodec,
   type SignedObject,
   tablePrefix,
+  verdictOf,
 } from '@haca/protocol';
 import { type ChainView, headerTimeMs } from './chain-view.ts';
 import { NodeError, VerificationError } from './errors.ts';
 import { type AppraiseEvidence, type KeyEvidence, verifyKeyEvidence } from './evidence.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
+import { offerChecks } from './verify-answer.ts';
 
 /** A node key that serves a model, with everything that was proven about it. */
 export interface Route {
@@ -144,6 +146,10 @@ export function openDirectory(options: DirectoryOptions): Directory {
     const node = decode(nodeRecordCodec, present(nodeProof, 'node'), 'node');
     const key = decode(nodeKeyRecordCodec, present(keyProof, 'node key'), 'node-key');
     const { manifest } = decode(modelRecordCodec, present(modelProof, 'model'), 'model');
+    const subject = { nodeId: info.nodeId, modelId: model.modelId, chainId: chain.chainId };
+    // Money is set aside by the price list, so it is checked before, not only with the answer.
+    const offered = verdictOf(offerChecks(crypto, served.offer, node, subject));
+    if (!offered.ok) throw new VerificationError(`${api.url} shows a price list that is not good`, offered);
     const appraised = await appraiseKey(api, served.keyId, key);
     return {
       api,

@@ -1,7 +1,8 @@
 import { toHex } from '@haca/primitives';
-import { inputTokensBound, reserveFor, type Voucher } from '@haca/protocol';
+import { failed, inputTokensBound, reserveFor, type Voucher, verdictOf } from '@haca/protocol';
+import { headerTimeMs } from './chain-view.ts';
 import type { Route } from './directory.ts';
-import { PaymentError } from './errors.ts';
+import { PaymentError, VerificationError } from './errors.ts';
 import { randomBytes } from './platform.ts';
 import type { Attempt, Session } from './session.ts';
 import type { Channel } from './wallet.ts';
@@ -20,17 +21,17 @@ export async function prepareAttempt(
     await chain.sync();
     session.syncedAtMs = session.clock();
   }
+  requireFreshHead(session);
   const head = chain.head().height;
   const reserve = reserveFor(
     route.offer.value,
     inputTokensBound(request.body),
     request.params.maxOutputTokens,
   );
-  if (policy.maxReserve !== null && reserve > policy.maxReserve) {
-    throw new PaymentError(
-      'E_PRICE',
-      `the request may cost ${reserve}, the policy allows ${policy.maxReserve}`,
-    );
+  // Prices are the node's: what the caller means to allocate to one node is the limit where the policy has none.
+  const most = policy.maxReserve ?? session.channel.allocation;
+  if (reserve > most) {
+    throw new PaymentError('E_PRICE', `the request may cost ${reserve}, the policy allows ${most}`);
   }
   const channel = await payIn(session, route, reserve, false);
   const lane = await session.lanes.acquire(route.api, channel, route.keyId, request.requestHash);
@@ -52,6 +53,17 @@ export async function prepareAttempt(
     minRefHeight: Math.max(0, head - policy.refBlockAgeMax),
     startedAtMs: session.clock(),
   };
+}
+
+/**
+ * A network makes a block every few seconds, so a newest header of long ago is a full node that hides what came after it:
+ * keys revoked, bonds gone.
+ */
+function requireFreshHead({ chain, clock, policy }: Session): void {
+  const ageMs = clock() - headerTimeMs(chain.head());
+  if (ageMs <= policy.headAgeMaxMs) return;
+  const stale = failed('chain.fresh', 'chain.stale', `at most ${policy.headAgeMaxMs} ms old`, `${ageMs} ms`);
+  throw new VerificationError('the full node shows no new blocks', verdictOf([stale]));
 }
 
 const EXPIRY_MARGIN_BLOCKS = 100;

@@ -9,10 +9,15 @@ export interface Policy {
   readonly acceptSimulated: boolean;
   /** Hand answers over although checks failed or were skipped; the verdict still says so. */
   readonly allowUnverified: boolean;
-  /** Most a single request may reserve, base units of the fee asset; null for no limit beyond the allocation. */
+  /**
+   * Most the vouchers of a single request may promise one node, base units of the fee asset; null: the reserve is at most
+   * `channel.allocation`, and a node that refuses vouchers gets at most two.
+   */
   readonly maxReserve: bigint | null;
   /** How many blocks behind the trusted head the receipt's reference block may lie. */
   readonly refBlockAgeMax: number;
+  /** How old, by the caller's clock, the newest header may be when something is paid. */
+  readonly headAgeMaxMs: number;
   /** Model ids by the name used in requests, hex. Without a pin the name registered first on chain is meant. */
   readonly models: Readonly<Record<string, string>>;
   /** What a stream releases: everything as it arrives, what a signed checkpoint covers, or nothing before the receipt. */
@@ -26,6 +31,7 @@ export const DEFAULT_POLICY: Policy = {
   allowUnverified: false,
   maxReserve: null,
   refBlockAgeMax: 120,
+  headAgeMaxMs: 600_000,
   models: {},
   streamRelease: 'live',
   responseMaxBytes: 32 * 1024 * 1024,

@@ -75,13 +75,20 @@ async function tryRoute(
   signal: AbortSignal,
 ): Promise<Inference | Response> {
   let toppedUp = false;
+  const promises = promisedBy(session.policy);
+  let refusal: Inference | undefined;
   for (let tries = 1; ; tries++) {
     const attempt = await prepareAttempt(session, route, request);
+    if (!promises.add(attempt) && refusal !== undefined) {
+      attempt.lane.distrust();
+      return refusal;
+    }
     const result = await sendAttempt(session, attempt, signal);
     const { response, pending } = result;
     if (pending !== null || response.ok) return result;
     const code = await errorCodeOf(response);
     if (tries >= SENDS_PER_NODE_MAX) return result;
+    refusal = result;
     switch (code) {
       case 'E_LANE_BUSY':
         attempt.lane.retire();
@@ -121,6 +128,29 @@ async function tryRoute(
         return result;
     }
   }
+}
+
+/**
+ * A node that refuses a voucher has it all the same, and what it says of its lanes is its own word. So what the vouchers
+ * of one request promise it together, each lane from its lowest known charge to its highest promise, stays within the
+ * policy's limit, or twice the reserve where there is none.
+ */
+function promisedBy({ maxReserve }: Policy) {
+  const lanes = new Map<string, { readonly from: bigint; readonly to: bigint }>();
+  return {
+    /** False where this attempt would promise too much. */
+    add: ({ lane, voucher, reserve }: Attempt): boolean => {
+      const { channelId, cumulative } = voucher.value;
+      const name = `${toHex(channelId)} ${lane.index}`;
+      const known = lanes.get(name) ?? { from: lane.charged, to: 0n };
+      lanes.set(name, {
+        from: lane.charged < known.from ? lane.charged : known.from,
+        to: cumulative > known.to ? cumulative : known.to,
+      });
+      const total = [...lanes.values()].reduce((sum, { from, to }) => sum + to - from, 0n);
+      return total <= (maxReserve ?? 2n * reserve);
+    },
+  };
 }
 
 const RESENDS_MAX = 2;

@@ -74,3 +74,8 @@ const DONE = 'data: [DONE]\n\n';
 export function isDoneEvent({ bytes }: SseBlock): boolean {
   return bytes.length === DONE.length && new TextDecoder().decode(bytes) === DONE;
 }
+
+/** Whether some reader of events would take the block for the end: another line ending, more after it, fields around it. */
+export function looksDone({ bytes }: SseBlock): boolean {
+  return /(^|[\r\n])\ufeff?data: *\[DONE\]/.test(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes));
+}

@@ -20,7 +20,7 @@ import {
 } from '@haca/protocol';
 import { VerificationError } from './errors.ts';
 import type { Policy } from './policy.ts';
-import { commentText, isDoneEvent, type SseBlock, splitSse } from './sse.ts';
+import { commentText, isDoneEvent, looksDone, type SseBlock, splitSse } from './sse.ts';
 
 export interface StreamExpectations {
   readonly crypto: CryptoProvider;
@@ -124,12 +124,13 @@ function chunkChain(expectations: StreamExpectations) {
   let splitter = splitSse(BLOCK_MAX_BYTES);
   let head = streamStart(requestHash);
   let events = 0;
-  /** After a restart: events that were released before and must come again exactly so. */
-  let replayUntil = 0;
-  let replayHead = head;
+  /** What the consumer has: after a restart exactly these events must come again, and no fewer. */
+  let releasedEvents = 0;
+  let releasedHead = head;
   let raw: Uint8Array[] = [];
   let rawBytes = 0;
-  const held: Uint8Array[] = [];
+  /** Events of this connection that wait, each with the chain head after it. */
+  const held: { readonly bytes: Uint8Array; readonly head: Uint8Array }[] = [];
   let receipt: SignedObject<Receipt> | null = null;
   let isDone = false;
   let checkpoints = 0;
@@ -152,10 +153,21 @@ function chunkChain(expectations: StreamExpectations) {
     head = streamNext(head, block.bytes);
     events++;
     isDone = isDoneEvent(block);
-    if (events > replayUntil) held.push(block.bytes);
-    else if (events === replayUntil && !bytesEqual(head, replayHead)) {
-      refuse(failed('stream.replay', 'stream.replay', toHex(replayHead), toHex(head)));
+    // A reader that stops at its own idea of the end would never hear of a receipt that did not verify.
+    if (!isDone && looksDone(block)) {
+      refuse(failed('stream.order', 'stream.done-form', 'data: [DONE]', 'another form of it'));
     }
+    if (events > releasedEvents) held.push({ bytes: block.bytes, head });
+    else if (events === releasedEvents && !bytesEqual(head, releasedHead)) {
+      refuse(failed('stream.replay', 'stream.replay', toHex(releasedHead), toHex(head)));
+    }
+  };
+
+  const release = (count: number): Uint8Array[] => {
+    const released = held.splice(0, count);
+    releasedEvents += released.length;
+    releasedHead = released.at(-1)?.head ?? releasedHead;
+    return released.map(({ bytes }) => bytes);
   };
 
   /** How many of the held events may go out now. */
@@ -183,13 +195,16 @@ function chunkChain(expectations: StreamExpectations) {
         }
         const signed = commentText(block, 'haca-receipt');
         if (signed !== undefined && receipt === null) receipt = RECEIPT.decode(fromBase64url(signed));
-        released.push(...held.splice(0, releasable(sawCheckpoint)));
+        released.push(...release(releasable(sawCheckpoint)));
       }
       return released;
     },
     restart: (): void => {
-      replayUntil = Math.max(replayUntil, events);
-      if (replayUntil === events) replayHead = head;
+      // What was not released yet is as unverified as the connection it came by.
+      held.length = 0;
+      receipt = null;
+      eventsAfterReceipt = 0;
+      checkpoints = 0;
       splitter = splitSse(BLOCK_MAX_BYTES);
       head = streamStart(requestHash);
       events = 0;
@@ -212,6 +227,13 @@ function chunkChain(expectations: StreamExpectations) {
         ),
         check('stream.done', 'stream.no-done', isDone, 'a last event [DONE]', `${events} events`),
         check(
+          'stream.replay',
+          'stream.replay',
+          events >= releasedEvents,
+          `the ${releasedEvents} events handed over before`,
+          `${events} events`,
+        ),
+        check(
           'stream.sealed',
           'stream.after-receipt',
           eventsAfterReceipt === 0,
@@ -221,7 +243,7 @@ function chunkChain(expectations: StreamExpectations) {
         passed('stream.checkpoints', `${checkpoints}`),
       ],
     }),
-    releaseAll: (): Uint8Array[] => held.splice(0),
+    releaseAll: (): Uint8Array[] => release(held.length),
   };
 }
 

@@ -228,19 +228,14 @@ export function streamHeadOf(requestHash: Uint8Array, stream: Uint8Array): Uint8
   return rest.length === 0 ? head : streamNext(head, rest);
 }
 
-function priceChecks(
+/** The price list is the operator's, for this node and model. */
+export function offerChecks(
   crypto: CryptoProvider,
-  receipt: Receipt,
-  { node, nodeId, modelId, chainId }: AnswerRecords,
-  { offer, voucher, chargedBefore, request }: AnswerExpectations,
+  offer: SignedObject<Offer>,
+  node: NodeRecord,
+  { nodeId, modelId, chainId }: Pick<AnswerRecords, 'nodeId' | 'modelId' | 'chainId'>,
 ): Check[] {
   const { value } = offer;
-  const price = chargeFor(value, receipt.usage);
-  const outputLimit = request === null ? null : outputLimitOf(request);
-  const reserve =
-    request === null || outputLimit === null
-      ? null
-      : reserveFor(value, inputTokensBound(request), outputLimit);
   return [
     check(
       'offer.signature',
@@ -256,6 +251,24 @@ function priceChecks(
       `node ${toHex(nodeId)}, model ${toHex(modelId)}`,
       `node ${toHex(value.nodeId)}, model ${toHex(value.modelId)}`,
     ),
+  ];
+}
+
+function priceChecks(
+  crypto: CryptoProvider,
+  receipt: Receipt,
+  { node, nodeId, modelId, chainId }: AnswerRecords,
+  { offer, voucher, chargedBefore, request }: AnswerExpectations,
+): Check[] {
+  const { value } = offer;
+  const price = chargeFor(value, receipt.usage);
+  const outputLimit = request === null ? null : outputLimitOf(request);
+  const reserve =
+    request === null || outputLimit === null
+      ? null
+      : reserveFor(value, inputTokensBound(request), outputLimit);
+  return [
+    ...offerChecks(crypto, offer, node, { nodeId, modelId, chainId }),
     check(
       'offer.valid',
       'offer.expired',
