@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { STOP_WITH_PARENT } from '@haca/platform';
 
 /** A part of the local network did not start or died; `name` says which, the log file says why. */
 export class ChildFailedError extends Error {
@@ -30,7 +31,13 @@ export async function startChild(
   configFile: string,
   logFile: string,
 ): Promise<RunningChild> {
-  const child = spawn(process.execPath, [entry, configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // A group of its own: Ctrl-C in the terminal stops this process, which then stops the others in their order. If this process
+  // is killed, their standard input ends, and they stop by themselves.
+  const child = spawn(process.execPath, [entry, configFile], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, [STOP_WITH_PARENT]: '1' },
+  });
   const log = createWriteStream(logFile, { flags: 'a' });
   child.stderr.pipe(log);
   let stopping = false;

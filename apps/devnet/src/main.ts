@@ -1,14 +1,15 @@
 /** `npm start`: the local network in one process tree, with a demonstration that touches every part of it. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { untilAskedToStop } from '@haca/platform';
 import { startLocalProxy } from '@haca/sdk/local-proxy';
-import { hacaHome, networkFilePath, writeNetworkFile } from '@haca/sdk/node';
-import { openDemoClient, runDemo } from './demo.ts';
+import { type Haca, hacaHome, networkFilePath, writeNetworkFile } from '@haca/sdk/node';
+import { type DemoSummary, openDemoClient, runDemo } from './demo.ts';
 import { layOutNetwork } from './network-layout.ts';
 import { type DevnetOptions, parseOptions } from './options.ts';
-import { drawLifecycle, drawMoney } from './picture.ts';
+import { drawDemo, drawInvitation } from './picture.ts';
 import { type RunningNetwork, startNetwork } from './start-network.ts';
-import { openTerminal } from './terminal.ts';
+import { openTerminal, type Terminal } from './terminal.ts';
 
 const PROXY_PORT = 8080;
 
@@ -23,8 +24,7 @@ async function run({ once, json, prompt, home }: DevnetOptions): Promise<number>
   const terminal = openTerminal(json ? process.stderr : process.stdout);
   const folder = home === null ? join(hacaHome(), 'devnet') : resolve(home);
   mkdirSync(folder, { recursive: true });
-  const interrupted = untilInterrupted();
-
+  const askedToStop = untilAskedToStop();
   terminal.heading('HACA local network');
   terminal.line(
     terminal.warn('  simulated trust root: real code, real proofs, no real hardware behind them'),
@@ -33,75 +33,64 @@ async function run({ once, json, prompt, home }: DevnetOptions): Promise<number>
   let network: RunningNetwork | undefined;
   try {
     network = await startNetwork(layout, terminal);
-    const networkFile = networkFilePath();
-    writeNetworkFile(network.file, networkFile);
+    writeNetworkFile(network.file);
     const haca = await openDemoClient(layout, network.file.rpcUrl);
-
-    terminal.heading(`Asking: ${prompt}`);
-    terminal.text('    ');
-    const summary = await runDemo(haca, prompt, terminal.text);
-    const { chat, lightClient } = summary;
-    terminal.line(
-      `\n\n    ${chat.model}, ${chat.tokens} tokens in ${chat.answerMs} ms, assurance ${terminal.bold(chat.assurance)}, ${chat.receiptId}`,
-    );
-    terminal.line();
-    drawLifecycle(terminal, chat);
-    terminal.line();
-    drawMoney(terminal, summary);
-    const invariants = await network.invariants();
-    terminal.line(
-      `    light client  ${lightClient.verified ? terminal.good('verified') : terminal.warn('NOT verified')} up to header ${lightClient.height}; invariants ${invariants}`,
-    );
-    const passed =
-      lightClient.verified &&
-      invariants === 'ok' &&
-      summary.money.paidByUser === summary.money.receivedByNode;
-
-    if (json) {
-      const { engine, rssMb } = { engine: 'embedded', rssMb: network.rssMb() };
-      process.stdout.write(`${JSON.stringify({ engine, ...summary, invariants, rssMb }, null, 2)}\n`);
-    }
-    if (once) {
-      haca.close();
-      rmSync(networkFile, { force: true });
-      return passed ? 0 : 1;
-    }
-    const proxy = await startLocalProxy(haca, PROXY_PORT).catch(() => startLocalProxy(haca, 0));
-    terminal.heading('Try it');
-    terminal.line(`  curl ${proxy.url}/chat/completions -H 'content-type: application/json' \\`);
-    terminal.line(
-      `    -d '{"model":"${chat.model}","messages":[{"role":"user","content":"Why is the sky blue?"}]}'`,
-    );
-    terminal.line(`  npx haca chat "Hello!"        pays, verifies, follows to final`);
-    terminal.line(`  npx haca query supply        proven by the light client`);
-    if (network.file.explorerUrl !== null) terminal.line(`  ${network.file.explorerUrl}   the explorer`);
-    terminal.line(
-      `\n  RPC ${network.file.rpcUrl}   logs in ${join(folder, 'logs')}   Ctrl-C stops everything`,
-    );
-
-    const reason = await Promise.race([interrupted, network.failed]);
-    terminal.line(`\n  ${reason}; stopping ...`);
-    await proxy.close();
+    const exitCode = await demonstrate(haca, network, prompt, terminal, json);
+    if (!once) await stayUp(haca, network, join(folder, 'logs'), askedToStop, terminal);
     haca.close();
-    rmSync(networkFile, { force: true });
-    return reason === 'interrupted' ? 0 : 1;
+    return exitCode;
   } catch (error) {
     terminal.line(`\n  ${error instanceof Error ? error.message : String(error)}`);
     terminal.line(`  logs: ${join(folder, 'logs')}`);
     return 1;
   } finally {
+    rmSync(networkFilePath(), { force: true });
     await network?.stop();
   }
 }
 
-function untilInterrupted(): Promise<'interrupted'> {
-  return new Promise((settle) => {
-    let seen = 0;
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => {
-        if (++seen > 1) process.exit(130);
-        settle('interrupted');
-      });
-    }
+/** Runs the demonstration and shows it; 0 if everything it must show is true. */
+async function demonstrate(
+  haca: Haca,
+  network: RunningNetwork,
+  prompt: string,
+  terminal: Terminal,
+  json: boolean,
+): Promise<number> {
+  terminal.heading(`Asking: ${prompt}`);
+  terminal.text('    ');
+  const summary: DemoSummary = await runDemo(haca, prompt, terminal.text);
+  const invariants = await network.invariants();
+  drawDemo(terminal, summary, invariants);
+  if (json) {
+    const report = { engine: 'embedded', ...summary, invariants, rssMb: network.rssMb() };
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  }
+  const { money, lightClient } = summary;
+  const adds = BigInt(money.supplyAfter) === BigInt(money.supplyBefore) - BigInt(money.burnedNopg);
+  const isTrue =
+    lightClient.verified && invariants === 'ok' && money.paidByUser === money.receivedByNode && adds;
+  return isTrue ? 0 : 1;
+}
+
+/** Until somebody stops it, or a process of the network dies, which is an error. */
+async function stayUp(
+  haca: Haca,
+  network: RunningNetwork,
+  logs: string,
+  askedToStop: Promise<string>,
+  terminal: Terminal,
+): Promise<void> {
+  const proxy = await startLocalProxy(haca, PROXY_PORT).catch(() => startLocalProxy(haca, 0));
+  const model = (await haca.models())[0]?.manifest.name ?? '';
+  drawInvitation(terminal, network.file, proxy.url, model, logs);
+  const died = network.failed.then((reason) => {
+    throw new Error(reason);
   });
+  try {
+    const reason = await Promise.race([askedToStop, died]);
+    terminal.line(`\n  ${reason}: stopping ...`);
+  } finally {
+    await proxy.close();
+  }
 }

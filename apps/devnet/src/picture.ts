@@ -1,9 +1,26 @@
 import { formatFixed, formatOpg } from '@haca/protocol';
+import type { NetworkFile } from '@haca/sdk';
 import type { DemoSummary } from './demo.ts';
 import type { Terminal } from './terminal.ts';
 
-/** The way of a receipt, drawn once it is complete. */
-export function drawLifecycle(terminal: Terminal, { lifecycle }: DemoSummary['chat']): void {
+/** Everything the demonstration showed, under the text of its answer. */
+export function drawDemo(terminal: Terminal, summary: DemoSummary, invariants: string): void {
+  const { chat, lightClient } = summary;
+  const { bold, good, warn } = terminal;
+  terminal.line(
+    `\n\n    ${chat.model}, ${chat.tokens} tokens in ${chat.answerMs} ms, assurance ${bold(chat.assurance)}, ${chat.receiptId}\n`,
+  );
+  drawLifecycle(terminal, chat);
+  terminal.line();
+  drawMoney(terminal, summary);
+  const verified = lightClient.verified ? good('verified') : warn('NOT verified');
+  terminal.line(
+    `    light client  ${verified} up to header ${lightClient.height}; invariants ${invariants === 'ok' ? good('ok') : warn(invariants)}`,
+  );
+}
+
+/** The way of a receipt, in columns. */
+function drawLifecycle(terminal: Terminal, { lifecycle }: DemoSummary['chat']): void {
   const columns = lifecycle.map(({ state, height, ms }) => [
     state,
     ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(2)} s`,
@@ -18,12 +35,31 @@ export function drawLifecycle(terminal: Terminal, { lifecycle }: DemoSummary['ch
 }
 
 /** The two cycles, kept apart on the screen too. */
-export function drawMoney(terminal: Terminal, { money }: DemoSummary): void {
-  const credits = (ncr: string): string => `${formatFixed(BigInt(ncr), 9)} ${money.feeAsset}`;
-  terminal.line(
-    `    execution     user paid ${terminal.bold(credits(money.paidByUser))} ──▶ node received ${terminal.bold(credits(money.receivedByNode))}`,
+function drawMoney({ bold, line }: Terminal, { money }: DemoSummary): void {
+  const credits = (ncr: string): string => bold(`${formatFixed(BigInt(ncr), 9)} ${money.feeAsset}`);
+  const opg = (nopg: string): string => formatOpg(BigInt(nopg));
+  line(
+    `    execution     user paid ${credits(money.paidByUser)} ──▶ node received ${credits(money.receivedByNode)}`,
   );
-  terminal.line(
-    `    verification  burned ${terminal.bold(formatOpg(BigInt(money.burnedNopg)))}; supply ${formatOpg(BigInt(money.supplyBefore))} ──▶ ${formatOpg(BigInt(money.supplyAfter))}`,
+  line(
+    `    verification  burned ${bold(opg(money.burnedNopg))}; supply ${opg(money.supplyBefore)} ──▶ ${opg(money.supplyAfter)}`,
   );
+}
+
+/** What a person can do with the running network. */
+export function drawInvitation(
+  terminal: Terminal,
+  network: NetworkFile,
+  proxyUrl: string,
+  model: string,
+  logs: string,
+): void {
+  const question = `{"model":"${model}","messages":[{"role":"user","content":"Why is the sky blue?"}]}`;
+  terminal.heading('Try it');
+  terminal.line(`  curl ${proxyUrl}/chat/completions -H 'content-type: application/json' \\`);
+  terminal.line(`    -d '${question}'`);
+  terminal.line('  npx haca chat "Hello!"        pays, verifies, follows to final');
+  terminal.line('  npx haca query supply        proven by the light client');
+  if (network.explorerUrl !== null) terminal.line(`  ${network.explorerUrl}   the explorer`);
+  terminal.line(`\n  RPC ${network.rpcUrl}   logs in ${logs}   Ctrl-C stops everything`);
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { type FullNode, readValidatorKeyFile, startFullNode } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
+import { untilAskedToStop } from '@haca/platform';
 import { readConfig } from './config.ts';
 import { staticPages } from './static-pages.ts';
 
@@ -45,15 +46,10 @@ if (configFile === undefined) {
   process.exit(2);
 }
 const node = await start(configFile).catch(fail);
-let isStopping = false;
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (isStopping) return;
-    isStopping = true;
-    log(`stopping on ${signal}`);
-    node.close().then(() => process.exit(0), fail);
-  });
-}
+void untilAskedToStop().then((reason) => {
+  log(`stopping: ${reason}`);
+  node.close().then(() => process.exit(0), fail);
+});
 
 const { rpcUrl, chainId } = node;
 const explorerUrl = `${rpcUrl}${EXPLORER_PATH}`;

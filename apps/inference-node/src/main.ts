@@ -1,6 +1,7 @@
 /** `node apps/inference-node/src/main.ts CONFIG.json`: one inference node as a process. */
 import { readFileSync } from 'node:fs';
 import { ConfigError, parseNodeConfig, startInferenceNode } from '@haca/inference-node';
+import { untilAskedToStop } from '@haca/platform';
 import { toHex } from '@haca/primitives';
 
 const [file] = process.argv.slice(2);
@@ -15,16 +16,10 @@ const log = (line: string): void => {
 
 try {
   const node = await startInferenceNode(parseNodeConfig(JSON.parse(readFileSync(file, 'utf8')), file), log);
-  let stopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      // A second signal means now.
-      if (stopping) process.exit(1);
-      stopping = true;
-      log('stopping: finishing and settling what was accepted');
-      void node.close().then(() => process.exit(0));
-    });
-  }
+  void untilAskedToStop().then((reason) => {
+    log(`${reason}: finishing and settling what was accepted`);
+    void node.close().then(() => process.exit(0));
+  });
   const ready = { ready: true, url: node.url, nodeId: toHex(node.nodeId), keyId: toHex(node.keyId()) };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 } catch (error) {
