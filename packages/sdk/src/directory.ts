@@ -18,7 +18,6 @@ import {
   type ProvenRecord,
   passed,
   recordKey,
-  recordListCodec,
   type SignedObject,
   tablePrefix,
   verdictOf,
@@ -28,6 +27,7 @@ import { NodeError, VerificationError } from './errors.ts';
 import { type AppraiseEvidence, type KeyEvidence, verifyKeyEvidence } from './evidence.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
+import { listRecords } from './record-list.ts';
 import { offerChecks } from './verify-answer.ts';
 
 /** A node key that serves a model, with everything that was proven about it. */
@@ -281,16 +281,14 @@ function cached<T>(clock: () => number, fetchValue: () => Promise<T>): Cached<T>
 }
 
 async function fetchModels(chain: ChainView): Promise<readonly ModelEntry[]> {
-  const { value } = await chain.rpc.query('/records', tablePrefix('model'));
-  return decode(recordListCodec, value, 'records').map(([, bytes]) => {
+  return (await listRecords(chain.rpc, tablePrefix('model'))).map(([, bytes]) => {
     const { manifest, height } = decode(modelRecordCodec, bytes, 'model');
     return { modelId: modelIdOf(manifest), manifest, registeredAt: height };
   });
 }
 
 async function fetchNodes(chain: ChainView): Promise<readonly NodeEntry[]> {
-  const { value } = await chain.rpc.query('/records', tablePrefix('node'));
-  return decode(recordListCodec, value, 'records').map(([key, bytes]) => ({
+  return (await listRecords(chain.rpc, tablePrefix('node'))).map(([key, bytes]) => ({
     nodeId: key.slice(1),
     record: decode(nodeRecordCodec, bytes, 'node'),
   }));

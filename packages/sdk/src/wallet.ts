@@ -13,7 +13,6 @@ import {
   credit,
   type Op,
   recordKey,
-  recordListCodec,
   SESSIONS_PER_CHANNEL,
   type SessionRecord,
   type SignedObject,
@@ -26,6 +25,7 @@ import type { ChainView } from './chain-view.ts';
 import { PaymentError } from './errors.ts';
 import { asArray, asHex, asInteger, asObject } from './json.ts';
 import { type Platform, randomBytes, type Signer } from './platform.ts';
+import { listRecords } from './record-list.ts';
 import { accountOf, fetchAccount, submitOps, type TxOutcome } from './transactions.ts';
 
 /** Where a wallet keeps what it must not lose between runs. Nothing in it is needed to keep money safe but the seeds. */
@@ -268,8 +268,7 @@ async function findChannel(
     const found = await inspectChannel(platform, chain, stored, payer, wish);
     if (found !== null) return found;
   }
-  const { value } = await chain.rpc.query('/records', tablePrefix('channel'));
-  for (const [key, bytes] of decode(recordListCodec, value, 'records')) {
+  for (const [key, bytes] of await listRecords(chain.rpc, tablePrefix('channel'))) {
     const record = decode(channelRecordCodec, bytes, 'channel');
     if (record.asset !== wish.asset || !bytesEqual(record.payer, payer)) continue;
     const stored = {

@@ -3,8 +3,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519SignerFromSeed } from '@haca/platform';
 import { base64url, fromBase64url } from '@haca/platform/rpc';
-import { utf8Decode, utf8Encode } from '@haca/primitives';
-import { credit, OFFER, type SignedObject, VOUCHER, type Voucher } from '@haca/protocol';
+import { encode, utf8Decode, utf8Encode } from '@haca/primitives';
+import {
+  credit,
+  decodeModelManifest,
+  modelIdOf,
+  modelRecordCodec,
+  OFFER,
+  recordKey,
+  type SignedObject,
+  VOUCHER,
+  type Voucher,
+} from '@haca/protocol';
 import { type Haca, type Policy, VerificationError } from '@haca/sdk';
 import { type FakeNode, MODEL_NAME, startFakeNetwork } from './fake-node.ts';
 import { openTestClient } from './test-client.ts';
@@ -147,4 +157,20 @@ test('a full node that stops showing new blocks is found out before anything is 
   await assert.rejects(haca.chat({ prompt: 'hi' }), VerificationError);
   assert.equal(node.requests(), 0);
   assert.equal(node.chain.txs.length, 0);
+});
+
+test('a thousand cheap models under the same name do not hide the one registered first', async () => {
+  const node = startFakeNetwork();
+  const info = (await (await node.fetch(`${node.url}/v1/haca`)).json()) as { models: [{ manifest: string }] };
+  const manifest = decodeModelManifest(fromBase64url(info.models[0].manifest));
+  const crowd = Array.from({ length: 1_200 }, (_, i) => ({ ...manifest, license: `copy ${i}` }));
+  node.chain.change(
+    crowd.map((copy) => [
+      recordKey.model(modelIdOf(copy)),
+      encode(modelRecordCodec, { manifest: copy, registrant: node.nodeId, height: 5 }),
+    ]),
+  );
+  const haca = await openTestClient(node);
+  assert.equal((await haca.models()).length, 1_201);
+  assert.deepEqual((await haca.directory.resolveModel(MODEL_NAME)).modelId, node.modelId);
 });

@@ -48,6 +48,7 @@ import {
   decodeTransaction,
   nopg,
   type Op,
+  RECORD_LIST_MAX,
   recordKey,
   recordListCodec,
   sessionRecordCodec,
@@ -257,11 +258,13 @@ export function startFakeChain(
       if (state === undefined) throw new RpcError(1, 'no such height');
       const none = { value: new Uint8Array(0), height, proof: null };
       if (path === '/fee') return { ...none, value: utf8Encode(`{"baseFee":"2000","height":${height}}`) };
-      if (path === '/records') {
+      if (path.startsWith('/records')) {
+        const after = path.slice('/records/after/'.length);
         const list = [...state]
-          .filter(([key]) => HASH.test(key) && key.startsWith(toHex(data)))
+          .filter(([key]) => HASH.test(key) && key.startsWith(toHex(data)) && key > after)
           .map(([key, value]) => [fromHex(key), value] as const)
-          .sort(([a], [b]) => compareBytes(a, b));
+          .sort(([a], [b]) => compareBytes(a, b))
+          .slice(0, RECORD_LIST_MAX);
         return { ...none, value: encode(recordListCodec, list) };
       }
       const value = state.get(toHex(data)) ?? new Uint8Array(0);
