@@ -21,7 +21,7 @@ const MODEL = { name: 'test-model', manifest: TEST_MANIFEST, upstreamName: 'upst
 const chatRequest = (text: string, overrides: Parameters<typeof requestOf>[1] = {}) =>
   requestOf(text, {
     model: 'test-model',
-    raw: { model: 'test-model', messages: [{ role: 'user', content: text }] },
+    raw: { model: 'test-model', messages: [{ role: 'user', content: text }], stream: true },
     ...overrides,
   });
 
@@ -103,7 +103,7 @@ test('the body passes through with the fewest edits', async () => {
     model: 'test-model',
     messages: [{ role: 'user', content: 'hi', name: 'x' }],
     max_completion_tokens: 99,
-    stream: false,
+    stream: true,
     stream_options: { chunk_include_usage: true, include_usage: false },
     tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }],
     vendor_field: { a: [1, null] },
@@ -120,6 +120,23 @@ test('the body passes through with the fewest edits', async () => {
   });
   assert.equal(got?.path, '/v1/chat/completions');
   assert.equal(got?.headers.authorization, 'Bearer sk-secret');
+});
+
+test('an answer that is wanted in one piece is asked for in one piece', async () => {
+  const message = { role: 'assistant', content: 'Hello there' };
+  const { engine, server } = await open((response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(
+      JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }], usage: USAGE_CHUNK.usage }),
+    );
+  });
+  for (const stream of [undefined, false, null]) {
+    const raw = { model: 'test-model', messages: [{ role: 'user', content: 'hi' }], max_tokens: 9, stream };
+    const { text } = await answerOf(engine, chatRequest('hi', { raw, maxOutputTokens: 9 }));
+    assert.equal(text, 'Hello there');
+    const body = server.received.at(-1)?.body;
+    assert.deepEqual(body, JSON.parse(JSON.stringify({ ...raw, model: 'upstream-model' })));
+  }
 });
 
 test('every request carries a limit on output tokens, as reserved', async () => {

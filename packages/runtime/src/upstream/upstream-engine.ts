@@ -11,7 +11,7 @@ import {
 import { openEventChannel } from '../event-channel.ts';
 import { connectionFailure, failureOf, parseOrNull } from './errors.ts';
 import { startExchange } from './exchange.ts';
-import { upstreamBody } from './request-body.ts';
+import { isStreamed, upstreamBody } from './request-body.ts';
 
 export interface UpstreamModel {
   /** As this node's clients name it. */
@@ -24,7 +24,7 @@ export interface UpstreamModel {
 export interface UpstreamTimeouts {
   /** Until the connection stands; 5,000 ms unless given. */
   readonly connectTimeoutMs?: number;
-  /** From the request to the response's headers; 120,000 ms unless given. */
+  /** From the request to the headers of a streamed response; 120,000 ms unless given. A whole one has `totalTimeoutMs`. */
   readonly firstByteTimeoutMs?: number;
   /** Between two pieces of the response; 60,000 ms unless given. */
   readonly idleTimeoutMs?: number;
@@ -82,7 +82,8 @@ export function openUpstreamEngine(options: UpstreamEngineOptions): Engine {
       method: 'POST',
       headers,
       body: upstreamBody(request, upstreamNames.get(request.model) as string, limitField),
-      headersTimeout: timeouts.firstByteTimeoutMs,
+      // Of an answer in one piece nothing comes before all of it is computed.
+      headersTimeout: isStreamed(request) ? timeouts.firstByteTimeoutMs : timeouts.totalTimeoutMs,
       bodyTimeout: timeouts.idleTimeoutMs,
     };
   };
