@@ -311,6 +311,19 @@ test('a waiting transaction is replaced by one that offers a quarter more, and l
   await block(application, 3, [enough]);
 });
 
+test('attack: replacing one transaction over and over fills no more than a quarter of the mempool', async (t) => {
+  const { application } = started(t, { pendingLimits: { slots: 40, bytes: 1 << 20, generalPerPayer: 4 } });
+  await block(application, 1);
+  let accepted = 0;
+  for (let maxFee = 8_000n; maxFee < 8_000n * 2n ** 20n; maxFee = (maxFee * 5n) / 4n + 1n) {
+    if (application.checkTx(transfer(FAUCET, 0, ALICE, OPG, { maxFee }), 'new').code === 0) accepted++;
+  }
+  assert.equal(accepted, 1 + 40 / 4);
+  await block(application, 2);
+  assert.equal(application.checkTx(transfer(FAUCET, 0, BOB, OPG, { maxFee: 8_000n }), 'new').code, 0);
+  assert.equal(application.checkTx(transfer(FAUCET, 0, BOB, OPG, { maxFee: 10_000n }), 'new').code, 0);
+});
+
 test('a node key has one settlement waiting, whoever else pays for whatever', async (t) => {
   const { application } = started(t);
   const { operator, fund, register, openKey, settle } = operatorOf('node operator');

@@ -7,6 +7,7 @@ import { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { nodeCrypto } from '@haca/platform';
 import { sha256, utf8Encode } from '@haca/primitives';
 import { nopg, type Op, signTransaction } from '@haca/protocol';
+import type { PendingLimits } from '../src/application/pending-pool.ts';
 import { type HacaApplication, openApplication } from '../src/application.ts';
 import { type FullNode, type FullNodeOptions, startFullNode } from '../src/full-node.ts';
 import { makeGenesisDocument } from '../src/genesis-document.ts';
@@ -100,7 +101,11 @@ export async function testNode(
 /** An application on a store of its own, driven by hand. */
 export function testApplication(
   t: TestContext,
-  options: { readonly folder?: string; readonly versionsKept?: number } = {},
+  options: {
+    readonly folder?: string;
+    readonly versionsKept?: number;
+    readonly pendingLimits?: PendingLimits;
+  } = {},
 ): { readonly application: HacaApplication; readonly store: Store; readonly folder: string } {
   const folder = options.folder ?? temporaryFolder(t);
   const store = openStore(folder);
@@ -111,6 +116,7 @@ export function testApplication(
     appraise: appraiseTest,
     checkInvariants: true,
     ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
+    ...(options.pendingLimits === undefined ? {} : { pendingLimits: options.pendingLimits }),
   });
   return { application, store, folder };
 }

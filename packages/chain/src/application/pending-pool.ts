@@ -48,6 +48,9 @@ export function createPendingPool(
   let arrivals = 0;
   let generalCount = 0;
   let generalBytes = 0;
+  /** Replaced since the last block: they fill the mempool until their recheck. */
+  let staleCount = 0;
+  let staleBytes = 0;
   const byHash = new Map<string, PendingTransaction>();
   const byNonce = new Map<string, PendingTransaction>();
   const generalOfPayer = new Map<string, number>();
@@ -58,6 +61,8 @@ export function createPendingPool(
     window = null;
     generalCount = 0;
     generalBytes = 0;
+    staleCount = 0;
+    staleBytes = 0;
     for (const table of [byHash, byNonce, generalOfPayer, settlementSlots]) table.clear();
     // Those replaced leave by their recheck; what a block took all the same would stay for ever.
     if (replaced.size > limits.slots) replaced.clear();
@@ -91,6 +96,13 @@ export function createPendingPool(
 
   /** It takes the place of `old`, and of its slots and fee, if it offers a quarter more and is payable by itself. */
   const replace = (outline: Outline, tx: Uint8Array, old: PendingTransaction): CheckTxResponse => {
+    // Each leaves another one behind, so without a bound replacing would fill the room of every class.
+    if (4 * (staleCount + 1) > limits.slots || 4 * (staleBytes + outline.sizeBytes) > limits.bytes) {
+      return refused(
+        'E_CLASS',
+        'too many transactions were replaced since the last block: wait for the next',
+      );
+    }
     const admission = openWindow().admit(tx);
     if (!admission.ok) return refused(admission.code, admission.info);
     if (admission.admitted.maxFee * 4n < old.admitted.maxFee * 5n) {
@@ -99,6 +111,8 @@ export function createPendingPool(
         `a waiting transaction has this nonce; to replace it offer 5/4 of ${old.admitted.maxFee}`,
       );
     }
+    staleCount++;
+    staleBytes += outline.sizeBytes;
     replaced.add(old.hash);
     const pending = { hash: outline.hash, admitted: admission.admitted, arrival: old.arrival };
     byHash.delete(old.hash);
