@@ -67,6 +67,8 @@ type Json = Readonly<Record<string, unknown>>;
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const RECONNECT_MS = 500;
+/** Above the longest honest answer, a batch or a block in base64 and JSON. */
+const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 
 export function connectRpc(url: string): RpcClient {
   const base = url.replace(/\/+$/, '');
@@ -145,13 +147,31 @@ async function post(base: string, body: string): Promise<Json> {
       body,
       signal,
     });
-    return (await response.json()) as Json;
+    return member(JSON.parse(await readText(response)));
   };
   try {
     return await send();
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted || error instanceof MalformedError) throw error;
     return send();
+  }
+}
+
+/** The body as text; throws above the limit, whatever the server says of its length. */
+async function readText(response: Response): Promise<string> {
+  if (response.body === null) return '';
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  for (let sizeBytes = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    sizeBytes += value.length;
+    if (sizeBytes > ANSWER_MAX_BYTES) {
+      await reader.cancel();
+      throw new MalformedError('rpc.size', '', `at most ${ANSWER_MAX_BYTES} bytes`, 'more');
+    }
+    text += decoder.decode(value, { stream: true });
   }
 }
 
@@ -185,8 +205,15 @@ function subscribeNewBlocks(base: string, listener: (height: number) => void): (
   };
 }
 
+/** Undefined for whatever is no event of a new block: nobody awaits this, so nothing may be thrown. */
 function headerHeight(text: string): number | undefined {
-  const result = member((JSON.parse(text) as Json)['result']);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const result = member(member(parsed)['result']);
   const value = member(member(result['data'])['value']);
   const height = member(value['header'])['height'];
   return typeof height === 'string' ? Number(height) : undefined;
@@ -220,13 +247,17 @@ function parseTx(result: unknown): RpcTxResult {
     code: Number(outcome['code'] ?? 0),
     log: String(outcome['log'] ?? ''),
     gasUsed: Number(outcome['gas_used'] ?? 0),
-    events: (Array.isArray(events) ? events : []).map((event: Json) => ({
+    events: listOf(events).map((event) => ({
       type: String(event['type']),
       attributes: Object.fromEntries(
-        (event['attributes'] as readonly Json[]).map(({ key, value }) => [String(key), String(value)]),
+        listOf(event['attributes']).map(({ key, value }) => [String(key), String(value)]),
       ),
     })),
   };
+}
+
+function listOf(value: unknown): readonly Json[] {
+  return Array.isArray(value) ? value.map(member) : [];
 }
 
 function member(value: unknown): Json {

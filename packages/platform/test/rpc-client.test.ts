@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import { MalformedError } from '@haca/primitives';
 import fc from 'fast-check';
@@ -53,6 +54,61 @@ test('an error of the server is an error with its code, not asked again', async 
   );
   assert.equal(calls(), 1);
   assert.equal(await rpc.tx(new Uint8Array(32)), null);
+  server.close();
+});
+
+test('attack: a server whose answer never ends is left, and not asked a second time', async () => {
+  let calls = 0;
+  const server = createServer((_, response) => {
+    calls++;
+    const chunk = Buffer.alloc(1 << 20, ' ');
+    const more = (): void => {
+      while (!response.destroyed && response.write(chunk));
+    };
+    response.on('drain', more);
+    more();
+  });
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
+  const rpc = connectRpc(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await assert.rejects(
+    rpc.call('status'),
+    (error) => error instanceof RpcError && error.cause instanceof MalformedError,
+  );
+  assert.equal(calls, 1);
+  server.closeAllConnections();
+  server.close();
+});
+
+test('attack: events and answers of another shape do not bring the process down', async () => {
+  const frame = (text: string): Buffer =>
+    Buffer.concat([Buffer.from([0x81, Buffer.byteLength(text)]), Buffer.from(text)]);
+  const event = JSON.stringify({ result: { data: { value: { header: { height: '7' } } } } });
+  const { url, server } = await serve(() =>
+    JSON.stringify({ result: { height: '1', tx_result: { events: [null, { attributes: 5 }] } } }),
+  );
+  const sockets: Socket[] = [];
+  server.on('upgrade', (request, socket: Socket) => {
+    sockets.push(socket);
+    const accept = createHash('sha1')
+      .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+      .digest('base64');
+    socket.on('error', () => undefined);
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
+    );
+    for (const text of ['not JSON', 'null', '[]', '{"result":5}', event]) socket.write(frame(text));
+  });
+  const rpc = connectRpc(url);
+  const height = await new Promise<number>((settle) => rpc.onNewBlock(settle));
+  assert.equal(height, 7);
+  const result = await rpc.tx(new Uint8Array(32));
+  assert.deepEqual(
+    result?.events.map(({ attributes }) => attributes),
+    [{}, {}],
+  );
+  rpc.close();
+  for (const socket of sockets) socket.destroy();
+  server.closeAllConnections();
   server.close();
 });
 
