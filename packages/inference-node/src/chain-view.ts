@@ -2,7 +2,7 @@
  * What the node knows of the chain, through its own full node: the head, the newest *final* state, and which channels a
  * block touched. Records are decoded here and nowhere else.
  */
-import type { RpcClient, RpcEvent } from '@haca/platform';
+import { type RpcClient, RpcError, type RpcEvent } from '@haca/platform';
 import { type Codec, decode, fromHex } from '@haca/primitives';
 import {
   type AccountRecord,
@@ -30,19 +30,22 @@ export interface ChainHead {
   readonly height: number;
   readonly blockHash: Uint8Array;
   readonly blockTimeMs: number;
-  /** Local monotonic milliseconds when it was seen, to notice a silent chain. */
+  /** Local monotonic milliseconds when this height was first seen, to notice a chain that stands still. */
   readonly seenAtMs: number;
 }
+
+/** `events` are null where blocks were skipped: anything may have changed. */
+export type FinalBlockListener = (height: number, events: readonly RpcEvent[] | null) => void;
 
 export interface NodeChainView {
   readonly chainId: string;
   readonly config: ChainConfigRecord;
   readonly rpc: RpcClient;
   readonly head: () => ChainHead;
-  /** The newest state that a signed header commits to. */
+  /** The newest state that a signed header commits to and whose block was looked at. */
   readonly finalHeight: () => number;
-  /** Called after each new head, once per height, with what the now final block did. */
-  readonly onFinalBlock: (listener: (height: number, events: readonly RpcEvent[]) => void) => void;
+  /** Called after each new head, once per height, with what the now final block did; null where that is not to be had. */
+  readonly onFinalBlock: (listener: (height: number, events: readonly RpcEvent[] | null) => void) => void;
   readonly account: (accountId: Uint8Array) => Promise<AccountRecord | undefined>;
   readonly channel: (channelId: Uint8Array, height?: number) => Promise<ChannelRecord | undefined>;
   readonly session: (
@@ -68,6 +71,8 @@ export interface NodeChainView {
 }
 
 const POLL_MS = 1_000;
+/** Further behind than this, blocks are not looked at one by one. */
+const CATCH_UP_MAX = 500;
 
 export async function openChainView(
   rpc: RpcClient,
@@ -84,18 +89,23 @@ export async function openChainView(
     throw new Error(`${rpc.url} has no chain settings: is it a full node of this network?`);
 
   let head: ChainHead = headOf(first, nowMs());
-  let processed = head.height - 1;
-  const listeners: ((height: number, events: readonly RpcEvent[]) => void)[] = [];
+  let final = head.height - 1;
+  const listeners: FinalBlockListener[] = [];
   let isAdvancing = false;
   const advance = async (): Promise<void> => {
     const status = await rpc.status();
-    head = headOf(status, nowMs());
-    while (processed < head.height - 1) {
-      const height = processed + 1;
-      const events = await blockEvents(rpc, height);
-      processed = height;
-      for (const listener of listeners) listener(height, events);
+    if (status.height < head.height) return;
+    if (status.height - 1 - final > CATCH_UP_MAX) {
+      final = status.height - 1;
+      for (const listener of listeners) listener(final, null);
     }
+    while (final < status.height - 1) {
+      const events = await blockEvents(rpc, final + 1);
+      final++;
+      for (const listener of listeners) listener(final, events);
+    }
+    // Last: who sees this head may rely on every block before it having been looked at.
+    head = headOf(status, nowMs());
   };
   const poke = (): void => {
     if (isAdvancing) return;
@@ -113,8 +123,10 @@ export async function openChainView(
     config,
     rpc,
     head: () => head,
-    finalHeight: () => head.height - 1,
-    onFinalBlock: (listener) => listeners.push(listener),
+    finalHeight: () => final,
+    onFinalBlock: (listener) => {
+      listeners.push(listener);
+    },
     account: (accountId) => record(accountRecordCodec, recordKey.account(accountId)),
     channel: (channelId, height) => record(channelRecordCodec, recordKey.channel(channelId), height),
     session: (channelId, index, height) =>
@@ -144,8 +156,15 @@ function headOf(status: Awaited<ReturnType<RpcClient['status']>>, seenAtMs: numb
 
 type Json = Readonly<Record<string, unknown>>;
 
-async function blockEvents(rpc: RpcClient, height: number): Promise<readonly RpcEvent[]> {
-  const result = (await rpc.call('block_results', { height: `${height}` })) as Json;
+/** Null where the full node does not have the block's results any more. */
+async function blockEvents(rpc: RpcClient, height: number): Promise<readonly RpcEvent[] | null> {
+  let result: Json;
+  try {
+    result = (await rpc.call('block_results', { height: `${height}` })) as Json;
+  } catch (error) {
+    if (error instanceof RpcError && error.code !== 'unreachable') return null;
+    throw error;
+  }
   const txs = Array.isArray(result['txs_results']) ? (result['txs_results'] as readonly Json[]) : [];
   return txs
     .flatMap((tx) => (Array.isArray(tx['events']) ? (tx['events'] as readonly Json[]) : []))

@@ -31,7 +31,7 @@ export function parseChatRequest(body: Uint8Array): ParsedRequest {
   const temperature = fraction(raw, 'temperature', 0, 2);
   const topP = fraction(raw, 'top_p', 0, 1);
   const topK = integer(raw, 'top_k', 0, 0xffff_ffff);
-  const seed = integer(raw, 'seed', 0, Number.MAX_SAFE_INTEGER);
+  const seed = integer(raw, 'seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   const stream = flag(raw, 'stream');
   const streamOptions = raw['stream_options'];
   return {
@@ -53,7 +53,7 @@ export function parseChatRequest(body: Uint8Array): ParsedRequest {
       ...(temperature === undefined ? {} : { temperatureMicro: Math.round(temperature * 1e6) }),
       ...(topP === undefined ? {} : { topPMicro: Math.round(topP * 1e6) }),
       ...(topK === undefined ? {} : { topK }),
-      ...(seed === undefined ? {} : { seed: BigInt(seed) }),
+      ...(seed === undefined ? {} : { seed: BigInt.asUintN(64, BigInt(seed)) }),
     },
   };
 }

@@ -145,10 +145,14 @@ function parsePrices(value: unknown): NodeConfig['prices'] {
     'requestPrice',
     'minCharge',
   ]);
+  const inputPrice = amount(doc, 'inputPrice');
+  const cachedInputPrice = amount(doc, 'cachedInputPrice');
+  // What a request reserves assumes that nothing is cached: that has to be the dearer case.
+  if (cachedInputPrice > inputPrice) throw bad('cachedInputPrice', `at most inputPrice, ${inputPrice}`);
   return {
     asset: integer(doc, 'asset', 0xffff, 1),
-    inputPrice: amount(doc, 'inputPrice'),
-    cachedInputPrice: amount(doc, 'cachedInputPrice'),
+    inputPrice,
+    cachedInputPrice,
     outputPrice: amount(doc, 'outputPrice'),
     requestPrice: amount(doc, 'requestPrice', 0n),
     minCharge: amount(doc, 'minCharge', 0n),

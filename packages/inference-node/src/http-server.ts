@@ -3,58 +3,64 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ApiError, errorBody } from './api-error.ts';
-import { type AnswerSink, apiErrorOf } from './inference.ts';
-import { WalFailedError } from './write-ahead-log.ts';
+import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
+import type { AnswerSink, InferenceRequest } from './inference.ts';
 
 export interface ApiHandlers {
-  readonly chat: (
-    request: {
-      readonly body: Uint8Array;
-      readonly voucherHeader: string | undefined;
-      readonly idempotencyKey: string | undefined;
-      readonly startedAt: number;
-    },
-    sink: AnswerSink,
-  ) => Promise<void>;
+  readonly chat: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
   readonly models: () => unknown;
   readonly model: (id: string) => unknown;
   readonly info: () => unknown;
-  readonly receipt: (id: string) => unknown;
+  readonly receipt: (id: string) => Promise<unknown>;
   readonly attestation: (keyId: string) => unknown;
   readonly lane: (channelId: string, lane: string, keyId: string) => Promise<unknown>;
-  /** Named checks; the node is ready if none says otherwise. */
+  /** Named checks; the node is ready if each says `ok`. */
   readonly readiness: () => Promise<Readonly<Record<string, string>>>;
   readonly metrics: () => string;
   readonly refused: (code: string) => void;
+  /** An error nobody foresaw. */
+  readonly report: (error: unknown) => void;
 }
 
 export interface ApiServer {
   readonly port: number;
-  /** Stops accepting and waits for running answers; `forced` ends them. */
-  readonly close: (forced?: boolean) => Promise<void>;
+  /** Takes no further connection and closes those that wait; resolves when the last answer is out. */
+  readonly drain: () => Promise<void>;
+  /** Breaks every connection that is left. */
+  readonly closeAll: () => void;
 }
 
 const BODY_MAX_BYTES = 4 * 1024 * 1024;
+/** Bodies that are being read at one time. */
+const BODIES_MAX_BYTES = 256 * 1024 * 1024;
+const REST_MAX_BYTES = 64 * 1024 * 1024;
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 65_000;
+/** A client that takes nothing for this long is gone. */
+const STALLED_MS = 30_000;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,64}$/;
 
 const CORS = {
   'access-control-allow-origin': '*',
   'access-control-allow-methods': 'GET, POST, OPTIONS',
-  'access-control-allow-headers': '*',
+  // The wildcard does not cover `authorization`.
+  'access-control-allow-headers': '*, authorization',
   'access-control-max-age': '86400',
   'access-control-expose-headers':
     'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed',
 };
 
 export async function startApiServer(host: string, port: number, handlers: ApiHandlers): Promise<ApiServer> {
+  let isDraining = false;
+  const read = bodyReader();
   const server = createServer((request, response) => {
     response.setHeader('x-request-id', `req_${randomBytes(12).toString('hex')}`);
     for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
-    route(handlers, request, response).catch((error: unknown) => answerError(handlers, response, error));
+    if (isDraining) response.setHeader('connection', 'close');
+    route(handlers, read, request, response).catch((error: unknown) =>
+      answerError(handlers, request, response, error),
+    );
   });
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
@@ -65,92 +71,117 @@ export async function startApiServer(host: string, port: number, handlers: ApiHa
   });
   return {
     port: (server.address() as AddressInfo).port,
-    close: (forced = false) => closeServer(server, forced),
+    drain: () => {
+      isDraining = true;
+      return drainServer(server);
+    },
+    closeAll: () => server.closeAllConnections(),
   };
 }
 
-function closeServer(server: Server, forced: boolean): Promise<void> {
+function drainServer(server: Server): Promise<void> {
   return new Promise((settle) => {
-    server.close(() => settle());
+    // A connection is kept alive after its answer: each is closed as soon as it waits.
+    const timer = setInterval(() => server.closeIdleConnections(), 20);
+    server.close(() => {
+      clearInterval(timer);
+      settle();
+    });
     server.closeIdleConnections();
-    if (forced) server.closeAllConnections();
   });
 }
 
+type ReadBody = (request: IncomingMessage) => Promise<Uint8Array>;
+
 async function route(
   handlers: ApiHandlers,
+  read: ReadBody,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const startedAt = performance.now();
   const { method } = request;
-  const url = new URL(request.url ?? '/', 'http://node');
-  const parts = url.pathname.split('/').filter((part) => part !== '');
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
   if (method === 'OPTIONS') {
     response.writeHead(204).end();
     return;
   }
-  if (method === 'POST' && url.pathname === '/v1/chat/completions') {
-    await chat(handlers, request, response, startedAt);
+  if (method === 'POST' && path === '/v1/chat/completions') {
+    const body = await read(request);
+    const { voucherHeader, idempotencyKey } = chatHeaders(request);
+    await handlers.chat({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response));
     return;
   }
-  if (method !== 'GET')
-    throw new ApiError('E_REQUEST', `${method} ${url.pathname} is not part of this API.`, { status: 404 });
-  await get(handlers, parts, url, response);
+  if (method !== 'GET') throw unknownRoute(method, path);
+  await get(handlers, path, new URLSearchParams(query), response);
+}
+
+function unknownRoute(method: string | undefined, path: string): ApiError {
+  return new ApiError('E_REQUEST', `${method} ${path.slice(0, 200)} is not part of this API.`, {
+    status: 404,
+  });
 }
 
 async function get(
   handlers: ApiHandlers,
-  parts: readonly string[],
-  url: URL,
+  path: string,
+  query: URLSearchParams,
   response: ServerResponse,
 ): Promise<void> {
-  const [first, second, third, fourth, ...more] = parts;
-  const path = parts.length > 0 && more.length === 0 ? `${first}/${second ?? ''}` : '';
-  if (path === 'v1/models')
-    return json(
-      response,
-      third === undefined ? handlers.models() : handlers.model(decodeURIComponent(third)),
-    );
-  if (path === 'v1/haca' && third === undefined) return json(response, handlers.info());
-  if (path === 'v1/receipts' && third !== undefined) return json(response, handlers.receipt(third));
-  if (path === 'v1/attestation' && third !== undefined) return json(response, handlers.attestation(third));
-  if (path === 'v1/lanes' && third !== undefined && fourth !== undefined) {
-    return json(response, await handlers.lane(third, fourth, url.searchParams.get('key') ?? ''));
+  const [area, name, ...rest] = path.split('/').slice(1).map(decodePart);
+  const [id, second] = rest;
+  switch (`${area}/${name ?? ''} ${rest.length}`) {
+    case 'v1/models 0':
+      return json(response, handlers.models());
+    case 'v1/haca 0':
+      return json(response, handlers.info());
+    case 'v1/receipts 1':
+      return json(response, await handlers.receipt(id ?? ''));
+    case 'v1/attestation 1':
+      return json(response, handlers.attestation(id ?? ''));
+    case 'v1/lanes 2':
+      return json(response, await handlers.lane(id ?? '', second ?? '', query.get('key') ?? ''));
+    case 'health/live 0':
+      return json(response, { status: 'ok' });
+    case 'health/ready 0':
+    case 'health/ 0': {
+      const checks = await handlers.readiness();
+      const ready = Object.values(checks).every((state) => state === 'ok');
+      return json(response, { ready, checks }, ready ? 200 : 503);
+    }
+    case 'metrics/ 0':
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(handlers.metrics());
+      return;
   }
-  if (path === 'health/live') return json(response, { status: 'ok' });
-  if (path === 'health/ready' || path === 'health/') {
-    const checks = await handlers.readiness();
-    const ready = Object.values(checks).every((state) => state === 'ok');
-    return json(response, { ready, checks }, ready ? 200 : 503);
-  }
-  if (path === 'metrics/') {
-    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(handlers.metrics());
-    return;
-  }
-  throw new ApiError('E_REQUEST', `GET ${url.pathname} is not part of this API.`, { status: 404 });
+  // Names of models have slashes, and not every client escapes them.
+  if (area === 'v1' && name === 'models') return json(response, handlers.model(rest.join('/')));
+  throw unknownRoute('GET', path);
 }
 
-async function chat(
-  handlers: ApiHandlers,
-  request: IncomingMessage,
-  response: ServerResponse,
-  startedAt: number,
-): Promise<void> {
-  const body = await readBody(request);
-  const key = request.headers['x-haca-idempotency-key'];
+function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new ApiError('E_REQUEST', 'The path is not percent-encoded UTF-8.');
+  }
+}
+
+function chatHeaders({
+  headers,
+}: IncomingMessage): Pick<InferenceRequest, 'voucherHeader' | 'idempotencyKey'> {
+  const key = headers['x-haca-idempotency-key'];
   if (key !== undefined && (typeof key !== 'string' || !IDEMPOTENCY_KEY.test(key))) {
     throw new ApiError('E_REQUEST', 'x-haca-idempotency-key has 1 to 64 visible characters.');
   }
-  const voucher = request.headers['x-haca-voucher'];
-  const voucherHeader = typeof voucher === 'string' ? voucher : undefined;
-  await handlers.chat({ body, voucherHeader, idempotencyKey: key, startedAt }, sinkOf(response));
+  const voucher = headers['x-haca-voucher'];
+  return { voucherHeader: typeof voucher === 'string' ? voucher : undefined, idempotencyKey: key };
 }
 
-/** A slow client slows the engine down; a gone one stops it. */
+/** A slow client slows the engine down; a gone or stalled one stops it. */
 function sinkOf(response: ServerResponse): AnswerSink {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
+  if (response.destroyed) gone.abort();
   return {
     signal: gone.signal,
     head: (status, headers) => {
@@ -158,15 +189,7 @@ function sinkOf(response: ServerResponse): AnswerSink {
     },
     write: (bytes) => {
       if (gone.signal.aborted || response.write(bytes)) return Promise.resolve();
-      return new Promise((settle) => {
-        const go = (): void => {
-          response.off('drain', go);
-          gone.signal.removeEventListener('abort', go);
-          settle();
-        };
-        response.once('drain', go);
-        gone.signal.addEventListener('abort', go, { once: true });
-      });
+      return drained(response, gone.signal);
     },
     end: () => {
       if (!gone.signal.aborted) response.end();
@@ -174,16 +197,56 @@ function sinkOf(response: ServerResponse): AnswerSink {
   };
 }
 
-async function readBody(request: IncomingMessage): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > BODY_MAX_BYTES)
-      throw new ApiError('E_TOO_LARGE', `A body has at most ${BODY_MAX_BYTES} bytes.`);
-    chunks.push(chunk);
-  }
-  return new Uint8Array(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
+  return new Promise((settle) => {
+    const timer = setTimeout(() => response.destroy(), STALLED_MS);
+    const go = (): void => {
+      clearTimeout(timer);
+      response.off('drain', go);
+      gone.removeEventListener('abort', go);
+      settle();
+    };
+    response.once('drain', go);
+    gone.addEventListener('abort', go, { once: true });
+  });
+}
+
+/** Reads bodies within a limit for each and one for all that are under way. */
+function bodyReader(): ReadBody {
+  let underWayBytes = 0;
+  return async (request) => {
+    const announced = Number(request.headers['content-length'] ?? 0);
+    if (announced > BODY_MAX_BYTES) throw tooLarge();
+    const chunks: Buffer[] = [];
+    let length = 0;
+    try {
+      await new Promise<void>((settle, fail) => {
+        request.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          underWayBytes += chunk.length;
+          chunks.push(chunk);
+          if (length > BODY_MAX_BYTES) fail(tooLarge());
+          else if (underWayBytes > BODIES_MAX_BYTES)
+            fail(new ApiError('E_UNAVAILABLE', 'Too many large requests at one time.'));
+        });
+        request.once('end', settle);
+        request.once('error', () => fail(cutOff()));
+        request.once('close', () => fail(cutOff()));
+      });
+    } finally {
+      underWayBytes -= length;
+      request.removeAllListeners('data');
+    }
+    return new Uint8Array(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+  };
+}
+
+function tooLarge(): ApiError {
+  return new ApiError('E_TOO_LARGE', `A body has at most ${BODY_MAX_BYTES} bytes.`);
+}
+
+function cutOff(): ApiError {
+  return new ApiError('E_REQUEST', 'The connection ended before the body did.');
 }
 
 function json(response: ServerResponse, value: unknown, status = 200): void {
@@ -193,18 +256,26 @@ function json(response: ServerResponse, value: unknown, status = 200): void {
     .end(body);
 }
 
-function answerError(handlers: ApiHandlers, response: ServerResponse, error: unknown): void {
-  const apiError =
-    error instanceof WalFailedError ? new ApiError('E_UNAVAILABLE', 'The disk failed.') : apiErrorOf(error);
+function answerError(
+  handlers: ApiHandlers,
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: unknown,
+): void {
+  const apiError = apiErrorOf(error, handlers.report);
   handlers.refused(apiError.code);
+  // An answer that has begun can't become a refusal any more: it breaks off, without the receipt that would end it.
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  // Retrying the same thing helps only where the node, not the request, was in the way.
-  response.setHeader(
-    'x-should-retry',
-    apiError.status === 503 || apiError.code === 'E_LANE_BUSY' ? 'true' : 'false',
-  );
-  json(response, errorBody(apiError), apiError.status);
+  // The rest of a body is read and thrown away, within reason: a client that still sends does not look for an answer.
+  let restBytes = 0;
+  request.on('data', (chunk: Buffer) => {
+    restBytes += chunk.length;
+    if (restBytes > REST_MAX_BYTES) request.destroy();
+  });
+  const body = errorBody(apiError);
+  response.writeHead(apiError.status, { ...errorHeaders(apiError), 'content-length': `${body.length}` });
+  response.end(body);
 }

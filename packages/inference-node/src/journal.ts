@@ -5,6 +5,8 @@ import {
   decode,
   encode,
   field,
+  MalformedError,
+  nullable,
   struct,
   type TypeOf,
   textOf,
@@ -12,7 +14,19 @@ import {
   union,
   variant,
 } from '@haca/primitives';
-import { digest32, STATEMENT_MAX_BYTES, VOUCHER_MAX_BYTES } from '@haca/protocol';
+import {
+  decodeTransaction,
+  digest32,
+  evidenceEnvelopeCodec,
+  registrationBindingCodec,
+  type SignedObject,
+  STATEMENT,
+  type Statement,
+  TRANSACTION_MAX_BYTES,
+  type Transaction,
+  transactionHash,
+  VOUCHER_MAX_BYTES,
+} from '@haca/protocol';
 
 /** A receipt was signed: with the voucher that pays for it and the id its client knows it by. */
 const receiptEntry = struct({
@@ -21,22 +35,27 @@ const receiptEntry = struct({
   voucher: field(2, bytesOf(1, VOUCHER_MAX_BYTES)),
 });
 
-/** A statement was signed and is about to be sent; `settled` follows if a block took it. */
+/** A settlement is about to be sent. Whatever happens, it is these bytes that are sent again, never others beside them. */
 const sentEntry = struct({
-  statement: field(0, bytesOf(1, STATEMENT_MAX_BYTES + 128)),
-  txHash: field(1, digest32),
+  transaction: field(0, bytesOf(1, TRANSACTION_MAX_BYTES)),
 });
 
-/** A block took the statement of this transaction at this place of the key's log. */
+/** A block took the statement of this transaction. */
 const settledEntry = struct({
   txHash: field(0, digest32),
   height: field(1, uint()),
+});
+
+/** The transaction of this hash was refused by a block, or is too old for any: it never settled anything. */
+const droppedEntry = struct({
+  txHash: field(0, digest32),
 });
 
 export const journalEntryCodec = union({
   receipt: variant(1, receiptEntry),
   sent: variant(2, sentEntry),
   settled: variant(3, settledEntry),
+  dropped: variant(4, droppedEntry),
 });
 export type JournalEntry = TypeOf<typeof journalEntryCodec>;
 
@@ -48,14 +67,35 @@ export function decodeJournalEntry(bytes: Uint8Array): JournalEntry {
   return decode(journalEntryCodec, bytes, 'journal');
 }
 
+/** A settlement on its way to a block. */
+export interface SentSettlement {
+  readonly transaction: Transaction;
+  readonly txHash: Uint8Array;
+  readonly statement: SignedObject<Statement>;
+}
+
+/** Throws `MalformedError` unless the transaction is one settlement and nothing else. */
+export function sentSettlement(bytes: Uint8Array): SentSettlement {
+  const transaction = decodeTransaction(bytes);
+  const [op, ...more] = transaction.body.ops;
+  if (op?.kind !== 'settle' || more.length > 0) {
+    throw new MalformedError(
+      'journal.sent',
+      'journal',
+      'one settlement',
+      `${transaction.body.ops.length} ops`,
+    );
+  }
+  return { transaction, txHash: transactionHash(bytes), statement: STATEMENT.decode(op.statement) };
+}
+
 /** Secrets and identity of a node key, in a file of its own beside the log. */
 export const keyFileCodec = struct({
   seed: field(0, bytesOf(32)),
   keyId: field(1, digest32),
   keyEpoch: field(2, uint()),
-  evidence: field(3, bytesOf(0, 32_768)),
-  evidenceKind: field(4, textOf(0, 16)),
-  binding: field(5, bytesOf(1, 1024)),
-  modelIds: field(6, arrayOf(digest32, 64)),
+  evidence: field(3, nullable(evidenceEnvelopeCodec)),
+  binding: field(4, registrationBindingCodec),
+  modelIds: field(5, arrayOf(digest32, 64)),
 });
 export type KeyFile = TypeOf<typeof keyFileCodec>;

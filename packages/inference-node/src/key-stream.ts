@@ -1,9 +1,9 @@
 /**
  * One node key and the gapless stream of receipts it signs: issuing, journalling, batches, proofs. It knows nothing of HTTP
- * or transactions. A stream restored from the log of an earlier process signs statements, never receipts.
+ * or of the chain. A stream restored from the log of an earlier process signs statements, never receipts.
  */
 import type { Ed25519Signer } from '@haca/platform';
-import { merkleInclusionPath, merkleRoot, toHex } from '@haca/primitives';
+import { bytesEqual, merkleInclusionPath, merkleRoot, toHex } from '@haca/primitives';
 import {
   type ChargeLine,
   type Credit,
@@ -20,29 +20,36 @@ import {
   STATEMENT,
   type Statement,
   statementLeafHash,
+  type Transaction,
   VOUCHER,
   type Voucher,
   ZERO_DIGEST,
 } from '@haca/protocol';
-import { decodeJournalEntry, encodeJournalEntry } from './journal.ts';
-import type { WriteAheadLog } from './write-ahead-log.ts';
+import {
+  decodeJournalEntry,
+  encodeJournalEntry,
+  type JournalEntry,
+  type SentSettlement,
+  sentSettlement,
+} from './journal.ts';
+import { openMerkleLog } from './merkle-log.ts';
+import { openReceiptIndex, type ReceiptIndex } from './receipt-index.ts';
+import { openWriteAheadLog, WalCorruptError, type WriteAheadLog } from './write-ahead-log.ts';
 
 export interface IssuedReceipt {
   readonly id: string;
   readonly receipt: SignedObject<Receipt>;
   readonly voucher: SignedObject<Voucher>;
-  readonly issuedAtMs: number;
 }
 
+/** A batch that a block took. Its statement stays in the log, inside the transaction. */
 export interface SettledBatch {
   readonly firstSeq: number;
   readonly count: number;
-  readonly statement: SignedObject<Statement>;
+  readonly statementPlace: number;
   readonly txHash: Uint8Array;
   readonly height: number;
 }
-
-export type ReceiptState = 'executed' | 'settled' | 'verified' | 'final';
 
 export interface ReceiptView extends IssuedReceipt {
   readonly batch: SettledBatch | null;
@@ -69,158 +76,227 @@ export interface KeyStream {
   readonly identity: KeyIdentity;
   /** False for the stream of an earlier process. */
   readonly signsReceipts: boolean;
-  /** Takes the next place in the stream at once; the receipt may leave the node when `durable` is fulfilled. */
+  /**
+   * Takes the next place in the stream at once; the receipt may leave the node when `durable` is fulfilled. Throws, and
+   * takes no place, if the content can't be a receipt.
+   */
   readonly issue: (
     id: string,
     content: ReceiptContent,
     voucher: SignedObject<Voucher>,
-  ) => {
-    readonly receipt: SignedObject<Receipt>;
-    readonly durable: Promise<void>;
-  };
-  readonly byId: (idOrHash: string) => ReceiptView | undefined;
-  readonly receiptAt: (seq: number) => IssuedReceipt | undefined;
+  ) => { readonly receipt: SignedObject<Receipt>; readonly durable: Promise<void> };
+  /** By id or hash; receipts that are not on disk yet do not exist. */
+  readonly find: (idOrHash: string) => Promise<ReceiptView | undefined>;
+  /** The charged receipt that was signed for exactly this voucher, if it is the newest of its lane. */
+  readonly answeredBy: (voucher: SignedObject<Voucher>) => Promise<IssuedReceipt | undefined>;
   readonly lastSeq: () => number;
   readonly settledSeq: () => number;
-  /** Issue time of the oldest receipt that no block has, or undefined. */
-  readonly oldestUnsettledMs: () => number | undefined;
+  /** Hash of the last settled receipt, or undefined before the first. */
+  readonly settledHead: () => Uint8Array | undefined;
+  /** The oldest receipt that no block has. */
+  readonly oldestUnsettled: () => IssuedReceipt | undefined;
+  /** The newest charged receipt of each lane, until `forgetPaid`. */
+  readonly unpaidHeads: () => Iterable<IssuedReceipt>;
+  /** The lane was paid up to `atSeq`; nothing happens if it was charged more since. */
+  readonly forgetPaid: (channelId: Uint8Array, lane: number, atSeq: number) => void;
   /** Signs a statement over the next unsettled receipts (at most `maxCount`; 0 for none) with these charge lines. */
   readonly signStatement: (maxCount: number, charges: readonly ChargeLine[]) => SignedObject<Statement>;
-  /** Durable before the statement is sent. */
-  readonly recordSent: (statement: SignedObject<Statement>, txHash: Uint8Array) => Promise<void>;
-  readonly recordSettled: (
-    statement: SignedObject<Statement>,
-    txHash: Uint8Array,
-    height: number,
-  ) => Promise<void>;
-  /** Statements that were sent and of which nothing more is known: what a crash leaves. */
-  readonly unresolved: () => readonly {
-    readonly statement: SignedObject<Statement>;
-    readonly txHash: Uint8Array;
-  }[];
-  readonly forgetUnresolved: (txHash: Uint8Array) => void;
+  /** Durable before the transaction is sent. There is one at a time. */
+  readonly recordSent: (transaction: Transaction) => Promise<void>;
+  readonly recordSettled: (txHash: Uint8Array, height: number) => Promise<void>;
+  /** It never settled anything and never can. */
+  readonly recordDropped: (txHash: Uint8Array) => Promise<void>;
+  /** The settlement that was sent and of which nothing more is known. */
+  readonly inFlight: () => SentSettlement | undefined;
   /** Shows that a settled receipt is in the key's log as it stands now; null before. */
-  readonly proof: (seq: number) => Uint8Array | null;
+  readonly proof: (seq: number) => Promise<Uint8Array | null>;
+  readonly failure: () => Error | undefined;
   readonly close: () => Promise<void>;
 }
 
-export function openKeyStream(
-  identity: KeyIdentity,
-  log: WriteAheadLog,
-  records: readonly Uint8Array[],
-  signsReceipts: boolean,
-): KeyStream {
-  const receipts: IssuedReceipt[] = [];
-  const byName = new Map<string, IssuedReceipt>();
-  const batches: SettledBatch[] = [];
-  const pending = new Map<string, { statement: SignedObject<Statement>; txHash: Uint8Array }>();
+/** Everything a stream remembers. Rebuilt from the log by the same steps that made it. */
+interface StreamState {
+  readonly index: ReceiptIndex;
+  /** Receipts behind the settled ones, in order. */
+  readonly unsettled: IssuedReceipt[];
+  /** By lane: its newest charged receipt while that is unpaid, and the number of the newest one, paid or not. */
+  readonly unpaid: Map<string, IssuedReceipt>;
+  readonly laneHeads: Map<string, number>;
+  readonly batches: SettledBatch[];
+  readonly statements: ReturnType<typeof openMerkleLog>;
+  last: SignedObject<Receipt> | null;
+  inFlight: { readonly sent: SentSettlement; readonly place: number } | null;
+}
 
-  const add = (issued: IssuedReceipt): void => {
-    receipts.push(issued);
-    byName.set(issued.id, issued);
-    byName.set(toHex(issued.receipt.hash), issued);
+export async function openKeyStream(
+  identity: KeyIdentity,
+  logFile: string,
+  signsReceipts: boolean,
+): Promise<KeyStream> {
+  const state: StreamState = {
+    index: openReceiptIndex(),
+    unsettled: [],
+    unpaid: new Map(),
+    laneHeads: new Map(),
+    batches: [],
+    statements: openMerkleLog(),
+    last: null,
+    inFlight: null,
   };
-  const addSettled = (statement: SignedObject<Statement>, txHash: Uint8Array, height: number): void => {
-    const { batch } = statement.value;
-    pending.delete(toHex(txHash));
-    if (batch === null) return;
-    batches.push({ firstSeq: batch.firstSeq, count: batch.count, statement, txHash, height });
-  };
-  for (const record of records) {
-    const entry = decodeJournalEntry(record);
-    if (entry.kind === 'receipt') {
-      const receipt = RECEIPT.decode(entry.receipt);
-      const issuedAtMs = receipt.value.completedAtMs;
-      add({ id: entry.id, receipt, voucher: VOUCHER.decode(entry.voucher), issuedAtMs });
-    } else if (entry.kind === 'sent') {
-      pending.set(toHex(entry.txHash), {
-        statement: STATEMENT.decode(entry.statement),
-        txHash: entry.txHash,
-      });
-    } else {
-      const sent = pending.get(toHex(entry.txHash));
-      if (sent !== undefined) addSettled(sent.statement, entry.txHash, entry.height);
+  const log = await openWriteAheadLog(logFile, (record, place) => {
+    replay(state, decodeJournalEntry(record), place, logFile);
+  });
+  return streamOver(identity, state, log, signsReceipts);
+}
+
+function replay(state: StreamState, entry: JournalEntry, place: number, logFile: string): void {
+  switch (entry.kind) {
+    case 'receipt': {
+      addReceipt(state, issuedFrom(entry));
+      state.index.place(state.index.count(), place);
+      return;
+    }
+    case 'sent':
+      state.inFlight = { sent: sentSettlement(entry.transaction), place };
+      return;
+    case 'settled':
+    case 'dropped': {
+      const flight = state.inFlight;
+      if (flight === null || !bytesEqual(flight.sent.txHash, entry.txHash)) {
+        throw new WalCorruptError(`${logFile} ends a settlement at byte ${place} that it did not begin`);
+      }
+      if (entry.kind === 'settled') addSettled(state, entry.height);
+      else state.inFlight = null;
     }
   }
+}
 
-  const settledSeq = (): number => {
-    const last = batches.at(-1);
-    return last === undefined ? 0 : last.firstSeq + last.count - 1;
+function issuedFrom(entry: Extract<JournalEntry, { readonly kind: 'receipt' }>): IssuedReceipt {
+  return { id: entry.id, receipt: RECEIPT.decode(entry.receipt), voucher: VOUCHER.decode(entry.voucher) };
+}
+
+function laneName(channelId: Uint8Array, lane: number): string {
+  return `${toHex(channelId)}/${lane}`;
+}
+
+function addReceipt(state: StreamState, issued: IssuedReceipt): void {
+  const { value, hash } = issued.receipt;
+  state.index.add(issued.id, hash);
+  state.unsettled.push(issued);
+  state.last = issued.receipt;
+  if (value.amount === 0n) return;
+  const name = laneName(value.channelId, value.lane);
+  state.unpaid.set(name, issued);
+  state.laneHeads.set(name, value.seq);
+}
+
+/** The settlement in flight is in a block. */
+function addSettled(state: StreamState, height: number): void {
+  if (state.inFlight === null) return;
+  const { sent, place } = state.inFlight;
+  const { batch } = sent.statement.value;
+  state.inFlight = null;
+  if (batch === null) return;
+  state.unsettled.splice(0, batch.count);
+  state.statements.append(statementLeafHash(sent.statement.hash));
+  const { firstSeq, count } = batch;
+  state.batches.push({ firstSeq, count, statementPlace: place, txHash: sent.txHash, height });
+}
+
+function streamOver(
+  identity: KeyIdentity,
+  state: StreamState,
+  log: WriteAheadLog,
+  signsReceipts: boolean,
+): KeyStream {
+  const { index, unsettled, unpaid } = state;
+  const settledSeq = (): number => index.count() - unsettled.length;
+  const end = async (kind: 'settled' | 'dropped', txHash: Uint8Array, height: number): Promise<void> => {
+    if (state.inFlight === null || !bytesEqual(state.inFlight.sent.txHash, txHash)) {
+      throw new Error('only the settlement in flight can end');
+    }
+    const entry = kind === 'settled' ? ({ kind, txHash, height } as const) : ({ kind, txHash } as const);
+    const durable = log.append(encodeJournalEntry(entry));
+    if (kind === 'settled') addSettled(state, height);
+    else state.inFlight = null;
+    await durable;
   };
-  const { chainId, nodeId, keyId, keyEpoch, signer } = identity;
-
   return {
     identity,
     signsReceipts,
     issue: (id, content, voucher) => {
       if (!signsReceipts) throw new Error('a key signs receipts only in the process that made it');
-      const previous = receipts.at(-1)?.receipt;
-      const receipt = RECEIPT.sign(
-        {
-          version: 1,
-          chainId,
-          nodeId,
-          keyId,
-          keyEpoch,
-          seq: receipts.length + 1,
-          prevReceiptHash: previous?.hash ?? ZERO_DIGEST,
-          ...content,
-          running: addTo(previous?.value.running ?? [], content.asset, content.amount),
-        },
-        signer.sign,
-      );
-      add({ id, receipt, voucher, issuedAtMs: content.completedAtMs });
-      const entry = encodeJournalEntry({
-        kind: 'receipt',
-        id,
-        receipt: receipt.bytes,
-        voucher: voucher.bytes,
-      });
-      return { receipt, durable: log.append(entry) };
+      const receipt = signReceipt(identity, state, content);
+      const entry = { kind: 'receipt', id, receipt: receipt.bytes, voucher: voucher.bytes } as const;
+      const record = encodeJournalEntry(entry);
+      addReceipt(state, { id, receipt, voucher });
+      const durable = log.append(record).then((place) => index.place(receipt.value.seq, place));
+      return { receipt, durable };
     },
-    byId: (idOrHash) => {
-      const issued = byName.get(idOrHash);
-      return issued === undefined
-        ? undefined
-        : { ...issued, batch: batchOf(batches, issued.receipt.value.seq) ?? null };
+    find: async (idOrHash) => {
+      const issued = await readReceipt(log, index, index.seqOf(idOrHash) ?? 0);
+      if (issued === undefined) return undefined;
+      return { ...issued, batch: batchOf(state.batches, issued.receipt.value.seq) ?? null };
     },
-    receiptAt: (seq) => receipts[seq - 1],
-    lastSeq: () => receipts.length,
+    answeredBy: async (voucher) => {
+      const head = state.laneHeads.get(laneName(voucher.value.channelId, voucher.value.lane));
+      const issued = await readReceipt(log, index, head ?? 0);
+      return issued !== undefined && bytesEqual(issued.voucher.bytes, voucher.bytes) ? issued : undefined;
+    },
+    lastSeq: index.count,
     settledSeq,
-    oldestUnsettledMs: () => receipts[settledSeq()]?.issuedAtMs,
+    settledHead: () => (settledSeq() === 0 ? undefined : new Uint8Array(index.hashAt(settledSeq()))),
+    oldestUnsettled: () => unsettled[0],
+    unpaidHeads: () => unpaid.values(),
+    forgetPaid: (channelId, lane, atSeq) => {
+      const name = laneName(channelId, lane);
+      if ((unpaid.get(name)?.receipt.value.seq ?? 0) <= atSeq) unpaid.delete(name);
+    },
     signStatement: (maxCount, charges) => {
-      const first = settledSeq();
-      const batch = receipts.slice(first, first + Math.min(maxCount, RECEIPTS_PER_BATCH_MAX));
+      const batch = unsettled.slice(0, Math.min(maxCount, RECEIPTS_PER_BATCH_MAX));
+      const { chainId, keyId, signer } = identity;
       return STATEMENT.sign(
-        {
-          version: 1,
-          chainId,
-          keyId,
-          batch: batch.length === 0 ? null : batchOver(batch, receipts[first - 1]),
-          charges,
-        },
+        { version: 1, chainId, keyId, batch: batch.length === 0 ? null : batchOver(batch, index), charges },
         signer.sign,
       );
     },
-    recordSent: (statement, txHash) => {
-      pending.set(toHex(txHash), { statement, txHash });
-      return log.append(encodeJournalEntry({ kind: 'sent', statement: statement.bytes, txHash }));
+    recordSent: async ({ bytes }) => {
+      if (state.inFlight !== null) throw new Error('one settlement of a key is in flight at a time');
+      const sent = sentSettlement(bytes);
+      const place = await log.append(encodeJournalEntry({ kind: 'sent', transaction: bytes }));
+      state.inFlight = { sent, place };
     },
-    recordSettled: (statement, txHash, height) => {
-      addSettled(statement, txHash, height);
-      return log.append(encodeJournalEntry({ kind: 'settled', txHash, height }));
+    recordSettled: (txHash, height) => end('settled', txHash, height),
+    recordDropped: (txHash) => end('dropped', txHash, 0),
+    inFlight: () => state.inFlight?.sent,
+    proof: async (seq) => {
+      const batch = batchOf(state.batches, seq);
+      return batch === undefined ? null : proofOf(state, log, batch, seq);
     },
-    unresolved: () => [...pending.values()],
-    forgetUnresolved: (txHash) => {
-      pending.delete(toHex(txHash));
-    },
-    proof: (seq) => {
-      const batch = batchOf(batches, seq);
-      const issued = receipts[seq - 1];
-      return batch === undefined || issued === undefined ? null : proofOf(issued, batch, batches, receipts);
-    },
+    failure: log.failure,
     close: log.close,
   };
+}
+
+function signReceipt(
+  { chainId, nodeId, keyId, keyEpoch, signer }: KeyIdentity,
+  { last, index }: StreamState,
+  content: ReceiptContent,
+): SignedObject<Receipt> {
+  return RECEIPT.sign(
+    {
+      version: 1,
+      chainId,
+      nodeId,
+      keyId,
+      keyEpoch,
+      seq: index.count() + 1,
+      prevReceiptHash: last?.hash ?? ZERO_DIGEST,
+      ...content,
+      running: addTo(last?.value.running ?? [], content.asset, content.amount),
+    },
+    signer.sign,
+  );
 }
 
 function addTo(running: RunningTotals, asset: number, amount: Credit): RunningTotals {
@@ -229,19 +305,31 @@ function addTo(running: RunningTotals, asset: number, amount: Credit): RunningTo
   return [...others, [asset, credit(before + amount)] as const].sort(([a], [b]) => a - b);
 }
 
-function batchOver(
-  batch: readonly IssuedReceipt[],
-  before: IssuedReceipt | undefined,
-): NonNullable<Statement['batch']> {
-  const first = batch[0] as IssuedReceipt;
-  const last = batch[batch.length - 1] as IssuedReceipt;
+async function readReceipt(
+  log: WriteAheadLog,
+  index: ReceiptIndex,
+  seq: number,
+): Promise<IssuedReceipt | undefined> {
+  const place = index.placeOf(seq);
+  if (place === undefined) return undefined;
+  const entry = decodeJournalEntry(await log.read(place));
+  const issued = entry.kind === 'receipt' ? issuedFrom(entry) : undefined;
+  if (issued === undefined || !bytesEqual(issued.receipt.hash, index.hashAt(seq))) {
+    throw new WalCorruptError(`receipt ${seq} is no longer at byte ${place} of its log`);
+  }
+  return issued;
+}
+
+function batchOver(batch: readonly IssuedReceipt[], index: ReceiptIndex): NonNullable<Statement['batch']> {
+  const { value: first } = (batch[0] as IssuedReceipt).receipt;
+  const { value: last, hash: lastReceiptHash } = (batch[batch.length - 1] as IssuedReceipt).receipt;
   return {
-    firstSeq: first.receipt.value.seq,
+    firstSeq: first.seq,
     count: batch.length,
-    prevReceiptHash: before?.receipt.hash ?? ZERO_DIGEST,
-    lastReceiptHash: last.receipt.hash,
+    prevReceiptHash: first.seq === 1 ? ZERO_DIGEST : new Uint8Array(index.hashAt(first.seq - 1)),
+    lastReceiptHash,
     receiptsRoot: merkleRoot(batch.map(({ receipt }) => receiptLeafHash(receipt.hash))),
-    running: last.receipt.value.running,
+    running: last.running,
   };
 }
 
@@ -259,24 +347,27 @@ function batchOf(batches: readonly SettledBatch[], seq: number): SettledBatch | 
   return undefined;
 }
 
-function proofOf(
-  issued: IssuedReceipt,
+async function proofOf(
+  { index, batches, statements }: StreamState,
+  log: WriteAheadLog,
   batch: SettledBatch,
-  batches: readonly SettledBatch[],
-  receipts: readonly IssuedReceipt[],
-): Uint8Array {
-  const leaves = receipts
-    .slice(batch.firstSeq - 1, batch.firstSeq - 1 + batch.count)
-    .map(({ receipt }) => receiptLeafHash(receipt.hash));
-  const logLeaves = batches.map(({ statement }) => statementLeafHash(statement.hash));
+  seq: number,
+): Promise<Uint8Array | null> {
+  const issued = await readReceipt(log, index, seq);
+  const entry = decodeJournalEntry(await log.read(batch.statementPlace));
+  if (issued === undefined || entry.kind !== 'sent') return null;
+  const leaves = Array.from({ length: batch.count }, (_, i) =>
+    receiptLeafHash(index.hashAt(batch.firstSeq + i)),
+  );
+  // No await from here on: path and size have to be of one moment.
   const logIndex = batches.indexOf(batch);
   return encodeReceiptProof({
     version: 1,
     receipt: issued.receipt.bytes,
-    receiptPath: merkleInclusionPath(leaves, issued.receipt.value.seq - batch.firstSeq),
-    statement: batch.statement.bytes,
+    receiptPath: merkleInclusionPath(leaves, seq - batch.firstSeq),
+    statement: sentSettlement(entry.transaction).statement.bytes,
     logIndex,
-    logSize: logLeaves.length,
-    logPath: merkleInclusionPath(logLeaves, logIndex),
+    logSize: statements.size(),
+    logPath: statements.path(logIndex),
   });
 }

@@ -1,7 +1,17 @@
 /** What a node does before it takes work: its models and itself on chain, and a fresh key with evidence in a final block. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Attester } from '@haca/attester';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import {
@@ -19,18 +29,16 @@ import {
   keyIdOf,
   type ModelManifest,
   modelIdOf,
-  type NodeKeyRecord,
   nodeIdOf,
   nopg,
   possessionMessage,
   type RegistrationBinding,
-  registrationBindingCodec,
   registrationBindingHash,
 } from '@haca/protocol';
 import type { NodeChainView } from './chain-view.ts';
 import { type KeyFile, keyFileCodec } from './journal.ts';
 import type { KeyIdentity } from './key-stream.ts';
-import type { Operator } from './operator.ts';
+import { codeNameOf, type Operator, pause, TransactionRefusedError } from './operator.ts';
 
 export interface NodeProfile {
   readonly name: string;
@@ -43,13 +51,14 @@ export async function ensureModels(
   chain: NodeChainView,
   operator: Operator,
   manifests: readonly ModelManifest[],
+  signal: AbortSignal,
 ): Promise<readonly Uint8Array[]> {
   const ids: Uint8Array[] = [];
   for (const manifest of manifests) {
     const modelId = modelIdOf(manifest);
     ids.push(modelId);
     if ((await chain.model(modelId)) !== undefined) continue;
-    await operator.submit([{ kind: 'register-model', manifest }]).catch(async (error: unknown) => {
+    await operator.submit([{ kind: 'register-model', manifest }], signal).catch(async (error: unknown) => {
       // Another node may have registered the same model in the meantime.
       if ((await chain.model(modelId)) === undefined) throw error;
     });
@@ -63,6 +72,7 @@ export async function ensureNode(
   operator: Operator,
   dataDir: string,
   profile: NodeProfile,
+  signal: AbortSignal,
 ): Promise<Uint8Array> {
   const file = join(dataDir, 'node.json');
   const known = readNodeFile(file, chain.chainId);
@@ -78,7 +88,7 @@ export async function ensureNode(
           endpoint: profile.endpoint,
           payout,
         } as const;
-        await operator.submit([change]);
+        await operator.submit([change], signal);
       }
       return known;
     }
@@ -96,9 +106,8 @@ export async function ensureNode(
     payout: operator.accountId,
     bond: nopg(bondNopg),
   } as const;
-  const result = await operator.deliver(operator.sign([op], nonce));
-  if (result.code !== 0)
-    throw new Error(`the chain refused to register the node: code ${result.code} ${result.log}`);
+  const result = await operator.deliver(operator.sign([op], nonce), signal);
+  if (result.code !== 0) throw new TransactionRefusedError(codeNameOf(result), result.log);
   return nodeId;
 }
 
@@ -113,20 +122,57 @@ function readNodeFile(file: string, chainId: string): Uint8Array | undefined {
   return of === chainId ? new Uint8Array(Buffer.from(nodeId, 'hex')) : undefined;
 }
 
+export interface FreshKeyParts {
+  readonly chain: NodeChainView;
+  readonly operator: Operator;
+  readonly nodeId: Uint8Array;
+  readonly modelIds: readonly Uint8Array[];
+  readonly configHash: Uint8Array;
+  readonly attester: Attester | null;
+  readonly keysDir: string;
+  readonly signal: AbortSignal;
+}
+
 /** Makes a key that never existed before, gets evidence for it and opens it on chain; returns when that is final. */
-export async function openFreshKey(
-  chain: NodeChainView,
-  operator: Operator,
-  nodeId: Uint8Array,
-  modelIds: readonly Uint8Array[],
-  configHash: Uint8Array,
-  attester: Attester | null,
-  keysDir: string,
-): Promise<{ readonly identity: KeyIdentity; readonly record: NodeKeyRecord; readonly dir: string }> {
+export async function openFreshKey(parts: FreshKeyParts): Promise<KeyIdentity> {
+  const { chain, operator, nodeId, modelIds, attester, keysDir, signal } = parts;
   const seed = new Uint8Array(randomBytes(32));
-  const signer = ed25519SignerFromSeed(seed);
   const node = await chain.node(nodeId);
   const keyEpoch = Math.max(node?.keyEpoch ?? 0, ...listKeyDirs(keysDir).map(({ epoch }) => epoch), 0) + 1;
+  const identity = await identify(parts, keyEpoch, seed);
+  const { binding, evidence } = identity;
+  const dir = keyDir(keysDir, keyEpoch);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  writeAtomically(join(dir, 'key.cbor'), encode(keyFileCodec, keyFileOf(identity, seed)));
+  const possession = identity.signer.sign(possessionMessage(registrationBindingHash(nodeCrypto, binding)));
+  const method = attester === null ? 'signed' : 'tee';
+  try {
+    const result = await operator.submit(
+      [{ kind: 'open-key', binding, method, modelId: null, modelIds, evidence, possession }],
+      signal,
+    );
+    while (chain.finalHeight() < result.height) {
+      signal.throwIfAborted();
+      await pause(10);
+    }
+  } catch (error) {
+    // It never was a key: nobody can have been promised anything under it.
+    if (error instanceof TransactionRefusedError) rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
+  return identity;
+}
+
+export function keyDir(keysDir: string, keyEpoch: number): string {
+  return join(keysDir, `${keyEpoch}`);
+}
+
+async function identify(
+  { chain, operator, nodeId, modelIds, configHash, attester }: FreshKeyParts,
+  keyEpoch: number,
+  seed: Uint8Array,
+): Promise<KeyIdentity> {
+  const signer = ed25519SignerFromSeed(seed);
   const { height: refHeight, blockHash: refBlockHash } = chain.head();
   const binding: RegistrationBinding = {
     chainId: chain.chainId,
@@ -142,37 +188,9 @@ export async function openFreshKey(
     refHeight,
     refBlockHash,
   };
-  const bindingHash = registrationBindingHash(nodeCrypto, binding);
-  const evidence = await attest(attester, bindingHash, binding);
+  const evidence = await attest(attester, registrationBindingHash(nodeCrypto, binding), binding);
   const keyId = keyIdOf(chain.chainId, nodeId, keyEpoch, signer.publicKey);
-  const identity: KeyIdentity = {
-    chainId: chain.chainId,
-    nodeId,
-    keyId,
-    keyEpoch,
-    signer,
-    evidence,
-    binding,
-    modelIds,
-  };
-  const dir = join(keysDir, `${keyEpoch}`);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  writeAtomically(join(dir, 'key.cbor'), encode(keyFileCodec, keyFileOf(identity, seed)));
-  const result = await operator.submit([
-    {
-      kind: 'open-key',
-      binding,
-      method: attester === null ? 'signed' : 'tee',
-      modelId: null,
-      modelIds,
-      evidence,
-      possession: signer.sign(possessionMessage(bindingHash)),
-    },
-  ]);
-  while (chain.finalHeight() < result.height) await new Promise((settle) => setTimeout(settle, 10));
-  const record = await chain.nodeKey(keyId, chain.finalHeight());
-  if (record === undefined) throw new Error('the key is not in the final state it was opened in');
-  return { identity, record, dir };
+  return { chainId: chain.chainId, nodeId, keyId, keyEpoch, signer, evidence, binding, modelIds };
 }
 
 async function attest(
@@ -198,31 +216,26 @@ export function listKeyDirs(keysDir: string): readonly { readonly epoch: number;
     .sort((a, b) => a.epoch - b.epoch);
 }
 
-export function readKeyIdentity(dir: string, chainId: string): KeyIdentity {
+/** The key in this folder. Its chain is the one it was made for, whichever that is. */
+export function readKeyIdentity(dir: string): KeyIdentity {
   const file = decode(keyFileCodec, new Uint8Array(readFileSync(join(dir, 'key.cbor'))), 'key');
-  const binding = decode(registrationBindingCodec, file.binding, 'key.binding');
+  const { seed, binding, keyId, keyEpoch, evidence, modelIds } = file;
+  const { chainId, nodeId } = binding;
   return {
     chainId,
-    nodeId: binding.nodeId,
-    keyId: file.keyId,
-    keyEpoch: file.keyEpoch,
-    signer: ed25519SignerFromSeed(file.seed),
-    evidence: file.evidence.length === 0 ? null : { kind: 'nitro', document: file.evidence },
+    nodeId,
+    keyId,
+    keyEpoch,
+    signer: ed25519SignerFromSeed(seed),
+    evidence,
     binding,
-    modelIds: file.modelIds,
+    modelIds,
   };
 }
 
-function keyFileOf({ keyId, keyEpoch, evidence, binding, modelIds }: KeyIdentity, seed: Uint8Array): KeyFile {
-  return {
-    seed,
-    keyId,
-    keyEpoch,
-    evidence: evidence?.document ?? new Uint8Array(0),
-    evidenceKind: evidence?.kind ?? '',
-    binding: encode(registrationBindingCodec, binding),
-    modelIds,
-  };
+function keyFileOf(identity: KeyIdentity, seed: Uint8Array): KeyFile {
+  const { keyId, keyEpoch, evidence, binding, modelIds } = identity;
+  return { seed, keyId, keyEpoch, evidence, binding, modelIds };
 }
 
 /** What of the configuration the evidence stands for: engines and their versions. */
@@ -233,7 +246,14 @@ export function configHashOf(
   return domainHash('haca/node-config/1', utf8Encode(text));
 }
 
+/** The file is there as a whole or not at all, also after a loss of power. */
 function writeAtomically(file: string, content: string | Uint8Array): void {
   writeFileSync(`${file}.new`, content, { mode: 0o600, flush: true });
   renameSync(`${file}.new`, file);
+  const folder = openSync(dirname(file), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }

@@ -2,235 +2,271 @@
  * Brings the receipts of one key on chain: batches by count and by age, one settlement in flight, lanes redeemed as soon as
  * it is worth a line. Whatever happens in between, the log says what was promised and the chain says what was settled.
  */
-import { toHex } from '@haca/primitives';
-import {
-  type ChargeLine,
-  credit,
-  type NodeKeyRecord,
-  type SignedObject,
-  type Statement,
-  transactionHash,
-} from '@haca/protocol';
+import type { RpcTxResult } from '@haca/platform';
+import { bytesEqual, fromHex, toHex } from '@haca/primitives';
+import { type ChargeLine, type NodeKeyRecord, ZERO_DIGEST } from '@haca/protocol';
 import type { NodeChainView } from './chain-view.ts';
+import type { SentSettlement } from './journal.ts';
 import type { IssuedReceipt, KeyStream } from './key-stream.ts';
-import { type Operator, TransactionRefusedError } from './operator.ts';
-import type { Lane, PaymentBook } from './payment-book.ts';
+import {
+  codeNameOf,
+  type Operator,
+  pause,
+  TransactionExpiredError,
+  TransactionRefusedError,
+} from './operator.ts';
+import type { PaymentBook } from './payment-book.ts';
+import {
+  closingAt,
+  drainedAt,
+  openRedemption,
+  type Redemption,
+  type RedemptionOptions,
+} from './redemption.ts';
 
-export interface SettlementOptions {
+export interface SettlementOptions extends RedemptionOptions {
   readonly batchMaxCount: number;
   readonly batchMaxAgeMs: number;
-  /** A lane is redeemed when this much is unpaid on it, or after `redeemMaxAgeMs`. */
-  readonly redeemMinNcr: bigint;
-  readonly redeemMaxAgeMs: number;
-  readonly linesMax: number;
+}
+
+export interface SettlerContext {
+  readonly stream: KeyStream;
+  readonly chain: NodeChainView;
+  readonly operator: Pick<Operator, 'sign' | 'takeNonce' | 'deliver'>;
+  readonly book: Pick<PaymentBook, 'chargedLane' | 'isUrgent'>;
+  readonly options: SettlementOptions;
+  readonly nowMs: () => number;
+  readonly log: (line: string) => void;
 }
 
 export interface Settler {
   /** Looks whether there is something to do; called on each block, each receipt and by a timer. */
   readonly poke: () => void;
-  /** Everything unsettled goes out now; resolves when a block has all of it, or rejects when that can't be. */
+  /** Sends everything that can go out now, whatever its age or amount; resolves when nothing is left that could. */
   readonly flush: () => Promise<void>;
-  /** Nothing unsettled and nothing unpaid. */
+  /** Every receipt is in a block. */
+  readonly isSettled: () => boolean;
+  /** Nothing is unsettled or unpaid, or nothing of it can be had any more. */
   readonly isDone: () => boolean;
   readonly stop: () => Promise<void>;
 }
 
-interface OpenLane {
-  readonly channelId: Uint8Array;
-  readonly lane: Lane;
-  /** The newest receipt of the lane. */
-  newest: IssuedReceipt;
-  unpaidSinceMs: number;
-}
-
-const RETRY_MS = 500;
+const RETRY_MIN_MS = 500;
+const RETRY_MAX_MS = 60_000;
 const TICK_MS = 100;
+/** How often lanes are looked through for what is worth redeeming, where no batch is due. */
+const SCAN_MS = 1_000;
 
-export function startSettler(
-  stream: KeyStream,
-  chain: NodeChainView,
-  operator: Operator,
-  book: PaymentBook,
-  options: SettlementOptions,
-  nowMs: () => number,
-  log: (line: string) => void,
-): Settler {
-  const name = `key ${toHex(stream.identity.keyId).slice(0, 12)}`;
-  const lanes = new Map<string, OpenLane>();
-  let seen = 0;
-  let running: Promise<void> | undefined;
-  let stopped = false;
-  let flushing = false;
+export function startSettler(context: SettlerContext): Settler {
+  const { stream, nowMs } = context;
+  const stopping = new AbortController();
+  const round = openRound(context, stopping.signal);
+  let running: Promise<boolean> | undefined;
+  let failures = 0;
   let retryAtMs = 0;
-  let resolved = stream.unresolved().length === 0;
 
-  /** New receipts, by lane. */
-  const collect = (): void => {
-    for (; seen < stream.lastSeq(); seen++) {
-      const issued = stream.receiptAt(seen + 1) as IssuedReceipt;
-      const { channelId, lane, amount } = issued.receipt.value;
-      if (amount === 0n) continue;
-      const key = `${toHex(channelId)}/${lane}`;
-      const known = lanes.get(key);
-      const entry = book.lane(channelId, stream.identity.keyId, lane);
-      if (known !== undefined) known.newest = issued;
-      else if (entry !== undefined)
-        lanes.set(key, { channelId, lane: entry, newest: issued, unpaidSinceMs: issued.issuedAtMs });
-    }
-  };
-
-  const dueLines = (lastSeq: number): ChargeLine[] => {
-    const now = nowMs();
-    const lines: ChargeLine[] = [];
-    for (const [key, open] of lanes) {
-      const { lane, channelId, newest } = open;
-      const { seq, cumulative } = newest.receipt.value;
-      if (lane.mark >= cumulative) {
-        lanes.delete(key);
-        continue;
-      }
-      const unpaid = cumulative - lane.mark;
-      const isWorthIt = unpaid >= options.redeemMinNcr || now - open.unpaidSinceMs >= options.redeemMaxAgeMs;
-      if (seq > lastSeq || !(isWorthIt || flushing) || lines.length >= options.linesMax) continue;
-      lines.push({
-        channelId,
-        lane: lane.index,
-        fromSeq: lane.markSeq + 1,
-        atSeq: seq,
-        from: credit(lane.mark),
-        to: cumulative,
-      });
-    }
-    return lines;
-  };
-
-  const isDue = (): boolean => {
-    const waiting = stream.lastSeq() - stream.settledSeq();
-    if (waiting >= options.batchMaxCount || (waiting > 0 && flushing)) return true;
-    const oldest = stream.oldestUnsettledMs();
-    return oldest !== undefined && nowMs() - oldest >= options.batchMaxAgeMs;
-  };
-
-  const settleOnce = async (): Promise<void> => {
-    if (!resolved) {
-      await resolveAfterCrash(stream, chain, log, name);
-      resolved = true;
-    }
-    collect();
-    const withBatch = isDue();
-    const count = withBatch ? Math.min(stream.lastSeq() - stream.settledSeq(), options.batchMaxCount) : 0;
-    const charges = dueLines(stream.settledSeq() + count);
-    if (count === 0 && charges.length === 0) return;
-    const statement = stream.signStatement(count, charges);
-    await send(statement, charges);
-  };
-
-  const send = async (statement: SignedObject<Statement>, charges: readonly ChargeLine[]): Promise<void> => {
-    const vouchers = charges.map(({ atSeq }) => (stream.receiptAt(atSeq) as IssuedReceipt).voucher.bytes);
-    const op = { kind: 'settle', statement: statement.bytes, vouchers } as const;
-    const transaction = operator.sign([op], await operator.takeNonce());
-    const txHash = transactionHash(transaction.bytes);
-    await stream.recordSent(statement, txHash);
-    const result = await operator.deliver(transaction);
-    if (result.code !== 0) {
-      stream.forgetUnresolved(txHash);
-      throw new TransactionRefusedError(
-        `${result.code}`,
-        `settlement refused with code ${result.code}: ${result.log}`,
-      );
-    }
-    await stream.recordSettled(statement, txHash, result.height);
-    const { batch } = statement.value;
-    log(
-      `${name}: ${batch === null ? 'redeemed' : `settled ${batch.firstSeq}..${batch.firstSeq + batch.count - 1}`}, ${charges.length} lanes, block ${result.height}`,
-    );
-    // Marks are read from final state only, so one lane never has two lines under way.
-    while (chain.finalHeight() < result.height && !stopped) await pause(10);
-    const touched = new Map(charges.map(({ channelId }) => [toHex(channelId), channelId]));
-    await Promise.all([...touched.values()].map((channelId) => book.refresh(channelId)));
-  };
-
-  const run = async (): Promise<void> => {
+  /** True where something was done, so that there may be more. */
+  const attempt = async (): Promise<boolean> => {
     try {
-      await settleOnce();
+      const didSend = await round.settleOnce();
+      failures = 0;
+      return didSend;
     } catch (error) {
-      if (stopped) return;
-      log(`${name}: ${error instanceof Error ? error.message : String(error)}; trying again`);
-      retryAtMs = nowMs() + RETRY_MS;
-      resolved = false;
+      if (stopping.signal.aborted) return false;
+      const waitMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS);
+      failures++;
+      retryAtMs = nowMs() + waitMs;
+      const what = error instanceof Error ? error.message : String(error);
+      context.log(`${nameOf(stream)}: ${what}; trying again in ${waitMs} ms`);
+      return true;
     }
   };
-
-  const poke = (): void => {
-    if (stopped || running !== undefined || nowMs() < retryAtMs) return;
-    collect();
-    if (resolved && !isDue() && lanes.size === 0) return;
-    running = run().finally(() => {
+  const start = (): Promise<boolean> => {
+    running ??= attempt().finally(() => {
       running = undefined;
     });
+    return running;
+  };
+  const poke = (): void => {
+    if (stopping.signal.aborted || running !== undefined || nowMs() < retryAtMs) return;
+    if (round.hasWork()) void start();
   };
   const timer = setInterval(poke, TICK_MS);
+  const isSettled = (): boolean =>
+    stream.settledSeq() === stream.lastSeq() && stream.inFlight() === undefined;
 
-  const isDone = (): boolean => {
-    collect();
-    return (
-      resolved &&
-      stream.settledSeq() === stream.lastSeq() &&
-      [...lanes.values()].every(({ lane, newest }) => lane.mark >= newest.receipt.value.cumulative)
-    );
-  };
   return {
     poke,
-    isDone,
+    isSettled,
+    isDone: () => round.isDrained() || (isSettled() && !hasUnpaid(stream)),
     flush: async () => {
-      flushing = true;
-      while (!stopped && !isDone()) {
-        poke();
+      round.hurry();
+      await running;
+      while (!stopping.signal.aborted) {
+        if (nowMs() >= retryAtMs && !(await start())) return;
         await pause(20);
       }
     },
     stop: async () => {
-      stopped = true;
+      stopping.abort();
       clearInterval(timer);
       await running;
     },
   };
 }
 
-/**
- * After a crash or a lost answer: which of the statements that were sent did a block take? The key record says up to which
- * receipt the chain has settled; the transactions say by which statement.
- */
-async function resolveAfterCrash(
-  stream: KeyStream,
-  chain: NodeChainView,
-  log: (line: string) => void,
-  name: string,
-): Promise<void> {
-  for (const { statement, txHash } of stream.unresolved()) {
-    const result = await chain.rpc.tx(txHash);
-    if (result?.code === 0) {
-      while (chain.finalHeight() < result.height) await pause(10);
-      await stream.recordSettled(statement, txHash, result.height);
-      log(`${name}: an earlier settlement is in block ${result.height}`);
-    } else if (result !== null) {
-      stream.forgetUnresolved(txHash);
+interface Round {
+  readonly hasWork: () => boolean;
+  /** One settlement from signing to its final block, or the rest of one that was begun. False where nothing was due. */
+  readonly settleOnce: () => Promise<boolean>;
+  /** From now on everything is due. */
+  readonly hurry: () => void;
+  readonly isDrained: () => boolean;
+}
+
+function openRound(context: SettlerContext, signal: AbortSignal): Round {
+  const { stream, chain, options, nowMs } = context;
+  const redemption = openRedemption(stream, chain, context.book, options, nowMs);
+  let isHurried = false;
+  let isDrained = false;
+  let scanAtMs = 0;
+
+  const isBatchDue = (): boolean => {
+    const oldest = stream.oldestUnsettled()?.receipt.value;
+    if (oldest === undefined) return false;
+    return (
+      isHurried ||
+      stream.lastSeq() - stream.settledSeq() >= options.batchMaxCount ||
+      redemption.urgentSeq() > stream.settledSeq() ||
+      nowMs() - oldest.completedAtMs >= options.batchMaxAgeMs ||
+      chain.head().height - oldest.refHeight >= chain.config.params.settleWindow / 2
+    );
+  };
+  const settleOnce = async (): Promise<boolean> => {
+    const before = stream.inFlight();
+    if (before !== undefined) {
+      await deliver(context, redemption, before, signal);
+      return true;
     }
+    const record = await chain.nodeKey(stream.identity.keyId, chain.finalHeight());
+    if (record === undefined) throw new Error('the newest final state has no such key');
+    isDrained = chain.finalHeight() + 1 >= drainedAt(record, chain);
+    if (isDrained) return false;
+    checkAgainstChain(stream, record);
+    const unsettled = stream.lastSeq() - stream.settledSeq();
+    const count =
+      isBatchDue() && takesBatches(record, chain) ? Math.min(unsettled, options.batchMaxCount) : 0;
+    scanAtMs = nowMs() + SCAN_MS;
+    const charges = await redemption.dueLines(stream.settledSeq() + count, record, isHurried);
+    const sent = await send(context, count, charges);
+    if (sent === undefined) return false;
+    await deliver(context, redemption, sent, signal);
+    return true;
+  };
+  return {
+    hasWork: () =>
+      !isDrained &&
+      (stream.inFlight() !== undefined || isBatchDue() || (nowMs() >= scanAtMs && hasUnpaid(stream))),
+    settleOnce,
+    hurry: () => {
+      isHurried = true;
+    },
+    isDrained: () => isDrained,
+  };
+}
+
+/** Signs, and has it on disk before anybody sees it; undefined where there is nothing to say. */
+async function send(
+  { stream, operator }: SettlerContext,
+  count: number,
+  charges: readonly ChargeLine[],
+): Promise<SentSettlement | undefined> {
+  const nonce = count > 0 || charges.length > 0 ? await operator.takeNonce() : 0;
+  const heads = new Map<number, IssuedReceipt>();
+  for (const head of stream.unpaidHeads()) heads.set(head.receipt.value.seq, head);
+  // A lane that was charged again while the lines were read has a newer head: it waits for the next settlement.
+  const lines = charges.filter(({ atSeq }) => heads.has(atSeq));
+  if (count === 0 && lines.length === 0) return undefined;
+  const statement = stream.signStatement(count, lines).bytes;
+  const vouchers = lines.map(({ atSeq }) => (heads.get(atSeq) as IssuedReceipt).voucher.bytes);
+  await stream.recordSent(operator.sign([{ kind: 'settle', statement, vouchers }], nonce));
+  return stream.inFlight();
+}
+
+async function deliver(
+  context: SettlerContext,
+  redemption: Redemption,
+  sent: SentSettlement,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stream } = context;
+  let result: RpcTxResult;
+  try {
+    result = await context.operator.deliver(sent.transaction, signal);
+  } catch (error) {
+    if (error instanceof TransactionExpiredError) await stream.recordDropped(sent.txHash);
+    throw error;
   }
-  const record = await chain.nodeKey(stream.identity.keyId);
-  checkAgainstChain(stream, record);
+  if (result.code !== 0) {
+    await stream.recordDropped(sent.txHash);
+    throw new TransactionRefusedError(codeNameOf(result), result.log);
+  }
+  await stream.recordSettled(sent.txHash, result.height);
+  report(context, redemption, sent, result);
+  // Marks are read from final state only, so a lane never has two lines under way.
+  while (context.chain.finalHeight() < result.height) {
+    signal.throwIfAborted();
+    await pause(10);
+  }
+}
+
+function report(
+  { stream, log }: SettlerContext,
+  redemption: Redemption,
+  sent: SentSettlement,
+  { events, height }: RpcTxResult,
+): void {
+  const { batch, charges } = sent.statement.value;
+  for (const { type, attributes } of events) {
+    if (type !== 'line-refused') continue;
+    const line = charges[Number(attributes['index'])];
+    if (line === undefined || !bytesEqual(fromHex(attributes['keyId'] ?? ''), stream.identity.keyId))
+      continue;
+    redemption.hold(line, height);
+    const lane = `${toHex(line.channelId).slice(0, 12)}/${line.lane}`;
+    log(`${nameOf(stream)}: lane ${lane} was not paid: ${attributes['code']} ${attributes['info'] ?? ''}`);
+  }
+  const what = batch === null ? 'redeemed' : `settled ${batch.firstSeq}..${batch.firstSeq + batch.count - 1}`;
+  log(`${nameOf(stream)}: ${what}, ${charges.length} lanes, block ${height}`);
+}
+
+/** Whether the next block would take a batch of this key: else sending one only costs gas. */
+function takesBatches(record: NodeKeyRecord, chain: NodeChainView): boolean {
+  const { height, blockTimeMs } = chain.head();
+  const isBacked = record.evidence === null || blockTimeMs < record.evidence.endMs;
+  const isInTime = height < closingAt(record) + chain.config.params.settleWindow;
+  const isForced = record.c1Due > height && record.c1Seq > record.settledSeq;
+  return record.stop === undefined && ((isInTime && isBacked) || isForced);
 }
 
 /** The log and the chain must tell one story; where they do not, nothing more is signed under this key. */
-function checkAgainstChain(stream: KeyStream, record: NodeKeyRecord | undefined): void {
-  if (record === undefined) return;
-  if (record.settledSeq > stream.lastSeq()) {
+function checkAgainstChain(stream: KeyStream, { settledSeq, headHash }: NodeKeyRecord): void {
+  const ours = stream.settledSeq();
+  if (settledSeq !== ours) {
     throw new Error(
-      `the chain settled receipt ${record.settledSeq}, the log ends at ${stream.lastSeq()}: is it an old copy?`,
+      `the chain settled up to receipt ${settledSeq}, the log says ${ours}: is it an old copy?`,
     );
+  }
+  if (!bytesEqual(headHash, stream.settledHead() ?? ZERO_DIGEST)) {
+    throw new Error(`the chain settled another receipt ${settledSeq} than the one in the log`);
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((settle) => setTimeout(settle, ms));
+function hasUnpaid(stream: KeyStream): boolean {
+  for (const _ of stream.unpaidHeads()) return true;
+  return false;
+}
+
+function nameOf({ identity }: KeyStream): string {
+  return `key ${toHex(identity.keyId).slice(0, 12)}`;
 }

@@ -7,6 +7,7 @@
  * behind it: a whole frame behind a broken one is damage to data that was synced.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 /** The log on disk is damaged in its middle: nothing may be signed on top of it. Restore the file, or retire the key. */
@@ -20,101 +21,169 @@ export class WalFailedError extends Error {
 }
 
 export interface WriteAheadLog {
-  /** Resolves when the record, and all before it, are on disk. Order of calls is order on disk. */
-  readonly append: (payload: Uint8Array) => Promise<void>;
+  /** Resolves with the record's place when it, and all before it, are on disk. Order of calls is order on disk. */
+  readonly append: (payload: Uint8Array) => Promise<number>;
+  /** A record that is on disk, by its place. */
+  readonly read: (place: number) => Promise<Uint8Array>;
   /** Set once a write failed; every later append rejects. */
   readonly failure: () => WalFailedError | undefined;
+  /** Waits for what was appended. */
   readonly close: () => Promise<void>;
 }
 
 const MAGIC = Buffer.from('HACAWAL1', 'latin1');
 const FRAME_HEAD_BYTES = 8;
+const RECORD_HEAD_BYTES = 4;
 const RECORD_MAX_BYTES = 1 << 20;
-const FRAME_MAX_BYTES = 64 << 20;
+/** A frame is written as soon as it holds this much, and so never exceeds it by more than one record. */
+const FRAME_FULL_BYTES = 4 << 20;
+const FRAME_MAX_BYTES = FRAME_FULL_BYTES + RECORD_HEAD_BYTES + RECORD_MAX_BYTES;
 
-/** Opens or creates a log; returns its records. A torn last record (the process died while writing) is cut off. */
+/**
+ * Opens or creates a log and shows `take` every record with its place, oldest first. An unfinished frame at the end (the
+ * process died while writing) is cut off. Throws `WalCorruptError` where anything else is wrong.
+ */
 export async function openWriteAheadLog(
   path: string,
-): Promise<{ readonly log: WriteAheadLog; readonly records: readonly Uint8Array[] }> {
+  take: (record: Uint8Array, place: number) => void,
+): Promise<WriteAheadLog> {
   const file = await open(path, 'a+', 0o600);
-  const bytes = await file.readFile();
-  const { records, validBytes } = parseRecords(bytes, path);
-  if (validBytes < bytes.length) await file.truncate(validBytes);
-  if (validBytes === 0) await file.appendFile(MAGIC);
-  await file.datasync();
-  return { log: openAppender(file), records };
+  try {
+    const sizeBytes = (await file.stat()).size;
+    let end = await readFrames(file, sizeBytes, path, take);
+    if (end < sizeBytes) await file.truncate(end);
+    if (end === 0) {
+      await file.appendFile(MAGIC);
+      end = MAGIC.length;
+    }
+    await file.sync();
+    await syncFolder(dirname(path));
+    return openAppender(file, end);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
-function parseRecords(bytes: Buffer, path: string): { records: Uint8Array[]; validBytes: number } {
-  const records: Uint8Array[] = [];
-  if (bytes.length < MAGIC.length) {
-    // Only a crash while creating the file leaves less than its mark; nothing was promised yet.
-    if (!MAGIC.subarray(0, bytes.length).equals(bytes))
-      throw new WalCorruptError(`${path} is not a write-ahead log`);
-    return { records, validBytes: 0 };
+/** A new file is not safe before its name is. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC))
+}
+
+/** Returns where the last whole frame ends; 0 for a file without its mark. */
+async function readFrames(
+  file: FileHandle,
+  sizeBytes: number,
+  path: string,
+  take: (record: Uint8Array, place: number) => void,
+): Promise<number> {
+  const mark = await readAt(file, 0, Math.min(sizeBytes, MAGIC.length));
+  // Only a crash while creating the file leaves less than its mark; nothing was promised yet.
+  if (!MAGIC.subarray(0, mark.length).equals(mark))
     throw new WalCorruptError(`${path} is not a write-ahead log`);
+  if (mark.length < MAGIC.length) return 0;
   let offset = MAGIC.length;
   for (;;) {
-    const payload = frameAt(bytes, offset);
-    if (payload === undefined) break;
-    records.push(...recordsOf(payload));
-    offset += FRAME_HEAD_BYTES + payload.length;
+    const frame = await frameAt(file, offset, sizeBytes);
+    if (frame === undefined) break;
+    takeRecords(frame, offset + FRAME_HEAD_BYTES, path, take);
+    offset += FRAME_HEAD_BYTES + frame.length;
   }
-  for (let at = offset + 1; at + FRAME_HEAD_BYTES < bytes.length; at++) {
-    if (frameAt(bytes, at) !== undefined) throw new WalCorruptError(`${path} is damaged at byte ${offset}`);
-  }
-  return { records, validBytes: offset };
+  await checkTail(file, offset, sizeBytes, path);
+  return offset;
 }
 
-function frameAt(bytes: Buffer, offset: number): Buffer | undefined {
-  if (offset + FRAME_HEAD_BYTES > bytes.length) return undefined;
-  const length = bytes.readUInt32BE(offset);
-  const start = offset + FRAME_HEAD_BYTES;
-  if (length === 0 || length > FRAME_MAX_BYTES || start + length > bytes.length) return undefined;
-  const payload = bytes.subarray(start, start + length);
-  return crc32(payload) === bytes.readUInt32BE(offset + 4) ? payload : undefined;
+async function frameAt(file: FileHandle, offset: number, sizeBytes: number): Promise<Buffer | undefined> {
+  if (offset + FRAME_HEAD_BYTES > sizeBytes) return undefined;
+  const head = await readAt(file, offset, FRAME_HEAD_BYTES);
+  const length = head.readUInt32BE(0);
+  if (!isFrameLength(length, sizeBytes - offset)) return undefined;
+  const frame = await readAt(file, offset + FRAME_HEAD_BYTES, length);
+  return crc32(frame) === head.readUInt32BE(4) ? frame : undefined;
 }
 
-function* recordsOf(frame: Buffer): Generator<Uint8Array> {
+function isFrameLength(length: number, available: number): boolean {
+  return length > RECORD_HEAD_BYTES && length <= FRAME_MAX_BYTES && FRAME_HEAD_BYTES + length <= available;
+}
+
+/** What a crash leaves is a piece of one frame, with nothing whole behind it. */
+async function checkTail(file: FileHandle, offset: number, sizeBytes: number, path: string): Promise<void> {
+  const damaged = (): WalCorruptError => new WalCorruptError(`${path} is damaged at byte ${offset}`);
+  const length = sizeBytes - offset;
+  if (length > FRAME_HEAD_BYTES + FRAME_MAX_BYTES) throw damaged();
+  const tail = await readAt(file, offset, length);
+  for (let at = 1; at + FRAME_HEAD_BYTES < tail.length; at++) {
+    const frameBytes = tail.readUInt32BE(at);
+    if (!isFrameLength(frameBytes, tail.length - at)) continue;
+    const start = at + FRAME_HEAD_BYTES;
+    if (crc32(tail.subarray(start, start + frameBytes)) === tail.readUInt32BE(at + 4)) throw damaged();
+  }
+}
+
+function takeRecords(
+  frame: Buffer,
+  place: number,
+  path: string,
+  take: (record: Uint8Array, place: number) => void,
+): void {
   for (let offset = 0; offset < frame.length; ) {
-    const length = frame.readUInt32BE(offset);
-    yield new Uint8Array(frame.subarray(offset + 4, offset + 4 + length));
-    offset += 4 + length;
+    const length = offset + RECORD_HEAD_BYTES <= frame.length ? frame.readUInt32BE(offset) : 0;
+    const start = offset + RECORD_HEAD_BYTES;
+    if (length === 0 || start + length > frame.length) {
+      throw new WalCorruptError(`${path} has no record at byte ${place + offset}`);
+    }
+    take(new Uint8Array(frame.subarray(start, start + length)), place + offset);
+    offset = start + length;
   }
 }
 
-interface Waiter {
-  readonly settle: () => void;
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await file.read(bytes, done, length - done, position + done);
+    if (bytesRead === 0) throw new WalCorruptError(`the log ends at byte ${position + done}`);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+interface Pending {
+  readonly payload: Uint8Array;
+  readonly settle: (place: number) => void;
   readonly fail: (error: Error) => void;
 }
 
-function openAppender(file: FileHandle): WriteAheadLog {
-  let records: Uint8Array[] = [];
-  let sizeBytes = 0;
-  let waiters: Waiter[] = [];
+function openAppender(file: FileHandle, sizeBytes: number): WriteAheadLog {
+  const queue: Pending[] = [];
+  let end = sizeBytes;
   let running: Promise<void> | undefined;
   let failure: WalFailedError | undefined;
 
-  const flush = async (): Promise<void> => {
-    while (records.length > 0 && failure === undefined) {
-      const frame = frameOf(records, sizeBytes);
-      const waiting = waiters;
-      records = [];
-      sizeBytes = 0;
-      waiters = [];
-      try {
-        await file.appendFile(frame);
-        await file.datasync();
-        for (const { settle } of waiting) settle();
-      } catch (cause) {
-        failure = new WalFailedError('the write-ahead log could not be written', { cause });
-        for (const { fail } of [...waiting, ...waiters]) fail(failure);
-        waiters = [];
-        records = [];
+  const writeOne = async (): Promise<void> => {
+    const batch = takeFrame(queue);
+    try {
+      const frame = frameOf(batch);
+      await file.appendFile(frame);
+      await file.datasync();
+      let place = end + FRAME_HEAD_BYTES;
+      end += frame.length;
+      for (const { settle, payload } of batch) {
+        settle(place);
+        place += RECORD_HEAD_BYTES + payload.length;
       }
+    } catch (cause) {
+      failure = new WalFailedError('the write-ahead log could not be written', { cause });
+      for (const { fail } of [...batch, ...queue.splice(0)]) fail(failure);
     }
+  };
+  const flush = async (): Promise<void> => {
+    while (queue.length > 0) await writeOne();
     running = undefined;
   };
 
@@ -124,29 +193,42 @@ function openAppender(file: FileHandle): WriteAheadLog {
       if (payload.length === 0 || payload.length > RECORD_MAX_BYTES) {
         return Promise.reject(new RangeError(`a record of ${payload.length} bytes`));
       }
-      records.push(payload);
-      sizeBytes += 4 + payload.length;
-      const durable = new Promise<void>((settle, fail) => {
-        waiters.push({ settle, fail });
+      const durable = new Promise<number>((settle, fail) => {
+        queue.push({ payload, settle, fail });
       });
       running ??= flush();
       return durable;
     },
+    read: async (place) => {
+      const length = (await readAt(file, place, RECORD_HEAD_BYTES)).readUInt32BE(0);
+      if (length === 0 || length > RECORD_MAX_BYTES) throw new WalCorruptError(`no record at byte ${place}`);
+      return new Uint8Array(await readAt(file, place + RECORD_HEAD_BYTES, length));
+    },
     failure: () => failure,
     close: async () => {
       await running;
+      failure ??= new WalFailedError('the write-ahead log is closed');
       await file.close();
     },
   };
 }
 
-function frameOf(records: readonly Uint8Array[], sizeBytes: number): Buffer {
+function takeFrame(queue: Pending[]): Pending[] {
+  let count = 0;
+  for (let sizeBytes = 0; count < queue.length && sizeBytes < FRAME_FULL_BYTES; count++) {
+    sizeBytes += RECORD_HEAD_BYTES + (queue[count] as Pending).payload.length;
+  }
+  return queue.splice(0, count);
+}
+
+function frameOf(batch: readonly Pending[]): Buffer {
+  const sizeBytes = batch.reduce((sum, { payload }) => sum + RECORD_HEAD_BYTES + payload.length, 0);
   const frame = Buffer.alloc(FRAME_HEAD_BYTES + sizeBytes);
   let offset = FRAME_HEAD_BYTES;
-  for (const record of records) {
-    frame.writeUInt32BE(record.length, offset);
-    frame.set(record, offset + 4);
-    offset += 4 + record.length;
+  for (const { payload } of batch) {
+    frame.writeUInt32BE(payload.length, offset);
+    frame.set(payload, offset + RECORD_HEAD_BYTES);
+    offset += RECORD_HEAD_BYTES + payload.length;
   }
   frame.writeUInt32BE(sizeBytes, 0);
   frame.writeUInt32BE(crc32(frame.subarray(FRAME_HEAD_BYTES)), 4);

@@ -1,0 +1,125 @@
+/** What the API shows of keys, models, receipts and lanes, as JSON values. */
+import { base64url } from '@haca/platform';
+import { encode, fromHex, toHex } from '@haca/primitives';
+import {
+  type Assurance,
+  modelManifestCodec,
+  type NodeKeyRecord,
+  registrationBindingCodec,
+} from '@haca/protocol';
+import { ApiError } from './api-error.ts';
+import type { NodeChainView } from './chain-view.ts';
+import type { ServedModel } from './inference.ts';
+import type { KeyRing, LiveKey } from './key-ring.ts';
+import type { ReceiptView } from './key-stream.ts';
+import type { PaymentBook } from './payment-book.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+export function modelJson({ name, manifest }: ServedModel): Json {
+  return { id: name, object: 'model', created: 0, owned_by: 'haca', license: manifest.license };
+}
+
+export function nodeJson(
+  chain: NodeChainView,
+  nodeId: Uint8Array,
+  operatorId: Uint8Array,
+  ring: KeyRing | undefined,
+): Json {
+  const active = ring?.active();
+  return {
+    chainId: chain.chainId,
+    nodeId: toHex(nodeId),
+    operator: toHex(operatorId),
+    keys: (ring?.all() ?? []).filter((key) => ring?.refusal(key) === undefined).map(keyJson),
+    models: [...(active?.models.values() ?? [])].map((model) => ({
+      name: model.name,
+      modelId: toHex(model.modelId),
+      manifest: base64url(encode(modelManifestCodec, model.manifest)),
+      offer: base64url(model.offer.bytes),
+      keyId: active === undefined ? null : toHex(active.stream.identity.keyId),
+    })),
+    height: chain.head().height,
+  };
+}
+
+function keyJson({ stream, record, method }: LiveKey): Json {
+  const { keyId, keyEpoch, signer, evidence } = stream.identity;
+  return {
+    keyId: toHex(keyId),
+    keyEpoch,
+    publicKey: toHex(signer.publicKey),
+    method,
+    assurance: record === null ? 'signed' : assuranceOf(record),
+    evidenceKind: evidence?.kind ?? null,
+  };
+}
+
+function assuranceOf({ method, evidence }: Pick<NodeKeyRecord, 'method' | 'evidence'>): Assurance {
+  return method === 'tee' ? (evidence?.simulated === false ? 'tee' : 'tee-simulated') : method;
+}
+
+export async function receiptJson(
+  keys: readonly LiveKey[],
+  chain: Pick<NodeChainView, 'finalHeight'>,
+  id: string,
+): Promise<Json> {
+  for (const { stream } of keys) {
+    const view = await stream.find(id);
+    if (view === undefined) continue;
+    const proof = await stream.proof(view.receipt.value.seq);
+    return {
+      id: view.id,
+      receipt: base64url(view.receipt.bytes),
+      hash: toHex(view.receipt.hash),
+      state: stateOf(view, chain.finalHeight()),
+      height: view.batch?.height ?? null,
+      txHash: view.batch === null ? null : toHex(view.batch.txHash),
+      proof: proof === null ? null : base64url(proof),
+    };
+  }
+  throw new ApiError('E_RECEIPT_UNKNOWN', '');
+}
+
+/** For `tee` and `signed` the block that settles also verifies; the next header makes it final. */
+function stateOf({ batch }: ReceiptView, finalHeight: number): 'executed' | 'verified' | 'final' {
+  if (batch === null) return 'executed';
+  return finalHeight >= batch.height ? 'final' : 'verified';
+}
+
+export function attestationJson(keys: readonly LiveKey[], keyId: string): Json {
+  const key = keys.find(({ stream }) => toHex(stream.identity.keyId) === keyId);
+  const evidence = key?.stream.identity.evidence ?? null;
+  if (key === undefined || evidence === null) {
+    throw new ApiError('E_KEY', 'No evidence for this key is kept here.');
+  }
+  return {
+    keyId,
+    kind: evidence.kind,
+    document: base64url(evidence.document),
+    binding: base64url(encode(registrationBindingCodec, key.stream.identity.binding)),
+  };
+}
+
+const ID = /^[0-9a-f]{64}$/;
+const LANE = /^([0-9]|[1-5][0-9]|6[0-3])$/;
+
+export async function laneJson(
+  ring: Pick<KeyRing, 'find'>,
+  book: PaymentBook,
+  channelId: string,
+  lane: string,
+  keyId: string,
+): Promise<Json> {
+  if (!ID.test(channelId) || !ID.test(keyId) || !LANE.test(lane)) {
+    const expected = '/v1/lanes/CHANNEL/LANE?key=KEY with 32-byte ids in hex and a lane of 0 to 63';
+    throw new ApiError('E_REQUEST', `Expected ${expected}.`);
+  }
+  if (ring.find(fromHex(keyId)) === undefined) throw new ApiError('E_KEY', 'The node has no such key.');
+  const state = await book.laneState(fromHex(channelId), fromHex(keyId), Number(lane));
+  return {
+    charged: `${state.charged}`,
+    reserved: `${state.reserved}`,
+    voucher: state.voucher === null ? null : base64url(state.voucher.bytes),
+  };
+}

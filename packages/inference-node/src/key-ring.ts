@@ -1,0 +1,305 @@
+/**
+ * The keys of one node: those of earlier processes, which settle and redeem what they promised, and the one of this process,
+ * which signs. A successor is opened before a key closes; a key is closed when nothing of it is left to settle, and its
+ * folder is removed when nobody can ask for it any more.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { bytesEqual, toHex } from '@haca/primitives';
+import type { NodeKeyRecord, SignedObject, Voucher } from '@haca/protocol';
+import { ApiError } from './api-error.ts';
+import type { NodeChainView } from './chain-view.ts';
+import { alreadyAnswered, type ServedModel, type ServingKey } from './inference.ts';
+import { type KeyStream, openKeyStream } from './key-stream.ts';
+import type { Operator } from './operator.ts';
+import type { PaymentBook } from './payment-book.ts';
+import { closingAt } from './redemption.ts';
+import { type FreshKeyParts, keyDir, listKeyDirs, openFreshKey, readKeyIdentity } from './registration.ts';
+import { type SettlementOptions, type Settler, startSettler } from './settlement.ts';
+
+/** A key whose log is open. */
+interface OpenKey {
+  readonly stream: KeyStream;
+  readonly dir: string;
+}
+
+export interface LiveKey extends OpenKey, ServingKey {
+  readonly settler: Settler;
+  /** As of the last look at the newest state; null where the chain has none. */
+  record: NodeKeyRecord | null;
+  /** Local milliseconds at which a successor took over; null before. */
+  succeededAtMs: number | null;
+}
+
+export interface KeyRing {
+  readonly all: () => readonly LiveKey[];
+  /** The key that is advertised; undefined before the first. */
+  readonly active: () => LiveKey | undefined;
+  readonly find: (keyId: Uint8Array) => LiveKey | undefined;
+  /** Why the key takes no new work; undefined if it does. */
+  readonly refusal: (key: LiveKey | undefined) => ApiError | undefined;
+  readonly keyFor: (voucher: SignedObject<Voucher>) => Promise<LiveKey>;
+  /** What is due: a first key or a successor, closing and forgetting old ones. One call at a time. */
+  readonly keepHouse: () => Promise<void>;
+  /** Settles what can be settled now. */
+  readonly flush: () => Promise<void>;
+  /** Stops settling and closes the logs. */
+  readonly close: () => Promise<void>;
+}
+
+export interface KeyRingParts extends Omit<FreshKeyParts, 'signal'> {
+  readonly book: PaymentBook;
+  readonly settlement: SettlementOptions;
+  /** Offers for the models, made anew for each key. */
+  readonly offers: () => ReadonlyMap<string, ServedModel>;
+  readonly nowMs: () => number;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly monotonicMs: () => number;
+  readonly log: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const HEAD_AGE_MAX_MS = 60_000;
+/** A new key is opened this long before evidence or key expire, and no work taken in the last of it. */
+const ROTATE_BEFORE_MS = 30 * 60_000;
+const ROTATE_BEFORE_BLOCKS = 1_800;
+const EVIDENCE_MARGIN_MS = 10 * 60_000;
+/** Clients that know only the old key are served under it for this long. */
+const OVERLAP_MS = 10 * 60_000;
+const ROTATE_RETRY_MIN_MS = 5_000;
+const ROTATE_RETRY_MAX_MS = 300_000;
+
+/** Opens the logs of earlier processes. Nonces they gave away are not given away again. */
+export async function openOldKeys(
+  keysDir: string,
+  chain: NodeChainView,
+  operator: Pick<Operator, 'reserveNonce'>,
+  log: (line: string) => void,
+): Promise<readonly OpenKey[]> {
+  const keys: OpenKey[] = [];
+  for (const { dir } of listKeyDirs(keysDir)) {
+    const logFile = join(dir, 'receipts.wal');
+    if (!existsSync(join(dir, 'key.cbor'))) {
+      // Without a log nothing was signed; with one, somebody removed the key, and nothing here is thrown away.
+      if (existsSync(logFile)) log(`${dir} has receipts and no key: left alone`);
+      else rmSync(dir, { recursive: true, force: true });
+      continue;
+    }
+    const identity = readKeyIdentity(dir);
+    if (identity.chainId !== chain.chainId) {
+      log(`${dir} is of ${identity.chainId}: left alone`);
+      continue;
+    }
+    const stream = await openKeyStream(identity, logFile, false);
+    const flight = stream.inFlight();
+    if (flight !== undefined) operator.reserveNonce(flight.transaction.body.nonce);
+    keys.push({ stream, dir });
+  }
+  return keys;
+}
+
+/** Puts back what earlier processes were promised and goes on settling it. Takes no work before `keepHouse` opened a key. */
+export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey[]): Promise<KeyRing> {
+  const { chain, book, log } = parts;
+  const keys: LiveKey[] = [];
+  let active: LiveKey | undefined;
+  let lookedAt = 0;
+  let rotateAtMs = 0;
+  let rotateFailures = 0;
+
+  const start = (key: OpenKey, record: NodeKeyRecord | null): LiveKey => {
+    const live = startKey(parts, key, record);
+    keys.push(live);
+    return live;
+  };
+  await book.restore(oldKeys.flatMap(({ stream }) => promisesOf(stream)));
+  for (const key of oldKeys) await resume(chain, key, start, log);
+
+  const rotate = async (): Promise<void> => {
+    const identity = await openFreshKey(parts);
+    const record = await chain.nodeKey(identity.keyId);
+    if (record === undefined) throw new Error('the key is not in the state it was opened in');
+    const dir = keyDir(parts.keysDir, identity.keyEpoch);
+    const stream = await openKeyStream(identity, join(dir, 'receipts.wal'), true);
+    if (active !== undefined) active.succeededAtMs = parts.monotonicMs();
+    active = start({ stream, dir }, record);
+    log(`key ${toHex(identity.keyId).slice(0, 12)} opened, epoch ${identity.keyEpoch}`);
+  };
+
+  const rotateIfDue = async (): Promise<void> => {
+    if (active !== undefined && !needsSuccessor(active, chain)) return;
+    if (parts.monotonicMs() < rotateAtMs) return;
+    try {
+      await rotate();
+      rotateFailures = 0;
+    } catch (error) {
+      rotateAtMs =
+        parts.monotonicMs() + Math.min(ROTATE_RETRY_MIN_MS * 2 ** rotateFailures, ROTATE_RETRY_MAX_MS);
+      rotateFailures++;
+      throw error;
+    }
+  };
+
+  const find = (keyId: Uint8Array): LiveKey | undefined =>
+    keys.find(({ stream }) => bytesEqual(stream.identity.keyId, keyId));
+
+  chain.onFinalBlock(() => {
+    for (const { settler } of keys) settler.poke();
+  });
+  return {
+    all: () => keys,
+    active: () => active,
+    find,
+    refusal: (key) => refusalOf(parts, key),
+    keyFor: async (voucher) => {
+      const key = find(voucher.value.keyId);
+      const refused = refusalOf(parts, active);
+      const inUse = active === undefined ? 'none' : toHex(active.stream.identity.keyId);
+      if (key === undefined) throw refused ?? new ApiError('E_VOUCHER', `The key in use is ${inUse}.`);
+      const own = refusalOf(parts, key);
+      if (own === undefined) return key;
+      const answered = await key.stream.answeredBy(voucher);
+      if (answered !== undefined) throw alreadyAnswered(answered.id);
+      throw refused ?? new ApiError('E_UNAVAILABLE', `Nothing was charged. The key in use is ${inUse}.`);
+    },
+    keepHouse: async () => {
+      if (chain.finalHeight() > lookedAt) {
+        lookedAt = chain.finalHeight();
+        for (const key of keys) key.record = (await chain.nodeKey(key.stream.identity.keyId)) ?? key.record;
+      }
+      // Before a successor: a node has a limited number of open keys.
+      for (const key of [...keys]) {
+        if (key !== active && (await isForgotten(parts, key))) keys.splice(keys.indexOf(key), 1);
+      }
+      await rotateIfDue();
+    },
+    flush: async () => {
+      await Promise.all(keys.map(({ settler }) => settler.flush()));
+    },
+    close: async () => {
+      await Promise.all(keys.map(({ settler }) => settler.stop()));
+      await Promise.all(keys.map(({ stream }) => stream.close()));
+    },
+  };
+}
+
+function startKey(parts: KeyRingParts, { stream, dir }: OpenKey, record: NodeKeyRecord | null): LiveKey {
+  const { chain, operator, book, settlement: options, nowMs, log } = parts;
+  const settler = startSettler({ stream, chain, operator, book, options, nowMs, log });
+  return {
+    stream,
+    dir,
+    settler,
+    record,
+    method: parts.attester === null ? 'signed' : 'tee',
+    models: stream.signsReceipts ? parts.offers() : new Map(),
+    onReceipt: settler.poke,
+    succeededAtMs: null,
+  };
+}
+
+function promisesOf(stream: KeyStream): (readonly [SignedObject<Voucher>, bigint])[] {
+  return [...stream.unpaidHeads()].map(({ voucher, receipt }) => [voucher, receipt.value.cumulative]);
+}
+
+async function resume(
+  chain: NodeChainView,
+  key: OpenKey,
+  start: (key: OpenKey, record: NodeKeyRecord | null) => LiveKey,
+  log: (line: string) => void,
+): Promise<void> {
+  const { stream, dir } = key;
+  const { keyId, keyEpoch } = stream.identity;
+  const record = await chain.nodeKey(keyId);
+  if (record !== undefined) {
+    start(key, record);
+    log(`key epoch ${keyEpoch} resumed: ${stream.lastSeq()} receipts, ${stream.settledSeq()} settled`);
+    return;
+  }
+  await stream.close();
+  if (stream.lastSeq() > 0) {
+    log(`${dir}: the chain knows no such key. Its ${stream.lastSeq()} receipts are left alone`);
+    return;
+  }
+  // It never was a key: nobody was promised anything under it.
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** A node that can't keep a promise takes no new work before it loses accepted work. */
+function refusalOf(parts: KeyRingParts, key: LiveKey | undefined): ApiError | undefined {
+  const { chain } = parts;
+  if (parts.signal.aborted || key === undefined) {
+    return new ApiError('E_UNAVAILABLE', 'The node is starting or stopping.');
+  }
+  const { stream, record } = key;
+  const { height, seenAtMs, blockTimeMs } = chain.head();
+  const { params } = chain.config;
+  if (stream.failure() !== undefined) return new ApiError('E_UNAVAILABLE', 'The disk failed.');
+  if (parts.monotonicMs() - seenAtMs > HEAD_AGE_MAX_MS) {
+    return new ApiError('E_HEAD_STALE', `The last block seen is ${height}.`);
+  }
+  const oldest = stream.oldestUnsettled()?.receipt.value;
+  if (oldest !== undefined && height - oldest.refHeight >= params.settleWindow) {
+    return new ApiError('E_UNAVAILABLE', 'Receipts can not be settled at present.');
+  }
+  const isOpen =
+    stream.signsReceipts &&
+    record !== null &&
+    record.stop === undefined &&
+    height + params.requestDuration < closingAt(record) &&
+    (record.evidence === null || blockTimeMs + EVIDENCE_MARGIN_MS < record.evidence.endMs) &&
+    !isOverlapOver(parts, key);
+  return isOpen ? undefined : new ApiError('E_UNAVAILABLE', 'The key is closing and takes no new work.');
+}
+
+function isOverlapOver({ monotonicMs }: KeyRingParts, { succeededAtMs }: LiveKey): boolean {
+  return succeededAtMs !== null && monotonicMs() - succeededAtMs > OVERLAP_MS;
+}
+
+function needsSuccessor({ record }: LiveKey, chain: NodeChainView): boolean {
+  if (record === null) return false;
+  const { height, blockTimeMs } = chain.head();
+  const evidenceLeftMs =
+    record.evidence === null ? Number.POSITIVE_INFINITY : record.evidence.endMs - blockTimeMs;
+  return (
+    record.stop !== undefined ||
+    evidenceLeftMs < ROTATE_BEFORE_MS ||
+    closingAt(record) - height < ROTATE_BEFORE_BLOCKS
+  );
+}
+
+/** Closes an old key that has nothing left to settle; true when it is gone for good, folder and all. */
+async function isForgotten(parts: KeyRingParts, key: LiveKey): Promise<boolean> {
+  const { chain, book } = parts;
+  const { stream, settler, record } = key;
+  const { keyId } = stream.identity;
+  const isIdle = book.running(keyId) === 0 && (!stream.signsReceipts || isOverlapOver(parts, key));
+  if (record === null || !isIdle) return false;
+  if (settler.isDone()) book.forgetKey(keyId);
+  if (settler.isDone() && chain.finalHeight() >= deletedAt(record, chain)) {
+    await settler.stop();
+    await stream.close();
+    rmSync(key.dir, { recursive: true, force: true });
+    return true;
+  }
+  const isOpen = record.stop === undefined && chain.head().height < closingAt(record);
+  if (isOpen && settler.isSettled()) await closeKey(parts, key);
+  return false;
+}
+
+async function closeKey({ operator, chain, signal, log }: KeyRingParts, key: LiveKey): Promise<void> {
+  const { keyId, keyEpoch } = key.stream.identity;
+  try {
+    await operator.submit([{ kind: 'close-key', keyId }], signal);
+    key.record = (await chain.nodeKey(keyId)) ?? key.record;
+    log(`key epoch ${keyEpoch} closed: everything is settled`);
+  } catch (error) {
+    log(`key epoch ${keyEpoch} could not be closed: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** First height at which the chain has forgotten the key, and nobody can ask for its receipts. */
+function deletedAt(record: NodeKeyRecord, { config: { params } }: NodeChainView): number {
+  const { keyDrain, evidenceWindow, challengeWindow } = params;
+  return closingAt(record) + Math.max(keyDrain, evidenceWindow + 4 * challengeWindow);
+}

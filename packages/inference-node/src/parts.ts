@@ -1,0 +1,123 @@
+/** What an inference node is made of, as its configuration says: engines, attester, operator, connection to the chain. */
+import { readFileSync } from 'node:fs';
+import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
+import { connectRpc, type Ed25519Signer, ed25519SignerFromSeed, type RpcClient } from '@haca/platform';
+import { domainHash, fromHex, utf8Encode } from '@haca/primitives';
+import { credit, type ModelManifest, modelIdOf, OFFER } from '@haca/protocol';
+import { type Engine, openOnnxChatEngine, openUpstreamEngine } from '@haca/runtime';
+import type { NodeChainView } from './chain-view.ts';
+import { ConfigError, type EngineConfig, type NodeConfig } from './config.ts';
+import type { ServedModel } from './inference.ts';
+import type { Operator } from './operator.ts';
+
+export interface NodeParts {
+  readonly engines: readonly Engine[];
+  /** Null: keys are software keys, and answers merely signed. */
+  readonly attester: Attester | null;
+  readonly operatorSigner: Ed25519Signer;
+  readonly rpc: RpcClient;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly monotonicMs: () => number;
+}
+
+export async function openParts(config: NodeConfig): Promise<NodeParts> {
+  return {
+    engines: await Promise.all(config.engines.map(openEngine)),
+    attester: openAttester(config),
+    operatorSigner: readOperator(config.operatorFile),
+    rpc: connectRpc(config.rpcUrl),
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+  };
+}
+
+function openEngine(config: EngineConfig): Promise<Engine> {
+  if (config.kind === 'onnx') return openOnnxChatEngine({ dir: config.dir });
+  const apiKey = config.apiKeyEnv === null ? undefined : process.env[config.apiKeyEnv];
+  return Promise.resolve(
+    openUpstreamEngine({
+      baseUrl: config.baseUrl,
+      proxied: config.proxied,
+      ...(apiKey === undefined ? {} : { apiKey }),
+      models: config.models.map(({ name, upstreamName, contextTokens, license }) => ({
+        name,
+        upstreamName,
+        manifest: upstreamManifest(config.baseUrl, name, contextTokens, license),
+      })),
+    }),
+  );
+}
+
+/** The weights behind somebody else's server are not known here: the commitment names the service, nothing more. */
+function upstreamManifest(
+  baseUrl: string,
+  name: string,
+  contextTokens: number,
+  license: string,
+): ModelManifest {
+  return {
+    version: 1,
+    name,
+    task: 'chat',
+    weights: {
+      kind: 'sha256',
+      digest: domainHash('haca/upstream-model/1', utf8Encode(`${baseUrl} ${name}`)),
+    },
+    tokenizerHash: null,
+    methods: ['tee', 'signed'],
+    contextTokens,
+    license,
+  };
+}
+
+function openAttester({ attester }: NodeConfig): Attester | null {
+  if (attester.kind === 'none') return null;
+  const seed = fromHex(readFileSync(attester.rootSeedFile, 'utf8').trim());
+  return createTestEnclave({
+    root: createTestRoot(seed),
+    measurement: measureTestImage(utf8Encode(attester.image)),
+    nowMs: Date.now,
+  });
+}
+
+function readOperator(file: string): Ed25519Signer {
+  const { seed } = JSON.parse(readFileSync(file, 'utf8')) as { seed?: unknown };
+  if (typeof seed !== 'string') throw new ConfigError(`${file} has no seed: is it a wallet file?`);
+  return ed25519SignerFromSeed(fromHex(seed, file));
+}
+
+/** The offers of one key, valid a little beyond its life: who knows the key knows the prices that hold under it. */
+export function signOffers(
+  engines: readonly Engine[],
+  prices: NodeConfig['prices'],
+  chain: NodeChainView,
+  operator: Operator,
+  nodeId: Uint8Array,
+): ReadonlyMap<string, ServedModel> {
+  const { keyTtl, settleWindow } = chain.config.params;
+  const { height } = chain.head();
+  const terms = {
+    version: 1,
+    chainId: chain.chainId,
+    nodeId,
+    asset: prices.asset,
+    inputPrice: credit(prices.inputPrice),
+    cachedInputPrice: credit(prices.cachedInputPrice),
+    outputPrice: credit(prices.outputPrice),
+    requestPrice: credit(prices.requestPrice),
+    minCharge: credit(prices.minCharge),
+    validFrom: Math.max(1, height),
+    validUntil: height + keyTtl + settleWindow,
+  } as const;
+  const served = engines.flatMap((engine) =>
+    engine.models.map(({ name, manifest }) => {
+      const modelId = modelIdOf(manifest);
+      const subject = { ...terms, modelId, tokenizerHash: manifest.tokenizerHash };
+      const offer = OFFER.sign(subject, operator.signer.sign);
+      return [name, { name, modelId, manifest, engine, offer }] as const;
+    }),
+  );
+  return new Map(served);
+}
