@@ -1,10 +1,9 @@
 /** Starts the processes of the local network in the order they need each other, and stops them in reverse. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { connectRpc } from '@haca/platform';
+import { type AppProcess, connectRpc, spawnApp } from '@haca/platform';
 import { fromHex, utf8Decode } from '@haca/primitives';
 import type { NetworkFile } from '@haca/sdk';
-import { type RunningChild, startChild } from './child-process.ts';
 import { DEVNET_ASSET, type NetworkLayout, NODE_BOND, NODE_COUNT, TEST_IMAGE } from './network-layout.ts';
 import { freePort } from './ports.ts';
 import type { Terminal } from './terminal.ts';
@@ -12,6 +11,21 @@ import type { Terminal } from './terminal.ts';
 const ROOT = resolve(import.meta.dirname, '../../..');
 const RPC_PORT = 26657;
 const FIRST_NODE_PORT = 8081;
+
+interface RunningChild extends Omit<AppProcess, 'ready'> {
+  /** The JSON object it printed when it was ready. */
+  readonly ready: Readonly<Record<string, unknown>>;
+}
+
+async function startChild(
+  name: string,
+  entry: string,
+  configFile: string,
+  logFile: string,
+): Promise<RunningChild> {
+  const child = spawnApp({ name, entry, configFile, logFile });
+  return { ...child, ready: await child.ready };
+}
 
 export interface RunningNetwork {
   readonly file: NetworkFile;
