@@ -26,23 +26,31 @@ const FALSE = 0xf4;
 const TRUE = 0xf5;
 const NULL = 0xf6;
 const U64_MAX = 0xffffffffffffffffn;
+const MAX_SAFE = 0x1fffffffffffffn;
+
+const SHORT_TEXT_CHARS = 64;
+/** What one encoding may leave behind for the next. */
+const SPARE_BYTES = 4_096;
 
 /** Nesting that any decoder of this protocol accepts at most. */
 export const CBOR_DEPTH_MAX = 16;
 
 export class CborWriter {
   #bytes: Uint8Array;
-  #view: DataView;
   #length = 0;
 
   constructor(capacityBytes = 256) {
     this.#bytes = new Uint8Array(capacityBytes);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   /** The bytes written so far, as a copy of exact length. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
+  }
+
+  /** Forgets what was written, keeps the memory. */
+  clear(): void {
+    this.#length = 0;
   }
 
   /** An unsigned integer: a safe non-negative `number`, or a `bigint` below 2^64. */
@@ -52,13 +60,16 @@ export class CborWriter {
 
   bytes(value: Uint8Array): void {
     this.#head(MAJOR_BYTES, value.length);
-    this.#raw(value);
+    this.raw(value);
   }
 
-  text(value: string): void {
+  /** Returns the length in bytes of UTF-8. */
+  text(value: string): number {
+    if (value.length <= SHORT_TEXT_CHARS && this.#asciiText(value)) return value.length;
     const encoded = utf8Encode(value);
     this.#head(MAJOR_TEXT, encoded.length);
-    this.#raw(encoded);
+    this.raw(encoded);
+    return encoded.length;
   }
 
   arrayHead(length: number): void {
@@ -77,56 +88,79 @@ export class CborWriter {
     this.#byte(NULL);
   }
 
+  /** Bytes that are an encoding already. */
+  raw(value: Uint8Array): void {
+    this.#reserve(value.length);
+    this.#bytes.set(value, this.#length);
+    this.#length += value.length;
+  }
+
+  /** Most texts are short names; the encoder of the platform costs more than they do. */
+  #asciiText(value: string): boolean {
+    const start = this.#length;
+    this.#head(MAJOR_TEXT, value.length);
+    this.#reserve(value.length);
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#length = start;
+        return false;
+      }
+      this.#bytes[this.#length++] = code;
+    }
+    return true;
+  }
+
   #head(major: number, value: number | bigint): void {
     const lead = major << 5;
     if (typeof value === 'bigint') {
       if (value < 0n || value > U64_MAX) throw new UsageError(`${value} is not an unsigned 64-bit integer`);
-      if (value > 0xffffffffn) {
-        this.#byte(lead | 27);
-        this.#reserve(8);
-        this.#view.setBigUint64(this.#length, value);
-        this.#length += 8;
+      if (value > MAX_SAFE) {
+        this.#long(lead, Number(value >> 32n), Number(value & 0xffffffffn));
         return;
       }
       value = Number(value);
     }
     if (!Number.isSafeInteger(value) || value < 0)
       throw new UsageError(`${value} is not a safe unsigned integer`);
+    if (value > 0xffffffff) {
+      this.#long(lead, Math.floor(value / 2 ** 32), value % 2 ** 32);
+      return;
+    }
+    this.#reserve(5);
     if (value < 24) {
-      this.#byte(lead | value);
-      return;
-    }
-    if (value <= 0xff) {
-      this.#byte(lead | 24);
-      this.#byte(value);
-      return;
-    }
-    this.#reserve(9);
-    if (value <= 0xffff) {
-      this.#bytes[this.#length] = lead | 25;
-      this.#view.setUint16(this.#length + 1, value);
-      this.#length += 3;
-    } else if (value <= 0xffffffff) {
-      this.#bytes[this.#length] = lead | 26;
-      this.#view.setUint32(this.#length + 1, value);
-      this.#length += 5;
+      this.#bytes[this.#length++] = lead | value;
+    } else if (value <= 0xff) {
+      this.#bytes[this.#length++] = lead | 24;
+      this.#bytes[this.#length++] = value;
+    } else if (value <= 0xffff) {
+      this.#bytes[this.#length++] = lead | 25;
+      this.#bytes[this.#length++] = value >>> 8;
+      this.#bytes[this.#length++] = value;
     } else {
-      this.#bytes[this.#length] = lead | 27;
-      this.#view.setUint32(this.#length + 1, Math.floor(value / 2 ** 32));
-      this.#view.setUint32(this.#length + 5, value % 2 ** 32);
-      this.#length += 9;
+      this.#bytes[this.#length++] = lead | 26;
+      this.#word(value);
     }
+  }
+
+  #long(lead: number, high: number, low: number): void {
+    this.#reserve(9);
+    this.#bytes[this.#length++] = lead | 27;
+    this.#word(high);
+    this.#word(low);
+  }
+
+  /** 32 bits, big-endian; an array element keeps the low 8 bits of what is assigned. */
+  #word(value: number): void {
+    this.#bytes[this.#length++] = value >>> 24;
+    this.#bytes[this.#length++] = value >>> 16;
+    this.#bytes[this.#length++] = value >>> 8;
+    this.#bytes[this.#length++] = value;
   }
 
   #byte(value: number): void {
     this.#reserve(1);
     this.#bytes[this.#length++] = value;
-  }
-
-  #raw(value: Uint8Array): void {
-    this.#reserve(value.length);
-    this.#bytes.set(value, this.#length);
-    this.#length += value.length;
   }
 
   #reserve(sizeBytes: number): void {
@@ -135,8 +169,21 @@ export class CborWriter {
     const grown = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
+}
+
+/** Memory of the last encoding, for the next one. Taken while in use, so that an encoding may contain another. */
+let spareWriter: CborWriter | undefined;
+
+/** What `write` writes, as bytes. */
+export function writeCbor(write: (writer: CborWriter) => void): Uint8Array {
+  const writer = spareWriter ?? new CborWriter(SPARE_BYTES);
+  spareWriter = undefined;
+  writer.clear();
+  write(writer);
+  const bytes = writer.finish();
+  if (bytes.length <= SPARE_BYTES) spareWriter = writer;
+  return bytes;
 }
 
 export class CborReader {
@@ -262,8 +309,9 @@ export class CborReader {
     if (width === 1) return this.#minimal(this.#view.getUint8(at), 24);
     if (width === 2) return this.#minimal(this.#view.getUint16(at), 0x100);
     if (width === 4) return this.#minimal(this.#view.getUint32(at), 0x10000);
-    const value = this.#view.getBigUint64(at);
-    return this.#minimal(value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value, 0x100000000);
+    const high = this.#view.getUint32(at);
+    if (high > 0x1fffff) return this.#view.getBigUint64(at);
+    return this.#minimal(high * 2 ** 32 + this.#view.getUint32(at + 4), 0x100000000);
   }
 
   #minimal<T extends number | bigint>(value: T, least: number): T {

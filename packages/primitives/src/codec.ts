@@ -3,8 +3,8 @@
  * A decoder accepts exactly the bytes the encoder makes: unknown keys, wrong order, duplicates, out-of-range lengths and
  * trailing bytes are `MalformedError`s.
  */
-import { compareBytes, utf8Encode } from './bytes.ts';
-import { CborReader, CborWriter } from './cbor.ts';
+import { compareBytes } from './bytes.ts';
+import { CborReader, type CborWriter, writeCbor } from './cbor.ts';
 import { UsageError } from './errors.ts';
 
 export interface Codec<T> {
@@ -18,9 +18,7 @@ export interface Codec<T> {
 export type TypeOf<C> = C extends Codec<infer T> ? T : never;
 
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const writer = new CborWriter();
-  codec.write(writer, value);
-  return writer.finish();
+  return writeCbor((writer) => codec.write(writer, value));
 }
 
 /** Decodes all of `bytes`, or throws `MalformedError`; `name` begins the error path. */
@@ -74,8 +72,7 @@ export function textOf(minBytes: number, maxBytes: number): Codec<string> {
   return {
     cddl: `tstr .size ${sizeRange(minBytes, maxBytes)}`,
     write: (writer, value) => {
-      checkLength(utf8Encode(value).length, minBytes, maxBytes, 'bytes of text');
-      writer.text(value);
+      checkLength(writer.text(value), minBytes, maxBytes, 'bytes of text');
     },
     read: (reader) => reader.text(minBytes, maxBytes),
   };
@@ -85,7 +82,10 @@ export function textOf(minBytes: number, maxBytes: number): Codec<string> {
 export function oneOf<const T extends string>(...values: readonly T[]): Codec<T> {
   return {
     cddl: values.map((value) => JSON.stringify(value)).join(' / '),
-    write: (writer, value) => writer.text(value),
+    write: (writer, value) => {
+      if (!values.includes(value)) throw new UsageError(`${value} is none of ${values.join(', ')}`);
+      writer.text(value);
+    },
     read: (reader) => {
       const text = reader.text(0, 64);
       const found = values.find((value) => value === text);

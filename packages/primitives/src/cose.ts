@@ -4,9 +4,10 @@
  * signature made for one kind of object is worth nothing for another.
  */
 import { bytesEqual, utf8Encode } from './bytes.ts';
-import { CborReader, CborWriter } from './cbor.ts';
+import { CborReader, writeCbor } from './cbor.ts';
 import type { CryptoProvider } from './crypto-provider.ts';
-import { domainHash, domainPrefix } from './sha256.ts';
+import { UsageError } from './errors.ts';
+import { domainPrefix, sha256 } from './sha256.ts';
 
 /** CBOR of `{1: -19}`. */
 const PROTECTED_HEADER = Uint8Array.from([0xa1, 0x01, 0x32]);
@@ -22,31 +23,45 @@ export type SignEd25519 = (message: Uint8Array) => Uint8Array;
 
 /** The Sig_structure that is signed: `["Signature1", protected, domain, payload]`. */
 export function coseSigStructure(domain: string, payload: Uint8Array): Uint8Array {
-  domainPrefix(domain);
-  const writer = new CborWriter(payload.length + 96);
-  writer.arrayHead(4);
-  writer.text('Signature1');
-  writer.bytes(PROTECTED_HEADER);
-  writer.bytes(utf8Encode(domain));
-  writer.bytes(payload);
-  return writer.finish();
-}
-
-export function signCose(domain: string, payload: Uint8Array, sign: SignEd25519): Uint8Array {
-  return encodeCose({
-    payload,
-    signature: sign(coseSigStructure(domain, payload)),
+  const start = sigStructureStart(domain);
+  return writeCbor((writer) => {
+    writer.raw(start);
+    writer.bytes(payload);
   });
 }
 
+const sigStructureStarts = new Map<string, Uint8Array>();
+
+/** All before the payload is the same for each object of a kind. */
+function sigStructureStart(domain: string): Uint8Array {
+  const known = sigStructureStarts.get(domain);
+  if (known !== undefined) return known;
+  // Throws on what is no domain.
+  domainPrefix(domain);
+  const start = writeCbor((writer) => {
+    writer.arrayHead(4);
+    writer.text('Signature1');
+    writer.bytes(PROTECTED_HEADER);
+    writer.bytes(utf8Encode(domain));
+  });
+  sigStructureStarts.set(domain, start);
+  return start;
+}
+
+export function signCose(domain: string, payload: Uint8Array, sign: SignEd25519): CoseSign1 {
+  const signature = sign(coseSigStructure(domain, payload));
+  if (signature.length !== 64) throw new UsageError(`a signature of ${signature.length} bytes`);
+  return { payload, signature };
+}
+
 export function encodeCose({ payload, signature }: CoseSign1): Uint8Array {
-  const writer = new CborWriter(payload.length + 96);
-  writer.arrayHead(4);
-  writer.bytes(PROTECTED_HEADER);
-  writer.mapHead(0);
-  writer.bytes(payload);
-  writer.bytes(signature);
-  return writer.finish();
+  return writeCbor((writer) => {
+    writer.arrayHead(4);
+    writer.bytes(PROTECTED_HEADER);
+    writer.mapHead(0);
+    writer.bytes(payload);
+    writer.bytes(signature);
+  });
 }
 
 /** Parses the fixed form above, payload at most `maxPayloadBytes`; throws `MalformedError`. Verifies nothing. */
@@ -80,9 +95,12 @@ export function verifyCose(
  * signature can't give one object two names.
  */
 export function coseHash(domain: string, payload: Uint8Array): Uint8Array {
-  const writer = new CborWriter(payload.length + 16);
-  writer.arrayHead(2);
-  writer.bytes(PROTECTED_HEADER);
-  writer.bytes(payload);
-  return domainHash(domain, writer.finish());
+  const prefix = domainPrefix(domain);
+  const input = writeCbor((writer) => {
+    writer.raw(prefix);
+    writer.arrayHead(2);
+    writer.bytes(PROTECTED_HEADER);
+    writer.bytes(payload);
+  });
+  return sha256(input);
 }

@@ -1,5 +1,5 @@
 export * from './bytes.ts';
-export { CBOR_DEPTH_MAX, CborReader, CborWriter } from './cbor.ts';
+export { CBOR_DEPTH_MAX, CborReader, CborWriter, writeCbor } from './cbor.ts';
 export * from './codec.ts';
 export * from './cose.ts';
 export type { CryptoProvider } from './crypto-provider.ts';

@@ -1,5 +1,5 @@
 import { sha256 as portableSha256 } from '@noble/hashes/sha2.js';
-import { bytesEqual, concatBytes, fromHex, utf8Encode } from './bytes.ts';
+import { bytesEqual, fromHex, utf8Encode } from './bytes.ts';
 import { UsageError } from './errors.ts';
 
 export type HashFunction = (bytes: Uint8Array) => Uint8Array;
@@ -53,5 +53,9 @@ export function domainPrefix(domain: string): Uint8Array {
 
 /** SHA-256(domain || 0x00 || bytes): 32 bytes. `bytes` must be an injective encoding of what is hashed. */
 export function domainHash(domain: string, bytes: Uint8Array): Uint8Array {
-  return sha256(concatBytes(domainPrefix(domain), bytes));
+  const prefix = domainPrefix(domain);
+  const input = new Uint8Array(prefix.length + bytes.length);
+  input.set(prefix);
+  input.set(bytes, prefix.length);
+  return sha256(input);
 }

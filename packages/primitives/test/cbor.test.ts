@@ -28,6 +28,7 @@ import {
   uintMapOf,
   union,
   variant,
+  writeCbor,
 } from '../src/index.ts';
 
 const everything = struct({
@@ -251,4 +252,45 @@ test('RFC 8949 appendix A: the examples within the subset', () => {
     writer((w) => w.text('')),
     '60',
   );
+});
+
+test('CBOR-1 an encoding within another, or after one that failed, leaves no trace in it', () => {
+  const inner = (): Uint8Array => writeCbor((writer) => writer.text('inner'));
+  const nested = writeCbor((writer) => {
+    writer.arrayHead(2);
+    writer.bytes(inner());
+    writer.uint(7);
+  });
+  assert.equal(toHex(nested), '824665696e6e657207');
+  assert.throws(() =>
+    writeCbor((writer) => {
+      writer.uint(1);
+      writer.uint(-1);
+    }),
+  );
+  const first = inner();
+  assert.equal(toHex(inner()), '65696e6e6572');
+  writeCbor((writer) => writer.bytes(new Uint8Array(50_000)));
+  assert.equal(toHex(first), '65696e6e6572');
+});
+
+test('CBOR-1 heads at the edges of every width, as number and as bigint, and texts at the edge of the short form', () => {
+  const edges = [0, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER];
+  for (const edge of edges) {
+    const independent = toHex(cborg.encode(edge));
+    assert.equal(toHex(writeCbor((writer) => writer.uint(edge))), independent);
+    assert.equal(toHex(writeCbor((writer) => writer.uint(BigInt(edge)))), independent);
+    assert.equal(decode(uint(), fromHex(independent), 'x'), edge);
+  }
+  for (const edge of [2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]) {
+    const bytes = writeCbor((writer) => writer.uint(edge));
+    assert.equal(toHex(bytes), toHex(cborg.encode(edge)));
+    assert.equal(decode(u64, bytes, 'x'), edge);
+  }
+  for (const value of [2 ** 53, -1, 0.5, Number.NaN, 2n ** 64n, -1n]) {
+    assert.throws(() => writeCbor((writer) => writer.uint(value)), UsageError);
+  }
+  for (const text of ['x'.repeat(63), 'x'.repeat(64), 'x'.repeat(65), `${'x'.repeat(63)}ä`, 'ä'.repeat(64)]) {
+    assert.equal(toHex(writeCbor((writer) => writer.text(text))), toHex(cborg.encode(text)));
+  }
 });

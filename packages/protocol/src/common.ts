@@ -8,13 +8,17 @@ import {
   struct,
   type TypeOf,
   textOf,
+  UsageError,
   uint,
 } from '@haca/primitives';
 
 /** Every object starts with its format version. */
 export const version: Codec<1> = {
   cddl: '1',
-  write: (writer, value) => writer.uint(value),
+  write: (writer, value) => {
+    if (value !== 1) throw new UsageError(`version ${value} is not known`);
+    writer.uint(value);
+  },
   read: (reader) => {
     const got = reader.uint();
     return got === 1 ? 1 : reader.fail('version.unknown', 'version 1', `${got}`);

@@ -6,8 +6,10 @@ import {
   decode,
   decodeCose,
   encode,
+  encodeCose,
   type SignEd25519,
   signCose,
+  UsageError,
   verifyCose,
 } from '@haca/primitives';
 
@@ -26,6 +28,7 @@ export interface SignedKind<T> {
   readonly domain: string;
   readonly codec: Codec<T>;
   readonly maxBytes: number;
+  /** Throws `UsageError` for a value that `decode` would not give back. */
   readonly sign: (value: T, sign: SignEd25519) => SignedObject<T>;
   /** Throws `MalformedError` on anything but the one canonical form. Verifies no signature. */
   readonly decode: (bytes: Uint8Array) => SignedObject<T>;
@@ -49,7 +52,14 @@ export function signedKind<T>(name: string, codec: Codec<T>, maxBytes: number): 
     domain,
     codec,
     maxBytes,
-    sign: (value, sign) => decodeSigned(signCose(domain, encode(codec, value), sign)),
+    sign: (value, sign) => {
+      const payload = encode(codec, value);
+      if (payload.length > maxBytes) {
+        throw new UsageError(`a ${name} has at most ${maxBytes} bytes, this has ${payload.length}`);
+      }
+      const cose = signCose(domain, payload, sign);
+      return { value, hash: coseHash(hashDomain, payload), cose, bytes: encodeCose(cose) };
+    },
     decode: decodeSigned,
     verify: (crypto, object, publicKey) => verifyCose(crypto, domain, object.cose, publicKey),
     hash: (value) => coseHash(hashDomain, encode(codec, value)),

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
-import { encode, fromHex, toHex } from '@haca/primitives';
+import { bytesOf, encode, fromHex, toHex, UsageError } from '@haca/primitives';
 import { exampleKeys, type GoldenVector, goldenVectors } from '@haca/testkit';
 import {
   decodeModelManifest,
@@ -16,6 +16,7 @@ import {
   type SignedKind,
   STATEMENT,
   STREAM_CHECKPOINT,
+  signedKind,
   toJsonView,
   transactionMessage,
   VOUCHER,
@@ -58,6 +59,37 @@ test('OBJ-2 every golden signed object decodes to its value, names its hash and 
         assert.ok(!other.verify(nodeCrypto, object, publicKey), `${vector.name} as ${other.domain}`);
     }
   }
+});
+
+test('OBJ-2 what signing returns is what decoding gives back', () => {
+  for (const vector of stored.vectors) {
+    const kind = SIGNED_KINDS.find(([name]) => name.test(vector.name))?.[1];
+    if (kind === undefined) continue;
+    const { value } = kind.decode(fromHex(vector.signed as string));
+    const signed = kind.sign(value, ed25519SignerFromSeed(new Uint8Array(32).fill(3)).sign);
+    assert.deepEqual(signed, kind.decode(signed.bytes));
+    assert.deepEqual(signed.hash, kind.hash(value));
+  }
+});
+
+test('OBJ-2 what decoding would refuse is not signed', () => {
+  const vector = stored.vectors.find(({ name }) => name === 'voucher');
+  const { value } = VOUCHER.decode(fromHex(vector?.signed as string));
+  const { sign } = ed25519SignerFromSeed(new Uint8Array(32).fill(3));
+  const receipt = stored.vectors.find(({ name }) => name === 'receipt');
+  const { value: paid } = RECEIPT.decode(fromHex(receipt?.signed as string));
+  const refused: readonly (() => unknown)[] = [
+    () => VOUCHER.sign({ ...value, version: 2 as 1 }, sign),
+    () => VOUCHER.sign({ ...value, lane: 64 }, sign),
+    () => VOUCHER.sign({ ...value, channelId: new Uint8Array(31) }, sign),
+    () => VOUCHER.sign({ ...value, chainId: '' }, sign),
+    () => VOUCHER.sign({ ...value, chainId: 'ä'.repeat(26) }, sign),
+    () => VOUCHER.sign({ ...value, expiry: -1 }, sign),
+    () => VOUCHER.sign(value, () => new Uint8Array(63)),
+    () => RECEIPT.sign({ ...paid, method: 'tea' as 'tee' }, sign),
+    () => signedKind('tiny', bytesOf(0, 100), 10).sign(new Uint8Array(20), sign),
+  ];
+  for (const [i, attempt] of refused.entries()) assert.throws(attempt, UsageError, `attempt ${i}`);
 });
 
 test('OBJ-3 every golden transaction decodes, re-encodes and verifies', () => {
