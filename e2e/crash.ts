@@ -1,0 +1,140 @@
+/**
+ * Kills an inference node, and sometimes its full node, with SIGKILL at random moments under load, and then accounts for
+ * everything: each receipt in a node's log or in a client's hand is settled exactly once, each charge is paid exactly once,
+ * all invariants hold.
+ */
+import { type AuditReport, auditNetwork } from './audit.ts';
+import { startLoad } from './load.ts';
+import { type Service, SHORT_WINDOWS, startTestNetwork, type TestNetwork } from './network.ts';
+import { type RandomStream, randomStream } from './random.ts';
+
+export interface CrashOptions {
+  readonly kills: number;
+  readonly seed: number;
+  readonly clients: number;
+  readonly log: (line: string) => void;
+}
+
+interface Kills {
+  readonly inferenceNode: number;
+  /** Of those: while it was starting. */
+  readonly whileStarting: number;
+  readonly fullNode: number;
+}
+
+export interface CrashReport extends Omit<AuditReport, 'charged' | 'paid'> {
+  readonly seed: number;
+  readonly kills: Kills;
+  /** Verified answers that clients hold. */
+  readonly answers: number;
+  /** Requests that a kill cut off, by what the client was told. */
+  readonly unanswered: Readonly<Record<string, number>>;
+  /** Base units of the fee asset, decimal. */
+  readonly charged: string;
+  readonly paid: string;
+  readonly seconds: number;
+}
+
+/** The full node dies with every eighth kill, the node also while it is starting with every fifth. */
+const FULL_NODE_EVERY = 8;
+const STARTING_EVERY = 5;
+const WORKING_MAX_MS = 1_600;
+const STARTING_MAX_MS = 1_200;
+const FULL_NODE_AWAY_MAX_MS = 600;
+const PARALLEL = 3;
+const SAMPLE = 25;
+
+export async function runCrash({ kills, seed, clients, log }: CrashOptions): Promise<CrashReport> {
+  const startedAt = performance.now();
+  const network = await startTestNetwork({ nodes: 1, params: SHORT_WINDOWS });
+  let isFine = false;
+  try {
+    const haca = await Promise.all(Array.from({ length: clients }, () => network.openClient()));
+    const load = startLoad(haca, { parallel: PARALLEL, restMs: 50 });
+    const done = await killAndRestart(network, kills, randomStream(seed), (count) =>
+      log(`${count} of ${kills} kills, ${load.answered()} answers`),
+    );
+    const { answers, unanswered, violations: withheld } = await load.stop();
+    log(`load stopped: ${answers.length} verified answers`);
+    const reader = haca[0];
+    if (reader === undefined) throw new Error('no client');
+    const audit = await auditNetwork(network, reader, answers);
+    log(`everything settled and paid ${(audit.settledAfterMs / 1000).toFixed(1)} s after the last request`);
+    const lost = await Promise.all(sampleOf(answers, SAMPLE).map(follow));
+    const violations = [...withheld, ...audit.violations, ...lost.flat()];
+    isFine = violations.length === 0;
+    return {
+      seed,
+      kills: done,
+      answers: answers.length,
+      unanswered,
+      ...audit,
+      charged: `${audit.charged}`,
+      paid: `${audit.paid}`,
+      seconds: Math.round((performance.now() - startedAt) / 1000),
+      violations,
+    };
+  } finally {
+    await network.close({ keepFiles: !isFine });
+    if (!isFine) log(`files and logs of the network: ${network.home}`);
+  }
+}
+
+async function killAndRestart(
+  network: TestNetwork,
+  kills: number,
+  random: RandomStream,
+  progress: (kills: number) => void,
+): Promise<Kills> {
+  const [node] = network.nodes;
+  if (node === undefined) throw new Error('a network with one node');
+  let whileStarting = 0;
+  let fullNode = 0;
+  for (let count = 1; count <= kills; count++) {
+    await pause(random.below(WORKING_MAX_MS));
+    if (count % FULL_NODE_EVERY === 0) {
+      fullNode++;
+      await killFullNode(network.fullNode, node, random);
+    }
+    await node.kill();
+    if (count % STARTING_EVERY === 0 && count < kills) {
+      count++;
+      whileStarting++;
+      const cutOff = node.start().catch(() => undefined);
+      await pause(random.below(STARTING_MAX_MS));
+      await node.kill();
+      await cutOff;
+    }
+    await node.start();
+    if (count % 10 < 2 || count === kills) progress(count);
+  }
+  return { inferenceNode: kills, whileStarting, fullNode };
+}
+
+/** Half of the time the node dies with it; else the node has to bear with a full node that is away for a while. */
+async function killFullNode(fullNode: Service, node: Service, random: RandomStream): Promise<void> {
+  await fullNode.kill();
+  if (random.below(2) === 0) await node.kill();
+  await pause(random.below(FULL_NODE_AWAY_MAX_MS));
+  await fullNode.start();
+  await pause(random.below(FULL_NODE_AWAY_MAX_MS));
+}
+
+function sampleOf<T>(all: readonly T[], count: number): readonly T[] {
+  const step = Math.max(1, Math.floor(all.length / count));
+  return all.filter((_, i) => i % step === 0).slice(0, count);
+}
+
+/** Proven as any client would: receipt in a batch, batch in the log of the key, key row in the state, header signed. */
+async function follow(answer: Parameters<typeof auditNetwork>[2][number]): Promise<readonly string[]> {
+  try {
+    const { verdict } = await answer.until('final', { timeoutMs: 10_000 });
+    return verdict.ok ? [] : [`answer ${answer.id}: not proven`];
+  } catch (error) {
+    return [`answer ${answer.id}: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((settle) => setTimeout(settle, ms));
+}
