@@ -241,7 +241,8 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     processProposal,
     finalizeBlock,
     commit,
-    query: (request) => answerQuery({ tree, index, config: context().config, invariants }, request),
+    query: (request) =>
+      answerQuery({ tree, index, config: context().config, invariants, appHashAt: store.appHashAt }, request),
     invariants: () => invariants,
   };
 }

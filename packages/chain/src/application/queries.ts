@@ -1,5 +1,13 @@
 /** ABCI Query: reads of committed state, with proofs where one exists. */
-import { decode, encode, fromHex, MalformedError, UsageError, utf8Encode } from '@haca/primitives';
+import {
+  bytesEqual,
+  decode,
+  encode,
+  fromHex,
+  MalformedError,
+  UsageError,
+  utf8Encode,
+} from '@haca/primitives';
 import { OPG_SUPPLY_NOPG, recordKey, recordListCodec, toJsonView, totalsRecordCodec } from '@haca/protocol';
 import type { ProofOp, QueryRequest, QueryResponse } from '../abci.ts';
 import { type ChainConfig, feeState } from '../state-machine/index.ts';
@@ -19,6 +27,8 @@ interface QueryContext {
   readonly index: RecordIndex;
   readonly config: ChainConfig;
   readonly invariants: InvariantReport;
+  /** App hash of a stored block's state. */
+  readonly appHashAt: (height: number) => Uint8Array | undefined;
 }
 
 /** Type of the proof operation that carries a store proof of @haca/light-client. */
@@ -43,8 +53,9 @@ export function answerQuery(context: QueryContext, request: QueryRequest): Query
 
 function answer(context: QueryContext, request: QueryRequest): QueryResponse {
   const { tree, config } = context;
-  const height = keptHeight(tree, request.height);
-  if (request.path === '/record') return answerRecord(tree, request, height);
+  const height = request.height === 0 ? tree.height : request.height;
+  const version = keptVersion(context, height);
+  if (request.path === '/record') return answerRecord(tree, request, height, version);
   if (request.prove) throw new MalformedError('query.prove', 'prove', 'false but for /record', 'true');
   if (height !== tree.height) {
     throw new MalformedError(
@@ -71,25 +82,32 @@ function answer(context: QueryContext, request: QueryRequest): QueryResponse {
   );
 }
 
-function answerRecord(tree: StateTree, request: QueryRequest, height: number): QueryResponse {
+function answerRecord(
+  tree: StateTree,
+  request: QueryRequest,
+  height: number,
+  version: number,
+): QueryResponse {
   const { data: key, prove } = request;
   if (key.length < 1 || key.length > 1024) {
     throw new MalformedError('query.key', 'data', 'a record key of 1 to 1024 bytes', `${key.length} bytes`);
   }
-  if (!prove) return responseOf(request, height, tree.getAt(key, height) ?? NOTHING);
-  const { value, proof } = tree.prove(key, height);
+  if (!prove) return responseOf(request, height, tree.getAt(key, version) ?? NOTHING);
+  const { value, proof } = tree.prove(key, version);
   const proofOps: readonly ProofOp[] = [{ type: STATE_PROOF_TYPE, key, data: proof }];
   return { ...responseOf(request, height, value ?? NOTHING), proofOps };
 }
 
-function keptHeight(tree: StateTree, asked: number): number {
-  if (asked === 0) return tree.height;
-  const kept = tree.heights();
-  const oldest = kept[0] ?? tree.height;
-  if (asked < oldest || asked > tree.height) {
-    throw new MalformedError('query.height', 'height', `a height of ${oldest} to ${tree.height}`, `${asked}`);
-  }
-  return asked;
+/**
+ * The version of the tree that is the state at `height`. A restart keeps the newest only, but that is the state of all
+ * heights below it since the last change, as their app hashes show: among them the one that the newest header proves.
+ */
+function keptVersion({ tree, appHashAt }: QueryContext, height: number): number {
+  const oldest = tree.heights()[0] ?? tree.height;
+  if (height >= oldest && height <= tree.height) return height;
+  const hash = height === oldest - 1 ? appHashAt(height) : undefined;
+  if (hash !== undefined && bytesEqual(hash, tree.rootAt(oldest))) return oldest;
+  throw new MalformedError('query.height', 'height', `a height of ${oldest} to ${tree.height}`, `${height}`);
 }
 
 function supplyOf(tree: StateTree, height: number) {
