@@ -1,4 +1,7 @@
 import { fromHex, MalformedError, toHex } from '@haca/primitives';
+import { base64, fromBase64 } from './base64.ts';
+
+export { base64, base64url, fromBase64, fromBase64url } from './base64.ts';
 
 /** A failed JSON-RPC call: `code` as the server gave it, or `unreachable`. Retrying helps only for the latter. */
 export class RpcError extends Error {
@@ -262,40 +265,4 @@ function listOf(value: unknown): readonly Json[] {
 
 function member(value: unknown): Json {
   return typeof value === 'object' && value !== null ? (value as Json) : {};
-}
-
-/** Standard base64 with padding, as CometBFT's JSON-RPC uses it. */
-export function base64(bytes: Uint8Array): string {
-  let binary = '';
-  for (let i = 0; i < bytes.length; i += 4096) binary += String.fromCharCode(...bytes.subarray(i, i + 4096));
-  return btoa(binary);
-}
-
-export function fromBase64(text: string): Uint8Array {
-  try {
-    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  } catch {
-    throw new MalformedError('base64.invalid', '', 'base64', JSON.stringify(text.slice(0, 40)));
-  }
-}
-
-/** base64url without padding, as headers and JSON of this project use it. */
-export function base64url(bytes: Uint8Array): string {
-  return base64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
-}
-
-/** Strict: the alphabet of RFC 4648 section 5, no padding, no stray bits. */
-export function fromBase64url(text: string): Uint8Array {
-  if (!/^[A-Za-z0-9_-]*$/.test(text)) {
-    throw new MalformedError(
-      'base64url.invalid',
-      '',
-      'base64url without padding',
-      JSON.stringify(text.slice(0, 40)),
-    );
-  }
-  const bytes = fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'));
-  if (base64url(bytes) !== text)
-    throw new MalformedError('base64url.stray-bits', '', 'canonical base64url', text.slice(0, 40));
-  return bytes;
 }

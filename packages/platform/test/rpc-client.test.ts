@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import { MalformedError } from '@haca/primitives';
 import fc from 'fast-check';
-import { base64url, connectRpc, fromBase64url, RpcError } from '../src/index.ts';
+import { base64, base64url, connectRpc, fromBase64, fromBase64url, RpcError } from '../src/index.ts';
 
 async function serve(
   answer: (call: number, body: string) => string | null,
@@ -116,8 +116,31 @@ test('base64url has one spelling for each byte string', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 70 }), (bytes) => {
       assert.deepEqual(fromBase64url(base64url(bytes)), bytes);
+      assert.deepEqual(fromBase64(base64(bytes)), bytes);
+      assert.equal(base64url(bytes), Buffer.from(bytes).toString('base64url'));
+      assert.equal(base64(bytes), Buffer.from(bytes).toString('base64'));
     }),
   );
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom(...'Aa09+/-_=Q \n\u0141') }), (text) => {
+      for (const [decoded, encoded] of [
+        [fromBase64, base64],
+        [fromBase64url, base64url],
+      ] as const) {
+        let bytes: Uint8Array;
+        try {
+          bytes = decoded(text);
+        } catch (error) {
+          assert.ok(error instanceof MalformedError);
+          continue;
+        }
+        assert.equal(encoded(bytes), text);
+      }
+    }),
+  );
+  for (const text of ['AA', 'AAA', 'AB==', 'AAB=', 'A===', '====', 'AA=', '-_AA', 'AA==AA==', 'AAAA=']) {
+    assert.throws(() => fromBase64(text), MalformedError, JSON.stringify(text));
+  }
   for (const text of ['AA==', 'A+', 'A/', 'AB', 'A', ' AA', 'AA\n']) {
     assert.throws(() => fromBase64url(text), MalformedError, JSON.stringify(text));
   }
