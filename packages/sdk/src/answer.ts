@@ -1,3 +1,4 @@
+import { RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex, UsageError } from '@haca/primitives';
 import {
   type Assurance,
@@ -19,7 +20,7 @@ import {
 } from '@haca/protocol';
 import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
-import { TimeoutError, VerificationError } from './errors.ts';
+import { NodeError, TimeoutError, VerificationError } from './errors.ts';
 import { encodeLightBlock } from './light-block-json.ts';
 import { RECEIPT_STATES, type ReceiptState, type ReceiptStatus } from './node-api.ts';
 import { sleep } from './platform.ts';
@@ -180,8 +181,7 @@ async function follow(
     steps.push(step);
     onState?.(step);
   };
-  for (const step of steps) onState?.(step);
-  for (let pauseMs = 10; !isReached(steps, wanted); pauseMs = nextPause(pauseMs)) {
+  const look = async (): Promise<void> => {
     const status = await context.route.api.receipt(toHex(receipt.hash));
     if (!bytesEqual(status.receipt.hash, receipt.hash)) throw otherReceipt(receipt, status.receipt);
     txHash = status.txHash ?? txHash;
@@ -191,14 +191,29 @@ async function follow(
       final = await proveFinal(context, receipt, status, status.proof);
       if (final !== null) add('final', final.keyRecord.stateHeight + 1, 'light-client');
     }
+  };
+  for (const step of steps) onState?.(step);
+  for (let pauseMs = 10; !isReached(steps, wanted); pauseMs = nextPause(pauseMs)) {
+    const away = await look().catch(asAway);
     if (isReached(steps, wanted)) break;
     if (Date.now() + pauseMs > deadline) {
       const last = steps.at(-1)?.state ?? 'unknown';
-      throw new TimeoutError(`the answer is not ${wanted} after ${timeoutMs} ms; it is ${last}`);
+      const why = away === undefined ? '' : `: ${away.message}`;
+      const text = `the answer is not ${wanted} after ${timeoutMs} ms; it is ${last}${why}`;
+      throw new TimeoutError(text, { cause: away });
     }
     await sleep(pauseMs, signal);
   }
   return { lifecycle: { steps: [...steps], verdict: final?.verdict ?? NO_VERDICT, txHash }, final };
+}
+
+/** Whoever was asked is away or starting: waiting helps. Every other error is thrown on. */
+function asAway(error: unknown): Error {
+  const isAway =
+    (error instanceof NodeError && (error.code === 'E_UNREACHABLE' || error.status === 503)) ||
+    (error instanceof RpcError && error.code === 'unreachable');
+  if (isAway) return error;
+  throw error;
 }
 
 const nextPause = (pauseMs: number): number => Math.min(Math.ceil(pauseMs * 1.5), 250);

@@ -1,6 +1,6 @@
 /** From bytes of a node to an answer that is handed over, or withheld. */
 import { headerHash } from '@haca/light-client';
-import { fromBase64url } from '@haca/platform/rpc';
+import { fromBase64url, RpcError } from '@haca/platform/rpc';
 import { bytesEqual, MalformedError, toHex, UsageError, utf8Encode } from '@haca/primitives';
 import {
   check,
@@ -16,6 +16,7 @@ import { type ChainView, headerTimeMs } from './chain-view.ts';
 import { TimeoutError, VerificationError } from './errors.ts';
 import { handedHeaders, post, rebuilt } from './http.ts';
 import { nodeErrorOf } from './node-api.ts';
+import { sleep } from './platform.ts';
 import type { Attempt, Inference, Session } from './session.ts';
 import { verifiedStream } from './stream-verifier.ts';
 import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
@@ -206,16 +207,28 @@ const REF_WAIT_MS = 3_000;
 
 const REF_AHEAD_MAX = 100;
 
-/** The verified hash of a height, or null where no such header can be had. */
+const AWAY_WAIT_MS = 10_000;
+
+const AWAY_PAUSE_MS = 200;
+
+/**
+ * The verified hash of a height, or null where no such header can be had. A full node that is away for a moment is waited
+ * for: the answer is here, and nothing is wrong with it.
+ */
 async function refBlockHash(chain: ChainView, height: number): Promise<Uint8Array | null> {
-  try {
-    if (height > chain.head().height + REF_AHEAD_MAX) return null;
-    if (height > chain.head().height) await chain.sync({ minHeight: height, timeoutMs: REF_WAIT_MS });
-    return headerHash(await chain.headerAt(height));
-  } catch (error) {
-    if (error instanceof VerificationError || error instanceof TimeoutError) return null;
-    if (error instanceof Error && error.name === 'RpcError') return null;
-    throw error;
+  const deadline = Date.now() + AWAY_WAIT_MS;
+  for (;;) {
+    try {
+      if (height > chain.head().height + REF_AHEAD_MAX) return null;
+      if (height > chain.head().height) await chain.sync({ minHeight: height, timeoutMs: REF_WAIT_MS });
+      return headerHash(await chain.headerAt(height));
+    } catch (error) {
+      if (error instanceof VerificationError || error instanceof TimeoutError) return null;
+      if (!(error instanceof RpcError)) throw error;
+      if (error.code !== 'unreachable') return null;
+      if (Date.now() > deadline) throw error;
+    }
+    await sleep(AWAY_PAUSE_MS);
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { headerHash } from '@haca/light-client';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, type RpcClient, RpcError } from '@haca/platform';
 import { decodeBundle, encodeBundle, verdictExitCode } from '@haca/protocol';
 import { type BundleContext, parseGenesisDocument, VerificationError, verifyBundle } from '@haca/sdk';
 import fc from 'fast-check';
@@ -44,6 +44,66 @@ test('an answer is followed from executed to final, and final is proven here', a
   assert.ok(verdict.checks.some(({ id }) => id === 'receipt-proof.inclusion'));
   const [, settled, , final] = steps;
   assert.equal(final?.height, (settled?.height ?? 0) + 1);
+});
+
+test('a node that is away for a while is waited for; a timeout says who was away', async () => {
+  const node = startFakeNetwork();
+  const away = new Set<string>();
+  const connection = Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNREFUSED' } });
+  const flaky: FakeNode = {
+    ...node,
+    fetch: async (...args) => {
+      if (away.has('node')) throw connection;
+      return node.fetch(...args);
+    },
+  };
+  const haca = await openTestClient(flaky);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  node.settle();
+  away.add('node');
+  await assert.rejects(
+    answer.until('final', { timeoutMs: 60 }),
+    ({ name, message }: Error) => name === 'TimeoutError' && /no answer from/.test(message),
+  );
+  setTimeout(() => away.clear(), 100);
+  assert.ok((await answer.until('final')).verdict.ok);
+});
+
+test('an answer that came while the full node was away is checked when it is back, not withheld', async () => {
+  for (const stream of [{}, { onText: () => undefined }]) {
+    const node = startFakeNetwork();
+    let isAway = false;
+    let refused = 0;
+    const rpc = new Proxy(node.chain.rpc, {
+      get: (target, name: keyof RpcClient) => {
+        const member = target[name];
+        if (typeof member !== 'function') return member;
+        return (...args: never[]) => {
+          if (!isAway) return (member as (...all: never[]) => unknown)(...args);
+          refused++;
+          return Promise.reject(new RpcError('unreachable', 'no answer'));
+        };
+      },
+    });
+    const leaving: FakeNode = {
+      ...node,
+      chain: { ...node.chain, rpc },
+      fetch: async (...args) => {
+        if (!String(args[0]).endsWith('/chat/completions')) return node.fetch(...args);
+        // The receipt will name a block that the client has not seen.
+        node.chain.change([]);
+        isAway = true;
+        setTimeout(() => {
+          isAway = false;
+        }, 300);
+        return node.fetch(...args);
+      },
+    };
+    const haca = await openTestClient(leaving);
+    const { answer } = await haca.chat({ prompt: 'hi', ...stream });
+    assert.ok(answer.verdict.ok);
+    assert.ok(refused > 0, 'the full node was asked while it was away');
+  }
 });
 
 test('a node that claims settlement without a key row to match is not believed', async () => {
