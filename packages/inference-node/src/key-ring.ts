@@ -259,12 +259,11 @@ function isOverlapOver({ monotonicMs }: KeyRingParts, { succeededAtMs }: LiveKey
 function needsSuccessor({ record }: LiveKey, chain: NodeChainView): boolean {
   if (record === null) return false;
   const { height, blockTimeMs } = chain.head();
+  const leastBlocks = Math.min(ROTATE_BEFORE_BLOCKS, Math.floor(chain.config.params.keyTtl / 4));
   const evidenceLeftMs =
     record.evidence === null ? Number.POSITIVE_INFINITY : record.evidence.endMs - blockTimeMs;
   return (
-    record.stop !== undefined ||
-    evidenceLeftMs < ROTATE_BEFORE_MS ||
-    closingAt(record) - height < ROTATE_BEFORE_BLOCKS
+    record.stop !== undefined || evidenceLeftMs < ROTATE_BEFORE_MS || closingAt(record) - height < leastBlocks
   );
 }
 

@@ -384,13 +384,16 @@ function checkLane(lane: Lane, { voucher, requestHash, reserve }: AuthorizeReque
   if (before?.cumulative === cumulative && bytesEqual(before.requestHash, requestHash)) {
     throw new ApiError('E_IDEMPOTENCY', 'This request was answered and charged; the answer is not kept.');
   }
-  if (cumulative - lane.charged !== reserve) {
-    throw new ApiError(
-      'E_RESERVE',
-      `Expected cumulative ${lane.charged + reserve}: charged ${lane.charged} plus ${reserve}; it is ${cumulative}.`,
-      { details: { haca: { charged: `${lane.charged}`, reserve: `${reserve}` } } },
-    );
+  if (cumulative - lane.charged === reserve) return;
+  // Not the continuation of the lane, and an amount that was used: a mistake of bookkeeping, not of price.
+  if (before?.cumulative === cumulative) {
+    throw new ApiError('E_IDEMPOTENCY', `Another request was charged under it; charged ${lane.charged}.`);
   }
+  throw new ApiError(
+    'E_RESERVE',
+    `Expected cumulative ${lane.charged + reserve}: charged ${lane.charged} plus ${reserve}; it is ${cumulative}.`,
+    { details: { haca: { charged: `${lane.charged}`, reserve: `${reserve}` } } },
+  );
 }
 
 /** r5 and r7: the money is there, and the lane will get a row to be paid on. */

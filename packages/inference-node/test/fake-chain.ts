@@ -1,0 +1,484 @@
+/**
+ * As much of a full node as an inference node talks to, over real HTTP: records by height, transactions into blocks, events,
+ * new-block messages. It applies what the node sends without checking much; what the chain refuses is tested with the chain.
+ * Tests change records directly and see what the node makes of it.
+ */
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { type Codec, encode, toHex } from '@haca/primitives';
+import {
+  type AllocationRecord,
+  accountIdOf,
+  accountRecordCodec,
+  allocationRecordCodec,
+  type ChainConfigRecord,
+  chainConfigRecordCodec,
+  channelRecordCodec,
+  codeNumber,
+  credit,
+  DEFAULT_PARAMS,
+  decodeTransaction,
+  type ErrorCode,
+  keyIdOf,
+  laneRecordCodec,
+  modelIdOf,
+  modelRecordCodec,
+  type NodeKeyRecord,
+  type NodeRecord,
+  nodeIdOf,
+  nodeKeyRecordCodec,
+  nodeRecordCodec,
+  nopg,
+  type Op,
+  type OpOf,
+  recordKey,
+  STATEMENT,
+  type Statement,
+  sessionRecordCodec,
+  type Transaction,
+  transactionHash,
+  ZERO_DIGEST,
+} from '@haca/protocol';
+
+export const CHAIN_ID = 'haca-test-1';
+export const ASSET = 1;
+
+interface Event {
+  readonly type: string;
+  readonly attributes: readonly { readonly key: string; readonly value: string }[];
+}
+
+interface TxResult {
+  readonly height: number;
+  readonly code: number;
+  readonly log: string;
+  readonly events: readonly Event[];
+}
+
+export interface FakeChain {
+  readonly url: string;
+  readonly params: ChainConfigRecord['params'];
+  readonly height: () => number;
+  /** Statements that blocks took, in order. */
+  readonly statements: readonly Statement[];
+  readonly nodeKeys: ReadonlyMap<string, NodeKeyRecord>;
+  readonly putChannel: (
+    channelId: Uint8Array,
+    nodeId: Uint8Array,
+    sessionKey: Uint8Array,
+    amount: bigint,
+  ) => void;
+  readonly changeAllocation: (
+    channelId: Uint8Array,
+    nodeId: Uint8Array,
+    change: Partial<AllocationRecord>,
+  ) => void;
+  readonly revokeSession: (channelId: Uint8Array) => void;
+  readonly lane: (keyId: Uint8Array, channelId: Uint8Array, lane: number) => bigint;
+  /** Every settlement from now on is refused with this code, or taken again. */
+  readonly refuseSettlements: (code: ErrorCode | null) => void;
+  /** Charge lines are refused from now on although the statement is taken. */
+  readonly refuseLines: (isRefused: boolean) => void;
+  /** No more blocks, or blocks again. */
+  readonly halt: (isHalted: boolean) => void;
+  readonly close: () => Promise<void>;
+}
+
+/** Everything the chain remembers. */
+interface World {
+  readonly config: ChainConfigRecord;
+  /** By record key: values by height, ascending. */
+  readonly records: Map<string, { readonly height: number; readonly value: Uint8Array }[]>;
+  readonly transactions: Map<string, TxResult>;
+  readonly events: Map<number, readonly Event[]>;
+  readonly statements: Statement[];
+  readonly nodeKeys: Map<string, NodeKeyRecord>;
+  readonly nodes: Map<string, NodeRecord>;
+  readonly lanes: Map<string, bigint>;
+  readonly mempool: Transaction[];
+  readonly sockets: Set<Socket>;
+  height: number;
+  settlementRefusal: ErrorCode | null;
+  areLinesRefused: boolean;
+  isHalted: boolean;
+}
+
+const BLOCK_MS = 10;
+
+export async function startFakeChain(params: Partial<ChainConfigRecord['params']> = {}): Promise<FakeChain> {
+  const config: ChainConfigRecord = {
+    chainId: CHAIN_ID,
+    genesisTimeMs: 1_800_000_000_000,
+    simulated: true,
+    params: { ...DEFAULT_PARAMS, ...params },
+    measurements: [],
+    testRoots: [],
+  };
+  const world: World = {
+    config,
+    records: new Map(),
+    transactions: new Map(),
+    events: new Map(),
+    statements: [],
+    nodeKeys: new Map(),
+    nodes: new Map(),
+    lanes: new Map(),
+    mempool: [],
+    sockets: new Set(),
+    height: 1,
+    settlementRefusal: null,
+    areLinesRefused: false,
+    isHalted: false,
+  };
+  put(world, recordKey.params(), chainConfigRecordCodec, config);
+  world.height = 2;
+  const server = createServer((request, response) => void answer(world, request, response));
+  server.on('upgrade', (request: IncomingMessage, socket: Socket) => subscribe(world, request, socket));
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
+  const timer = setInterval(() => makeBlocks(world), BLOCK_MS);
+
+  const asBlock = (channelId: Uint8Array, change: () => void): void => {
+    change();
+    finishBlock(world, [eventOf('channel', { channelId: toHex(channelId) })]);
+    finishBlock(world, []);
+  };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    params: config.params,
+    height: () => world.height,
+    statements: world.statements,
+    nodeKeys: world.nodeKeys,
+    putChannel: (channelId, nodeId, publicKey, amount) =>
+      asBlock(channelId, () => {
+        const channel = {
+          payer: ZERO_DIGEST,
+          asset: ASSET,
+          free: credit(0n),
+          allocations: 1,
+          sessions: 1,
+          version: 1,
+        };
+        put(world, recordKey.channel(channelId), channelRecordCodec, channel);
+        const session = { publicKey, expiryHeight: 1_000_000 };
+        put(world, recordKey.session(channelId, 0), sessionRecordCodec, session);
+        putAllocation(world, channelId, nodeId, { amount: credit(amount) });
+      }),
+    changeAllocation: (channelId, nodeId, change) =>
+      asBlock(channelId, () => putAllocation(world, channelId, nodeId, change)),
+    revokeSession: (channelId) =>
+      asBlock(channelId, () => {
+        const bytes = read(world, recordKey.session(channelId, 0), world.height);
+        const publicKey = new Uint8Array(bytes.subarray(4, 36));
+        const session = { publicKey, expiryHeight: 1_000_000, revokedAt: world.height };
+        put(world, recordKey.session(channelId, 0), sessionRecordCodec, session);
+      }),
+    lane: (keyId, channelId, lane) => world.lanes.get(laneName(keyId, channelId, lane)) ?? 0n,
+    refuseSettlements: (code) => {
+      world.settlementRefusal = code;
+    },
+    refuseLines: (isRefused) => {
+      world.areLinesRefused = isRefused;
+    },
+    halt: (isHalted) => {
+      world.isHalted = isHalted;
+    },
+    close: () =>
+      new Promise((settle) => {
+        clearInterval(timer);
+        for (const socket of world.sockets) socket.destroy();
+        server.close(() => settle());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function put<T>(world: World, key: Uint8Array, codec: Codec<T>, value: T): void {
+  const versions = world.records.get(toHex(key)) ?? [];
+  versions.push({ height: world.height, value: encode(codec, value) });
+  world.records.set(toHex(key), versions);
+}
+
+function read(world: World, key: Uint8Array, height: number): Uint8Array {
+  const versions = world.records.get(toHex(key)) ?? [];
+  return versions.findLast((version) => version.height <= height)?.value ?? new Uint8Array(0);
+}
+
+const allocations = new WeakMap<World, Map<string, AllocationRecord>>();
+
+function putAllocation(
+  world: World,
+  channelId: Uint8Array,
+  nodeId: Uint8Array,
+  change: Partial<AllocationRecord>,
+): void {
+  const known = allocations.get(world) ?? new Map<string, AllocationRecord>();
+  allocations.set(world, known);
+  const name = toHex(channelId) + toHex(nodeId);
+  const before = known.get(name) ?? {
+    amount: credit(0n),
+    paid: credit(0n),
+    withdrawing: credit(0n),
+    readyAt: 0,
+    version: 1,
+  };
+  const after = { ...before, ...change };
+  known.set(name, after);
+  put(world, recordKey.allocation(channelId, nodeId), allocationRecordCodec, after);
+}
+
+function allocationOf(world: World, channelId: Uint8Array, nodeId: Uint8Array): AllocationRecord | undefined {
+  return allocations.get(world)?.get(toHex(channelId) + toHex(nodeId));
+}
+
+/** A block as soon as transactions wait, and one more that makes its state final. */
+function makeBlocks(world: World): void {
+  if (world.isHalted || world.mempool.length === 0) return;
+  const transactions = world.mempool.splice(0);
+  const events = transactions.flatMap((transaction) => include(world, transaction));
+  finishBlock(world, events);
+  finishBlock(world, []);
+}
+
+/** The block at `height` is done; the next one begins. */
+function finishBlock(world: World, events: readonly Event[]): void {
+  world.events.set(world.height, events);
+  const height = world.height;
+  world.height++;
+  const header = { header: { height: `${height}` } };
+  const message = JSON.stringify({ jsonrpc: '2.0', id: 1, result: { data: { value: header } } });
+  for (const socket of world.sockets) socket.write(textFrame(message));
+}
+
+function include(world: World, transaction: Transaction): readonly Event[] {
+  const { body } = transaction;
+  const sender = accountIdOf(body.sender);
+  const account = { nopg: nopg(1_000_000_000_000n), credits: [], nonceHigh: body.nonce + 1, nonceBits: 1n };
+  put(world, recordKey.account(sender), accountRecordCodec, account);
+  let code = 0;
+  const events: Event[] = [];
+  for (const op of body.ops) {
+    const outcome = apply(world, op, sender, body.nonce);
+    if (typeof outcome === 'string') code = codeNumber(outcome);
+    else events.push(...outcome);
+  }
+  const hash = toHex(transactionHash(transaction.bytes));
+  world.transactions.set(hash, { height: world.height, code, log: '', events });
+  return events;
+}
+
+function apply(world: World, op: Op, sender: Uint8Array, nonce: number): readonly Event[] | ErrorCode {
+  switch (op.kind) {
+    case 'register-model': {
+      const record = { manifest: op.manifest, registrant: sender, height: world.height };
+      put(world, recordKey.model(modelIdOf(op.manifest)), modelRecordCodec, record);
+      return [];
+    }
+    case 'register-node':
+      registerNode(world, op, sender, nonce);
+      return [];
+    case 'update-node': {
+      const node = world.nodes.get(toHex(op.nodeId)) as NodeRecord;
+      putNode(world, op.nodeId, { ...node, name: op.name, endpoint: op.endpoint, payout: op.payout });
+      return [];
+    }
+    case 'open-key':
+      return openKey(world, op);
+    case 'close-key': {
+      const key = world.nodeKeys.get(toHex(op.keyId)) as NodeKeyRecord;
+      putKey(world, op.keyId, { ...key, closingAt: world.height });
+      return [eventOf('close-key', { keyId: toHex(op.keyId) })];
+    }
+    case 'settle':
+      return world.settlementRefusal ?? settle(world, op);
+    default:
+      return 'E_UNSUPPORTED';
+  }
+}
+
+function registerNode(world: World, op: OpOf<'register-node'>, sender: Uint8Array, nonce: number): void {
+  const nodeId = nodeIdOf(CHAIN_ID, sender, nonce);
+  putNode(world, nodeId, {
+    operator: sender,
+    operatorKey: { algorithm: 'ed25519', publicKey: new Uint8Array(32) },
+    name: op.name,
+    endpoint: op.endpoint,
+    payout: op.payout,
+    bond: op.bond,
+    unbonding: nopg(0n),
+    keyEpoch: 0,
+    keys: [],
+    laneRows: 0,
+    bucketGas: 0,
+    bucketHeight: 0,
+    unbondingDue: [],
+  });
+}
+
+function putNode(world: World, nodeId: Uint8Array, node: NodeRecord): void {
+  world.nodes.set(toHex(nodeId), node);
+  put(world, recordKey.node(nodeId), nodeRecordCodec, node);
+}
+
+function putKey(world: World, keyId: Uint8Array, key: NodeKeyRecord): void {
+  world.nodeKeys.set(toHex(keyId), key);
+  put(world, recordKey.nodeKey(keyId), nodeKeyRecordCodec, key);
+}
+
+function openKey(world: World, op: OpOf<'open-key'>): readonly Event[] | ErrorCode {
+  const { nodeId, keyEpoch, signPublicKey } = op.binding;
+  const node = world.nodes.get(toHex(nodeId));
+  if (node === undefined) return 'E_NODE';
+  if (keyEpoch <= node.keyEpoch) return 'E_EPOCH';
+  const keyId = keyIdOf(CHAIN_ID, nodeId, keyEpoch, signPublicKey);
+  putNode(world, nodeId, { ...node, keyEpoch });
+  putKey(world, keyId, {
+    nodeId,
+    keyEpoch,
+    publicKey: signPublicKey,
+    method: op.method,
+    modelId: null,
+    modelIds: op.modelIds,
+    binding: op.binding,
+    evidence: null,
+    openedAt: world.height,
+    notAfter: world.height + world.config.params.keyTtl,
+    settledSeq: 0,
+    headHash: ZERO_DIGEST,
+    settled: [],
+    verified: [],
+    paid: [],
+    logSize: 0,
+    logFrontier: [],
+    unpaidRanges: [],
+    openClaims: [],
+    c1Seq: 0,
+    c1Due: 0,
+    faults: 0,
+    lastLane: null,
+  });
+  return [eventOf('open-key', { keyId: toHex(keyId), nodeId: toHex(nodeId) })];
+}
+
+function settle(world: World, op: OpOf<'settle'>): readonly Event[] | ErrorCode {
+  const { value } = STATEMENT.decode(op.statement);
+  const { keyId, batch, charges } = value;
+  const key = world.nodeKeys.get(toHex(keyId));
+  if (key === undefined) return 'E_KEY';
+  if (batch !== null) {
+    if (batch.firstSeq !== key.settledSeq + 1) return 'E_SEQ';
+    putKey(world, keyId, {
+      ...key,
+      settledSeq: batch.firstSeq + batch.count - 1,
+      headHash: batch.lastReceiptHash,
+      settled: batch.running,
+      verified: batch.running,
+      logSize: key.logSize + 1,
+    });
+  }
+  world.statements.push(value);
+  const events = [eventOf('settle', { keyId: toHex(keyId) })];
+  if (world.areLinesRefused) return events;
+  for (const { channelId, lane, from, to, atSeq } of charges) {
+    const name = laneName(keyId, channelId, lane);
+    if ((world.lanes.get(name) ?? 0n) !== from) continue;
+    world.lanes.set(name, to);
+    const row = { mark: to, seq: atSeq, previous: null };
+    put(world, recordKey.lane(keyId, channelId, lane), laneRecordCodec, row);
+    const paid = (allocationOf(world, channelId, key.nodeId)?.paid ?? 0n) + to - from;
+    putAllocation(world, channelId, key.nodeId, { paid: credit(paid) });
+    events.push(eventOf('pay', { channelId: toHex(channelId), lane: `${lane}`, keyId: toHex(keyId) }));
+  }
+  return events;
+}
+
+function laneName(keyId: Uint8Array, channelId: Uint8Array, lane: number): string {
+  return `${toHex(keyId)}/${toHex(channelId)}/${lane}`;
+}
+
+function eventOf(type: string, attributes: Readonly<Record<string, string>>): Event {
+  return { type, attributes: Object.entries(attributes).map(([key, value]) => ({ key, value })) };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+async function answer(world: World, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  let text = '';
+  for await (const piece of request) text += String(piece);
+  const { id, method, params } = JSON.parse(text) as { id: number; method: string; params: Json };
+  const result = call(world, method, params);
+  const body =
+    result === undefined
+      ? { jsonrpc: '2.0', id, error: { code: -32603, message: 'not found' } }
+      : { jsonrpc: '2.0', id, result };
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+function call(world: World, method: string, params: Json): unknown {
+  const latest = world.height - 1;
+  switch (method) {
+    case 'status':
+      return {
+        node_info: { network: CHAIN_ID },
+        sync_info: {
+          latest_block_height: `${latest}`,
+          latest_block_hash: toHex(new Uint8Array(32).fill(latest % 251)).toUpperCase(),
+          latest_block_time: new Date().toISOString(),
+        },
+      };
+    case 'abci_query': {
+      const height = Number(params['height']) || latest;
+      const value = read(world, Buffer.from(String(params['data']), 'hex'), height);
+      return { response: { code: 0, value: Buffer.from(value).toString('base64'), height: `${height}` } };
+    }
+    case 'block_results': {
+      const height = Number(params['height']);
+      if (height > latest) return undefined;
+      return { height: `${height}`, txs_results: [{ code: 0, events: world.events.get(height) ?? [] }] };
+    }
+    case 'broadcast_tx_sync': {
+      const transaction = decodeTransaction(new Uint8Array(Buffer.from(String(params['tx']), 'base64')));
+      const hash = toHex(transactionHash(transaction.bytes));
+      const isKnown =
+        world.transactions.has(hash) ||
+        world.mempool.some(({ bytes }) => toHex(transactionHash(bytes)) === hash);
+      if (!isKnown) world.mempool.push(transaction);
+      return { code: 0, log: '', hash: hash.toUpperCase() };
+    }
+    case 'tx': {
+      const result = world.transactions.get(Buffer.from(String(params['hash']), 'base64').toString('hex'));
+      if (result === undefined) return undefined;
+      const { height, code, log, events } = result;
+      return { height: `${height}`, tx_result: { code, log, gas_used: '0', events } };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** RFC 6455, as far as a server that only talks needs it. */
+function subscribe({ sockets }: World, { headers }: IncomingMessage, socket: Socket): void {
+  const accept = createHash('sha1')
+    .update(`${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest('base64');
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+  );
+  sockets.add(socket);
+  socket.on('error', () => socket.destroy());
+  socket.on('close', () => sockets.delete(socket));
+  socket.resume();
+}
+
+function textFrame(text: string): Buffer {
+  const payload = Buffer.from(text);
+  const head = Buffer.alloc(4);
+  head[0] = 0x81;
+  if (payload.length < 126) {
+    head[1] = payload.length;
+    return Buffer.concat([head.subarray(0, 2), payload]);
+  }
+  head[1] = 126;
+  head.writeUInt16BE(payload.length, 2);
+  return Buffer.concat([head, payload]);
+}
