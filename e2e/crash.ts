@@ -38,7 +38,7 @@ export interface CrashReport extends Omit<AuditReport, 'charged' | 'paid'> {
 /** The full node dies with every eighth kill, the node also while it is starting with every fifth. */
 const FULL_NODE_EVERY = 8;
 const STARTING_EVERY = 5;
-const WORKING_MAX_MS = 1_600;
+const WORKING_MAX_MS = 1_200;
 const STARTING_MAX_MS = 1_200;
 const FULL_NODE_AWAY_MAX_MS = 600;
 const PARALLEL = 3;
@@ -50,7 +50,7 @@ export async function runCrash({ kills, seed, clients, log }: CrashOptions): Pro
   let isFine = false;
   try {
     const haca = await Promise.all(Array.from({ length: clients }, () => network.openClient()));
-    const load = startLoad(haca, { parallel: PARALLEL, restMs: 50 });
+    const load = startLoad(haca, { parallel: PARALLEL, restMs: 150 });
     const done = await killAndRestart(network, kills, randomStream(seed), (count) =>
       log(`${count} of ${kills} kills, ${load.answered()} answers`),
     );
