@@ -78,7 +78,14 @@ async function tryRoute(
   const promises = promisedBy(session.policy);
   let refusal: Inference | undefined;
   for (let tries = 1; ; tries++) {
-    const attempt = await prepareAttempt(session, route, request);
+    const attempt = await prepareAttempt(session, route, request).catch((error: unknown) => {
+      if (tries < SENDS_PER_NODE_MAX && isBehind(error)) return null;
+      throw error;
+    });
+    if (attempt === null) {
+      await sleep(BEHIND_PAUSE_MS * tries, signal);
+      continue;
+    }
     if (!promises.add(attempt) && refusal !== undefined) {
       attempt.lane.distrust();
       return refusal;
@@ -128,6 +135,13 @@ async function tryRoute(
         return result;
     }
   }
+}
+
+const BEHIND_PAUSE_MS = 100;
+
+/** The node has not seen the block yet in which the channel was opened. */
+function isBehind(error: unknown): boolean {
+  return error instanceof NodeError && error.code === 'E_CHANNEL';
 }
 
 /**

@@ -4,7 +4,7 @@ import { ed25519SignerFromSeed } from '@haca/platform';
 import { type Haca, memoryWalletStore, openHaca, parseGenesisDocument, VerificationError } from '@haca/sdk';
 import { nodePlatform } from '@haca/sdk/node';
 import OpenAI from 'openai';
-import { MODEL_NAME, startFakeNetwork, WORDS } from './fake-node.ts';
+import { type FakeNode, MODEL_NAME, startFakeNetwork, WORDS } from './fake-node.ts';
 import { openTestClient } from './test-client.ts';
 
 const TEXT = WORDS.join('');
@@ -315,4 +315,22 @@ test('a stream ends with its receipt, also where the connection stays open, and 
   const { text, answer } = await haca.chat({ prompt: 'hi', onText: () => undefined });
   assert.equal(text, TEXT);
   assert.ok(answer.verdict.ok);
+});
+
+test('a node that has not seen the block with the new channel yet is asked again', async () => {
+  const node = startFakeNetwork();
+  let refusals = 0;
+  const behind: FakeNode = {
+    ...node,
+    fetch: async (...args) => {
+      if (!String(args[0]).includes('/v1/lanes/') || refusals >= 2) return node.fetch(...args);
+      refusals++;
+      const error = { code: 'E_CHANNEL', message: 'E_CHANNEL: the newest final block has no such channel' };
+      return Response.json({ error }, { status: 402 });
+    },
+  };
+  const haca = await openTestClient(behind);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  assert.ok(answer.verdict.ok);
+  assert.deepEqual([refusals, node.executions()], [2, 1]);
 });
