@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { base64url, generateEd25519Signer } from '@haca/platform';
+import { base64url, connectRpc, generateEd25519Signer } from '@haca/platform';
 import { bytesEqual, toHex, utf8Encode } from '@haca/primitives';
 import {
   credit,
@@ -27,6 +27,7 @@ import {
   type Wallet,
 } from '@haca/sdk/node';
 import OpenAI from 'openai';
+import { openHistory } from './history.ts';
 import { startTestNetwork, type TestNetwork } from './network.ts';
 import { echoOf, startUpstream, type UpstreamServer } from './upstream.ts';
 
@@ -331,6 +332,15 @@ test('killed and started again the node signs with a fresh key, and answers for 
 test('asked to stop, a node settles first what it accepted', async () => {
   const { answer } = await client.chat({ model: ECHO, prompt: 'the last one' });
   await network.nodes[0]?.stop();
+  const rpc = connectRpc(network.rpcUrl);
+  const { settlements, payments, advance } = openHistory(rpc);
+  await advance();
+  rpc.close();
+  const { keyId, seq, lane, cumulative } = answer.receipt.value;
+  assert.ok(settlements.some((each) => each.keyId === toHex(keyId) && each.lastSeq >= seq));
+  assert.ok(
+    payments.some((each) => each.keyId === toHex(keyId) && each.lane === lane && each.to >= cumulative),
+  );
   await network.nodes[0]?.start();
   const { steps } = await answer.until('final', { timeoutMs: 5_000 });
   assert.equal(steps.at(-1)?.state, 'final');

@@ -12,8 +12,8 @@ export interface UpstreamServer {
 
 export interface UpstreamOptions {
   readonly model: string;
-  /** Between two words. */
-  readonly wordMs?: number;
+  /** A stream waits for this before it ends. */
+  readonly beforeEnd?: () => Promise<void>;
 }
 
 interface ChatBody {
@@ -22,7 +22,10 @@ interface ChatBody {
   readonly max_tokens?: number;
 }
 
-export async function startUpstream({ model, wordMs = 0 }: UpstreamOptions): Promise<UpstreamServer> {
+export async function startUpstream({
+  model,
+  beforeEnd = () => Promise.resolve(),
+}: UpstreamOptions): Promise<UpstreamServer> {
   const seen: IncomingHttpHeaders[] = [];
   const server = createServer((request, response) => {
     if (request.method === 'GET') {
@@ -32,7 +35,7 @@ export async function startUpstream({ model, wordMs = 0 }: UpstreamOptions): Pro
     seen.push(request.headers);
     // A node that is killed takes its connection with it; the answer then goes nowhere.
     readJson(request)
-      .then((body) => answer(response, model, body, wordMs))
+      .then((body) => answer(response, model, body, beforeEnd))
       .catch(() => response.destroy());
   });
   await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
@@ -57,7 +60,7 @@ async function answer(
   response: ServerResponse,
   model: string,
   { messages, stream, max_tokens: limit }: ChatBody,
-  wordMs: number,
+  beforeEnd: () => Promise<void>,
 ): Promise<void> {
   const prompt = String(messages?.at(-1)?.content ?? '');
   const all = echoOf(prompt).split(/(?<= )/);
@@ -70,7 +73,6 @@ async function answer(
   };
   const head = { id: 'chatcmpl-upstream', created: 1, model };
   if (stream !== true) {
-    await pause(wordMs * words.length);
     const message = { role: 'assistant', content: words.join('') };
     const choices = [{ index: 0, message, finish_reason: finishReason }];
     sendJson(response, { ...head, object: 'chat.completion', choices, usage });
@@ -81,17 +83,11 @@ async function answer(
     const chunk = { ...head, object: 'chat.completion.chunk', choices, ...more };
     response.write(`data: ${JSON.stringify(chunk)}\n\n`);
   };
-  for (const content of words) {
-    send([{ index: 0, delta: { content }, finish_reason: null }]);
-    await pause(wordMs);
-  }
+  for (const content of words) send([{ index: 0, delta: { content }, finish_reason: null }]);
+  await beforeEnd();
   send([{ index: 0, delta: {}, finish_reason: finishReason }]);
   send([], { usage });
   response.end('data: [DONE]\n\n');
-}
-
-function pause(ms: number): Promise<void> {
-  return ms === 0 ? Promise.resolve() : new Promise((settle) => setTimeout(settle, ms));
 }
 
 async function readJson(request: IncomingMessage): Promise<ChatBody> {
