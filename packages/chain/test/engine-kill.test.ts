@@ -98,14 +98,16 @@ test(`${KILLS} kills at random moments under load: one block per height, nothing
   const highest = Math.max(...seen.blocks.keys());
   const last = startChild(folder, seen);
   const loading = load(await last.url, nonces, seen);
-  while (Math.max(...seen.blocks.keys()) < highest + 10) await delay(5);
+  // A busy machine kills the node before it confirmed much; the last one lives until enough was confirmed to mean something.
+  const isEnough = (): boolean =>
+    Math.max(...seen.blocks.keys()) >= highest + 10 && seen.committed.size > KILLS;
+  while (!isEnough()) await delay(5);
   last.child.kill('SIGKILL');
   await last.exited;
   await loading;
   t.diagnostic(
     `${seen.blocks.size} blocks seen, ${seen.committed.size} transactions confirmed, ${nonces.next} sent`,
   );
-  assert.ok(seen.committed.size > KILLS, 'under load');
 
   const store = openStore(join(folder, 'home', 'data'));
   t.after(() => store.close());
