@@ -37,6 +37,8 @@ const REST_MAX_BYTES = 64 * 1024 * 1024;
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 65_000;
+/** Connections waiting to be accepted; beyond the usual 511 a burst of clients has its connections reset by the kernel. */
+const BACKLOG = 4_096;
 /** A client that takes nothing for this long is gone. */
 const STALLED_MS = 30_000;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,64}$/;
@@ -67,7 +69,7 @@ export async function startApiServer(host: string, port: number, handlers: ApiHa
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await new Promise<void>((settle, fail) => {
     server.once('error', fail);
-    server.listen(port, host, settle);
+    server.listen({ port, host, backlog: BACKLOG }, settle);
   });
   return {
     port: (server.address() as AddressInfo).port,
