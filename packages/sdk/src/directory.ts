@@ -2,6 +2,7 @@
  * Which node to ask: found by listing chain records, believed only after each record of the chosen one was proven and its
  * evidence appraised.
  */
+import { RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, decode, fromHex, toHex } from '@haca/primitives';
 import {
   type ChainConfigRecord,
@@ -125,7 +126,11 @@ export function openDirectory(options: DirectoryOptions): Directory {
     const known = evidenceByKey.get(toHex(keyId));
     if (known !== undefined) return known;
     const evidence = key.evidence === null ? null : await api.attestation(keyId);
-    const registered = await chain.headerAt(key.openedAt).then(headerTimeMs, () => null);
+    const registered = await chain.headerAt(key.openedAt).then(headerTimeMs, (error: unknown) => {
+      // A full node that is away says nothing about the key.
+      if (error instanceof RpcError && error.code === 'unreachable') throw error;
+      return null;
+    });
     const { record } = await config();
     const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered);
     // A failure may be of the moment (no header to be had, another document served): it is looked at again.
@@ -186,7 +191,8 @@ export function openDirectory(options: DirectoryOptions): Directory {
       throw new NodeError('E_NODE', `${url} says it is another node than the chain lists there`);
     }
     const route = await proveRoute(api, info, model);
-    routeCache.set(cacheKey, route);
+    // What did not pass may have failed for a reason of the moment: it is looked at again.
+    if (verdictOf(route.checks).ok) routeCache.set(cacheKey, route);
     return route;
   };
 
