@@ -6,8 +6,10 @@ import { toHex } from '@haca/primitives';
 import {
   chargeFor,
   RECEIPT,
+  type Receipt,
   requestHashOf,
   responseHashOf,
+  type SignedObject,
   STREAM_CHECKPOINT,
   streamNext,
   streamStart,
@@ -56,7 +58,7 @@ test('a whole answer has the OpenAI shape, and its receipt is over exactly its b
 });
 
 test('receipts of a key are gapless and chained, totals add up', async () => {
-  const receipts = [];
+  const receipts: (SignedObject<Receipt> | undefined)[] = [];
   for (let i = 0; i < 5; i++) receipts.push(receiptOf(await payer.post(hello(`words ${i + 1}`))));
   for (const [i, receipt] of receipts.entries()) {
     const before = receipts[i - 1];
@@ -65,7 +67,7 @@ test('receipts of a key are gapless and chained, totals add up', async () => {
     assert.equal(receipt.value.seq, before.value.seq + 1);
     assert.deepEqual(receipt.value.prevReceiptHash, before.hash);
     assert.equal(receipt.value.cumulative, before.value.cumulative + receipt.value.amount);
-    const [[, total]] = receipt.value.running as [[number, bigint]];
+    const [[, total]] = receipt.value.running as readonly [readonly [number, bigint]];
     assert.equal(total, (before.value.running[0]?.[1] ?? 0n) + receipt.value.amount);
   }
 });

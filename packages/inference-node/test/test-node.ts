@@ -99,10 +99,11 @@ export async function startTestNode({
 }
 
 /** Waits for something that is bound to happen; a test that waits in vain is stopped by its runner. */
-export async function until<T>(look: () => T | Promise<T>): Promise<NonNullable<T>> {
+export async function until<T>(look: () => T | Promise<T>): Promise<Exclude<NonNullable<T>, false>> {
   for (;;) {
     const found = await look();
-    if (found !== undefined && found !== null && found !== false) return found as NonNullable<T>;
+    if (found !== undefined && found !== null && found !== false)
+      return found as Exclude<NonNullable<T>, false>;
     await new Promise((settle) => setTimeout(settle, 5));
   }
 }
