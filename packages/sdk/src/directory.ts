@@ -74,6 +74,8 @@ export interface Directory {
   readonly resolveModel: (name: string) => Promise<ModelEntry>;
   /** Proven routes to a model, best first; `excluded` node ids (hex) are left out. */
   readonly routes: (modelName: string, excluded: ReadonlySet<string>) => AsyncIterable<Route>;
+  /** The same node and model under another key: a node that was started again has a new one. Null where there is none. */
+  readonly renewed: (route: Route) => Promise<Route | null>;
   /** Forgets what is known of a node, e.g. after its key changed. */
   readonly forget: (nodeId: Uint8Array) => void;
 }
@@ -138,7 +140,11 @@ export function openDirectory(options: DirectoryOptions): Directory {
     return { evidence, result };
   };
 
-  const proveRoute = async (api: NodeApi, info: NodeInfo, model: ModelEntry): Promise<Route> => {
+  const proveRoute = async (
+    api: NodeApi,
+    info: NodeInfo,
+    model: Pick<ModelEntry, 'modelId'>,
+  ): Promise<Route> => {
     const served = info.models.find(({ modelId }) => bytesEqual(modelId, model.modelId));
     if (served === undefined) throw new NodeError('E_MODEL_UNKNOWN', `${api.url} does not serve this model`);
     const settings = await config();
@@ -180,7 +186,11 @@ export function openDirectory(options: DirectoryOptions): Directory {
     };
   };
 
-  const routeOf = async (url: string, model: ModelEntry, wantedNode: Uint8Array | null): Promise<Route> => {
+  const routeOf = async (
+    url: string,
+    model: Pick<ModelEntry, 'modelId'>,
+    wantedNode: Uint8Array | null,
+  ): Promise<Route> => {
     const cacheKey = `${url} ${toHex(model.modelId)}`;
     const known = routeCache.get(cacheKey);
     if (known !== undefined && clock() - known.provenAtMs < ROUTE_TTL_MS) return known;
@@ -194,6 +204,12 @@ export function openDirectory(options: DirectoryOptions): Directory {
     // What did not pass may have failed for a reason of the moment: it is looked at again.
     if (verdictOf(route.checks).ok) routeCache.set(cacheKey, route);
     return route;
+  };
+
+  const forget = (nodeId: Uint8Array): void => {
+    for (const [cacheKey, route] of routeCache)
+      if (bytesEqual(route.nodeId, nodeId)) routeCache.delete(cacheKey);
+    listNodes.forget();
   };
 
   async function* routes(modelName: string, excluded: ReadonlySet<string>): AsyncIterable<Route> {
@@ -227,11 +243,12 @@ export function openDirectory(options: DirectoryOptions): Directory {
     config,
     resolveModel,
     routes,
-    forget: (nodeId) => {
-      for (const [cacheKey, route] of routeCache)
-        if (bytesEqual(route.nodeId, nodeId)) routeCache.delete(cacheKey);
-      listNodes.forget();
+    renewed: async (route) => {
+      forget(route.nodeId);
+      const fresh = await routeOf(route.api.url, route, route.nodeId).catch(() => null);
+      return fresh === null || bytesEqual(fresh.keyId, route.keyId) ? null : fresh;
     },
+    forget,
   };
 }
 

@@ -41,7 +41,15 @@ export async function infer(
       refused ??= new VerificationError(`node ${route.node.name} was not asked`, unfit);
       continue;
     }
-    const result = await tryRoute(session, route, { path, body, headers, params, requestHash }, signal);
+    const request = { path, body, headers, params, requestHash };
+    let result = await tryRoute(session, route, request, signal);
+    if (result instanceof Response) {
+      // Perhaps it was only the key we knew: nothing was charged, and the node may have another one by now.
+      const renewed = await session.directory.renewed(route);
+      if (renewed !== null && unfitness(renewed, session.policy) === null) {
+        result = await tryRoute(session, renewed, request, signal);
+      }
+    }
     if (!(result instanceof Response)) return result;
     refused = result;
     excluded.add(toHex(route.nodeId));
