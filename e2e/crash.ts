@@ -35,7 +35,7 @@ export interface CrashReport extends Omit<AuditReport, 'charged' | 'paid'> {
   readonly seconds: number;
 }
 
-/** The full node dies with every eighth kill, the node also while it is starting with every fifth. */
+/** For this many kills of the node, one of the full node; and one that hits the node while it is starting. */
 const FULL_NODE_EVERY = 8;
 const STARTING_EVERY = 5;
 const WORKING_MAX_MS = 800;
@@ -97,7 +97,7 @@ async function killAndRestart(
   for (let count = 1; count <= kills; count++) {
     if (random.below(FLOWING_TIMES + 1) > 0) await nextAnswer(answered);
     await pause(random.below(WORKING_MAX_MS));
-    if (count % FULL_NODE_EVERY === 0) {
+    if (count >= (fullNode + 1) * FULL_NODE_EVERY) {
       fullNode++;
       await killFullNode(network.fullNode, node, random);
     }
