@@ -56,6 +56,8 @@ const RETRY_MAX_MS = 60_000;
 const TICK_MS = 100;
 /** How often lanes are looked through for what is worth redeeming, where no batch is due. */
 const SCAN_MS = 1_000;
+/** How long a key that takes no batch is left alone. */
+const BLOCKED_MS = 5_000;
 
 export function startSettler(context: SettlerContext): Settler {
   const { stream, nowMs } = context;
@@ -130,6 +132,7 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
   let isHurried = false;
   let isDrained = false;
   let scanAtMs = 0;
+  let blockedUntilMs = 0;
 
   const isBatchDue = (): boolean => {
     const oldest = stream.oldestUnsettled()?.receipt.value;
@@ -154,19 +157,24 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
     if (isDrained) return false;
     checkAgainstChain(stream, record);
     const unsettled = stream.lastSeq() - stream.settledSeq();
-    const count =
-      isBatchDue() && takesBatches(record, chain) ? Math.min(unsettled, options.batchMaxCount) : 0;
+    const isTaken = takesBatches(record, chain);
+    if (!isTaken) blockedUntilMs = nowMs() + BLOCKED_MS;
+    const count = isBatchDue() && isTaken ? Math.min(unsettled, options.batchMaxCount) : 0;
     scanAtMs = nowMs() + SCAN_MS;
     const charges = await redemption.dueLines(stream.settledSeq() + count, record, isHurried);
     const sent = await send(context, count, charges);
     if (sent === undefined) return false;
     await deliver(context, redemption, sent, signal);
+    // What was paid is forgotten at the next look.
+    scanAtMs = 0;
     return true;
   };
   return {
     hasWork: () =>
       !isDrained &&
-      (stream.inFlight() !== undefined || isBatchDue() || (nowMs() >= scanAtMs && hasUnpaid(stream))),
+      (stream.inFlight() !== undefined ||
+        (isBatchDue() && nowMs() >= blockedUntilMs) ||
+        (nowMs() >= scanAtMs && hasUnpaid(stream))),
     settleOnce,
     hurry: () => {
       isHurried = true;
