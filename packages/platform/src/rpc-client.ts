@@ -76,11 +76,13 @@ const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 export function connectRpc(url: string): RpcClient {
   const base = url.replace(/\/+$/, '');
   const subscriptions = new Set<() => void>();
+  const sendQuery = openBatches(base);
   let nextId = 1;
 
   const call = async (method: string, params: Json = {}): Promise<unknown> => {
-    const body = JSON.stringify({ jsonrpc: '2.0', id: nextId++, method, params });
-    const answer = await post(base, body).catch((cause: unknown) => {
+    const request: RpcRequest = { jsonrpc: '2.0', id: nextId++, method, params };
+    const sent = method === 'abci_query' ? sendQuery(request) : post(base, request).then(member);
+    const answer = await sent.catch((cause: unknown) => {
       throw new RpcError('unreachable', `no answer to ${method} from ${base}; is the full node running?`, {
         cause,
       });
@@ -137,20 +139,74 @@ export function connectRpc(url: string): RpcClient {
   };
 }
 
+interface RpcRequest {
+  readonly jsonrpc: '2.0';
+  readonly id: number;
+  readonly method: string;
+  readonly params: Json;
+}
+
+interface WaitingRequest {
+  readonly request: RpcRequest;
+  readonly settle: (answer: Json) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** CometBFT takes no more in one batch. */
+const BATCH_MAX = 10;
+
+/** Requests made in one turn of the event loop go out together: most of what each would cost is its own HTTP exchange. */
+function openBatches(base: string): (request: RpcRequest) => Promise<Json> {
+  const waiting: WaitingRequest[] = [];
+  const flush = (): void => {
+    while (waiting.length > 0) void sendBatch(base, waiting.splice(0, BATCH_MAX));
+  };
+  return (request) =>
+    new Promise((settle, fail) => {
+      if (waiting.push({ request, settle, fail }) === 1) queueMicrotask(flush);
+    });
+}
+
+/** Never rejects: every request of the batch is settled or failed. */
+async function sendBatch(base: string, batch: readonly WaitingRequest[]): Promise<void> {
+  const [only, ...more] = batch;
+  try {
+    if (only !== undefined && more.length === 0) {
+      only.settle(member(await post(base, only.request)));
+      return;
+    }
+    const body = await post(
+      base,
+      batch.map(({ request }) => request),
+    );
+    const answers = new Map((Array.isArray(body) ? body.map(member) : []).map((one) => [one['id'], one]));
+    // One answer to a whole batch is an error that refuses it.
+    const refusal = member(body)['error'] === undefined ? undefined : member(body);
+    for (const { request, settle, fail } of batch) {
+      const answer = answers.get(request.id) ?? refusal;
+      if (answer !== undefined) settle(answer);
+      else fail(new MalformedError('rpc.batch', '', `an answer to request ${request.id}`, 'none'));
+    }
+  } catch (error) {
+    for (const { fail } of batch) fail(error);
+  }
+}
+
 /**
  * A server may close an idle connection in the moment it is used again; the request then never arrived or its answer was
  * lost. Every method here may be repeated, a transaction too: its nonce makes it one.
  */
-async function post(base: string, body: string): Promise<Json> {
+async function post(base: string, content: RpcRequest | readonly RpcRequest[]): Promise<unknown> {
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-  const send = async (): Promise<Json> => {
+  const body = JSON.stringify(content);
+  const send = async (): Promise<unknown> => {
     const response = await fetch(base, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body,
       signal,
     });
-    return member(JSON.parse(await readText(response)));
+    return JSON.parse(await readText(response));
   };
   try {
     return await send();

@@ -145,3 +145,64 @@ test('base64url has one spelling for each byte string', () => {
     assert.throws(() => fromBase64url(text), MalformedError, JSON.stringify(text));
   }
 });
+
+const queryAnswer = (id: unknown, value: string): object => ({
+  jsonrpc: '2.0',
+  id,
+  result: { response: { code: 0, value: Buffer.from(value).toString('base64'), height: '5' } },
+});
+
+test('queries of one turn go out together, ten at most, and each gets its own answer', async () => {
+  const sizes: number[] = [];
+  const { url, server } = await serve((_, body) => {
+    const parsed = JSON.parse(body) as unknown;
+    const requests = (Array.isArray(parsed) ? parsed : [parsed]) as {
+      id: number;
+      params: { data: string };
+    }[];
+    sizes.push(requests.length);
+    const answers = requests.map(({ id, params }) => queryAnswer(id, `of ${params.data}`)).reverse();
+    return JSON.stringify(Array.isArray(parsed) ? answers : answers[0]);
+  });
+  const rpc = connectRpc(url);
+  const keys = Array.from({ length: 23 }, (_, i) => Uint8Array.of(i));
+  const results = await Promise.all(keys.map((key) => rpc.query('/record', key)));
+  results.forEach(({ value }, i) => {
+    assert.equal(Buffer.from(value).toString(), `of ${i.toString(16).padStart(2, '0')}`);
+  });
+  assert.deepEqual(sizes, [10, 10, 3]);
+  const alone = await rpc.query('/record', Uint8Array.of(9));
+  assert.equal(Buffer.from(alone.value).toString(), 'of 09');
+  assert.deepEqual(sizes, [10, 10, 3, 1]);
+  server.close();
+});
+
+test('attack: a batch that is refused, incomplete, doubled or no list fails its queries and nothing else', async () => {
+  const both = (rpc: ReturnType<typeof connectRpc>) =>
+    Promise.allSettled([rpc.query('/record', Uint8Array.of(1)), rpc.query('/record', Uint8Array.of(2))]);
+  const bodies: readonly [(ids: readonly number[]) => unknown, readonly string[]][] = [
+    [() => ({ id: null, error: { code: -32600, message: 'no batches here' } }), ['rejected', 'rejected']],
+    [() => 'nonsense', ['rejected', 'rejected']],
+    [() => [], ['rejected', 'rejected']],
+    [() => [null, 5, { id: 'x' }], ['rejected', 'rejected']],
+    [([first]) => [queryAnswer(first, 'a')], ['fulfilled', 'rejected']],
+    [
+      ([first, second]) => [queryAnswer(second, 'b'), { id: first, error: { code: 7, message: 'no' } }],
+      ['rejected', 'fulfilled'],
+    ],
+  ];
+  for (const [answer, states] of bodies) {
+    const { url, server } = await serve((_, body) =>
+      JSON.stringify(answer((JSON.parse(body) as { id: number }[]).map(({ id }) => id))),
+    );
+    const results = await both(connectRpc(url));
+    server.close();
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      states,
+    );
+    for (const result of results) {
+      if (result.status === 'rejected') assert.ok(result.reason instanceof RpcError, String(result.reason));
+    }
+  }
+});
