@@ -63,8 +63,9 @@ export function apiErrorOf(error: unknown, report: (error: unknown) => void): Ap
     return new ApiError(code, message, { status, param, retryAfterMs });
   }
   if (error instanceof WalFailedError) return new ApiError('E_UNAVAILABLE', 'The disk failed.');
+  // That nobody answers is in the log already, of the connection itself.
+  if (!(error instanceof RpcError && error.code === 'unreachable')) report(error);
   if (error instanceof RpcError) return new ApiError('E_UNAVAILABLE', 'The full node does not answer.');
-  report(error);
   return new ApiError('E_UNAVAILABLE', 'An error that was not foreseen; the operator has it in the log.', {
     status: 500,
   });

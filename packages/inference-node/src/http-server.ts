@@ -30,17 +30,21 @@ export interface ApiServer {
   readonly closeAll: () => void;
 }
 
+export interface ApiLimits {
+  /** A client that takes nothing for this long is gone. */
+  readonly stalledMs: number;
+  /** Bodies that are being read at one time. */
+  readonly bodiesMaxBytes: number;
+}
+
+const LIMITS: ApiLimits = { stalledMs: 30_000, bodiesMaxBytes: 256 * 1024 * 1024 };
 const BODY_MAX_BYTES = 4 * 1024 * 1024;
-/** Bodies that are being read at one time. */
-const BODIES_MAX_BYTES = 256 * 1024 * 1024;
 const REST_MAX_BYTES = 64 * 1024 * 1024;
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 65_000;
 /** Connections waiting to be accepted; beyond the usual 511 a burst of clients has its connections reset by the kernel. */
 const BACKLOG = 4_096;
-/** A client that takes nothing for this long is gone. */
-const STALLED_MS = 30_000;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,64}$/;
 
 const CORS = {
@@ -53,14 +57,19 @@ const CORS = {
     'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed',
 };
 
-export async function startApiServer(host: string, port: number, handlers: ApiHandlers): Promise<ApiServer> {
+export async function startApiServer(
+  host: string,
+  port: number,
+  handlers: ApiHandlers,
+  limits: ApiLimits = LIMITS,
+): Promise<ApiServer> {
   let isDraining = false;
-  const read = bodyReader();
+  const read = bodyReader(limits.bodiesMaxBytes);
   const server = createServer((request, response) => {
     response.setHeader('x-request-id', `req_${randomBytes(12).toString('hex')}`);
     for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
     if (isDraining) response.setHeader('connection', 'close');
-    route(handlers, read, request, response).catch((error: unknown) =>
+    route(handlers, read, limits, request, response).catch((error: unknown) =>
       answerError(handlers, request, response, error),
     );
   });
@@ -98,6 +107,7 @@ type ReadBody = (request: IncomingMessage) => Promise<Uint8Array>;
 async function route(
   handlers: ApiHandlers,
   read: ReadBody,
+  limits: ApiLimits,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -111,7 +121,7 @@ async function route(
   if (method === 'POST' && path === '/v1/chat/completions') {
     const body = await read(request);
     const { voucherHeader, idempotencyKey } = chatHeaders(request);
-    await handlers.chat({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response));
+    await handlers.chat({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response, limits));
     return;
   }
   if (method !== 'GET') throw unknownRoute(method, path);
@@ -180,7 +190,7 @@ function chatHeaders({
 }
 
 /** A slow client slows the engine down; a gone or stalled one stops it. */
-function sinkOf(response: ServerResponse): AnswerSink {
+function sinkOf(response: ServerResponse, { stalledMs }: ApiLimits): AnswerSink {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   if (response.destroyed) gone.abort();
@@ -191,7 +201,7 @@ function sinkOf(response: ServerResponse): AnswerSink {
     },
     write: (bytes) => {
       if (gone.signal.aborted || response.write(bytes)) return Promise.resolve();
-      return drained(response, gone.signal);
+      return drained(response, gone.signal, stalledMs);
     },
     end: () => {
       if (!gone.signal.aborted) response.end();
@@ -199,9 +209,9 @@ function sinkOf(response: ServerResponse): AnswerSink {
   };
 }
 
-function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
+function drained(response: ServerResponse, gone: AbortSignal, stalledMs: number): Promise<void> {
   return new Promise((settle) => {
-    const timer = setTimeout(() => response.destroy(), STALLED_MS);
+    const timer = setTimeout(() => response.destroy(), stalledMs);
     const go = (): void => {
       clearTimeout(timer);
       response.off('drain', go);
@@ -214,7 +224,7 @@ function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
 }
 
 /** Reads bodies within a limit for each and one for all that are under way. */
-function bodyReader(): ReadBody {
+function bodyReader(bodiesMaxBytes: number): ReadBody {
   let underWayBytes = 0;
   return async (request) => {
     const announced = Number(request.headers['content-length'] ?? 0);
@@ -228,7 +238,7 @@ function bodyReader(): ReadBody {
           underWayBytes += chunk.length;
           chunks.push(chunk);
           if (length > BODY_MAX_BYTES) fail(tooLarge());
-          else if (underWayBytes > BODIES_MAX_BYTES)
+          else if (underWayBytes > bodiesMaxBytes)
             fail(new ApiError('E_UNAVAILABLE', 'Too many large requests at one time.'));
         });
         request.once('end', settle);

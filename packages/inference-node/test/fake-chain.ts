@@ -405,13 +405,24 @@ type Json = Readonly<Record<string, unknown>>;
 async function answer(world: World, request: IncomingMessage, response: ServerResponse): Promise<void> {
   let text = '';
   for await (const piece of request) text += String(piece);
-  const { id, method, params } = JSON.parse(text) as { id: number; method: string; params: Json };
-  const result = call(world, method, params);
-  const body =
-    result === undefined
-      ? { jsonrpc: '2.0', id, error: { code: -32603, message: 'not found' } }
-      : { jsonrpc: '2.0', id, result };
+  const asked = JSON.parse(text) as Call | readonly Call[];
+  const body = Array.isArray(asked)
+    ? asked.map((each: Call) => reply(world, each))
+    : reply(world, asked as Call);
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+interface Call {
+  readonly id: number;
+  readonly method: string;
+  readonly params: Json;
+}
+
+function reply(world: World, { id, method, params }: Call): Json {
+  const result = call(world, method, params);
+  return result === undefined
+    ? { jsonrpc: '2.0', id, error: { code: -32603, message: 'not found' } }
+    : { jsonrpc: '2.0', id, result };
 }
 
 function call(world: World, method: string, params: Json): unknown {

@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseNodeConfig, type RunningNode, startInferenceNode } from '@haca/inference-node';
+import { parseNodeConfig, type RunningNode } from '@haca/inference-node';
+import { runInferenceNode } from '../src/node.ts';
+import { type NodeParts, openParts } from '../src/parts.ts';
 import { type FakeChain, startFakeChain } from './fake-chain.ts';
 import { type NodeInfo, openPayer, type Payer, readNodeInfo } from './test-payer.ts';
 import { MODEL, startTestUpstream, type TestUpstream } from './test-upstream.ts';
@@ -13,6 +15,9 @@ export interface TestNode {
   readonly info: NodeInfo;
   readonly chain: FakeChain;
   readonly upstream: TestUpstream;
+  /** Milliseconds added to the node's monotonic clock. */
+  readonly clock: { skewMs: number };
+  readonly dataDir: string;
   /** The node's own lines. */
   readonly lines: readonly string[];
   /** A payer with this much allocated, in a block the node knows of. */
@@ -29,11 +34,14 @@ const PLENTY = 1_000_000_000n;
 export interface TestNodeOptions {
   readonly settlement?: Readonly<Record<string, unknown>>;
   readonly params?: Parameters<typeof startFakeChain>[0];
+  /** In place of what the configuration says. */
+  readonly parts?: Partial<NodeParts>;
 }
 
 export async function startTestNode({
   settlement = {},
   params = {},
+  parts = {},
 }: TestNodeOptions = {}): Promise<TestNode> {
   const home = mkdtempSync(join(tmpdir(), 'haca-node-'));
   const chain = await startFakeChain(params);
@@ -59,7 +67,11 @@ export async function startTestNode({
   };
   const start = async (): Promise<TestNode> => {
     const lines: string[] = [];
-    const node = await startInferenceNode(parseNodeConfig(config, join(home, 'config.json')), (line) => {
+    const clock = { skewMs: 0 };
+    const parsed = parseNodeConfig(config, join(home, 'config.json'));
+    const monotonicMs = (): number => performance.now() + clock.skewMs;
+    const all: NodeParts = { ...(await openParts(parsed)), monotonicMs, ...parts };
+    const node = await runInferenceNode(parsed, all, (line) => {
       lines.push(line);
     });
     const info = await readNodeInfo(node.url);
@@ -76,6 +88,8 @@ export async function startTestNode({
       info,
       chain,
       upstream,
+      clock,
+      dataDir: parsed.dataDir,
       lines,
       synced,
       payer: async (name, amount = PLENTY) => {

@@ -1,0 +1,74 @@
+/** The configuration file: defaults, and every member that can be wrong, by its name. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ConfigError, parseNodeConfig } from '@haca/inference-node';
+
+const FILE = '/etc/haca/node.json';
+const good = {
+  dataDir: 'data',
+  rpcUrl: 'http://127.0.0.1:26657',
+  operatorFile: 'operator.json',
+  name: 'n',
+  attester: { kind: 'none' },
+  engines: [{ kind: 'onnx', dir: 'models/tiny-chat' }],
+  prices: { inputPrice: '20000', cachedInputPrice: '10000', outputPrice: '60000' },
+};
+
+test('paths are relative to the file, and what is left out has a default', () => {
+  const config = parseNodeConfig(good, FILE);
+  assert.equal(config.dataDir, '/etc/haca/data');
+  assert.equal(config.operatorFile, '/etc/haca/operator.json');
+  assert.deepEqual(config.engines, [{ kind: 'onnx', dir: '/etc/haca/models/tiny-chat' }]);
+  assert.deepEqual([config.host, config.port, config.publicUrl], ['127.0.0.1', 0, null]);
+  assert.equal(config.prices.asset, 1);
+  assert.ok(config.settlement.batchMaxCount <= 4_096 && config.settlement.linesMax <= 256);
+});
+
+test('upstream engines are proxied unless they say otherwise', () => {
+  const upstream = { kind: 'upstream', baseUrl: 'http://127.0.0.1:8000/v1', models: [{ name: 'm' }] };
+  const engineOf = (engine: object) => parseNodeConfig({ ...good, engines: [engine] }, FILE).engines[0];
+  const [one, two] = [engineOf(upstream), engineOf({ ...upstream, proxied: false })];
+  assert.ok(one?.kind === 'upstream' && one.proxied);
+  assert.deepEqual(one.models[0], { name: 'm', upstreamName: 'm', contextTokens: 8_192, license: 'unknown' });
+  assert.ok(two?.kind === 'upstream' && !two.proxied);
+});
+
+test('a member that is missing, unknown or of another kind is named', () => {
+  const cases: readonly (readonly [object | null, RegExp])[] = [
+    [null, /the file must be an object/],
+    [{ ...good, dataDir: undefined }, /dataDir/],
+    [{ ...good, dataDirectory: 'x' }, /dataDirectory/],
+    [{ ...good, rpcUrl: 7 }, /rpcUrl/],
+    [{ ...good, port: 65_536 }, /port/],
+    [{ ...good, port: 1.5 }, /port/],
+    [{ ...good, bondNopg: 5 }, /bondNopg/],
+    [{ ...good, bondNopg: '05' }, /bondNopg/],
+    [{ ...good, attester: { kind: 'tdx' } }, /attester\.kind/],
+    [{ ...good, attester: { kind: 'test-enclave' } }, /rootSeedFile/],
+    [{ ...good, engines: [] }, /engines/],
+    [{ ...good, engines: [{ kind: 'gpu' }] }, /engines\.0\.kind/],
+    [{ ...good, engines: [{ kind: 'onnx', dir: 'x', extra: 1 }] }, /extra/],
+    [{ ...good, engines: [{ kind: 'upstream', baseUrl: 'x', models: [] }] }, /engines\.0\.models/],
+    [{ ...good, prices: { ...good.prices, outputPrice: '-1' } }, /outputPrice/],
+    [{ ...good, prices: { ...good.prices, outputPrice: 60_000 } }, /outputPrice/],
+    [{ ...good, prices: { ...good.prices, cachedInputPrice: '20001' } }, /cachedInputPrice/],
+    [{ ...good, settlement: { batchMaxCount: 4_097 } }, /batchMaxCount/],
+    [{ ...good, settlement: { batchMaxAge: 1 } }, /batchMaxAge/],
+  ];
+  for (const [value, message] of cases) {
+    assert.throws(
+      () => parseNodeConfig(value, FILE),
+      (error: unknown) => error instanceof ConfigError && message.test(error.message),
+      `${message}`,
+    );
+  }
+});
+
+test('the example in the README is a configuration', () => {
+  const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8');
+  const [, example] = /```json\n([\s\S]*?)```/.exec(readme) ?? [];
+  assert.ok(example !== undefined);
+  parseNodeConfig(JSON.parse(example), FILE);
+});
