@@ -1,10 +1,10 @@
 /** The node's HTTP API on bare `node:http`: routes, limits, CORS. What an answer means is decided elsewhere. */
 
-import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
 import type { AnswerSink, InferenceRequest } from './inference.ts';
+import { randomHex } from './random-hex.ts';
 
 export interface ApiHandlers {
   readonly chat: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
@@ -49,13 +49,17 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,64}$/;
 
 const CORS = {
   'access-control-allow-origin': '*',
+  'access-control-expose-headers':
+    'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed',
+};
+/** What a browser asks before it sends the request itself. */
+const PREFLIGHT = {
   'access-control-allow-methods': 'GET, POST, OPTIONS',
   // The wildcard does not cover `authorization`.
   'access-control-allow-headers': '*, authorization',
   'access-control-max-age': '86400',
-  'access-control-expose-headers':
-    'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed',
 };
+const CORS_HEADERS = Object.entries(CORS);
 
 export async function startApiServer(
   host: string,
@@ -66,8 +70,8 @@ export async function startApiServer(
   let isDraining = false;
   const read = bodyReader(limits.bodiesMaxBytes);
   const server = createServer((request, response) => {
-    response.setHeader('x-request-id', `req_${randomBytes(12).toString('hex')}`);
-    for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
+    response.setHeader('x-request-id', `req_${randomHex(12)}`);
+    for (const [name, value] of CORS_HEADERS) response.setHeader(name, value);
     if (isDraining) response.setHeader('connection', 'close');
     route(handlers, read, limits, request, response).catch((error: unknown) =>
       answerError(handlers, request, response, error),
@@ -115,7 +119,7 @@ async function route(
   const { method } = request;
   const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
   if (method === 'OPTIONS') {
-    response.writeHead(204).end();
+    response.writeHead(204, PREFLIGHT).end();
     return;
   }
   if (method === 'POST' && path === '/v1/chat/completions') {
@@ -192,7 +196,10 @@ function chatHeaders({
 /** A slow client slows the engine down; a gone or stalled one stops it. */
 function sinkOf(response: ServerResponse, { stalledMs }: ApiLimits): AnswerSink {
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
+  // Every response closes in the end; only one that closes before it was sent lost its client.
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
   if (response.destroyed) gone.abort();
   return {
     signal: gone.signal,
@@ -241,9 +248,17 @@ function bodyReader(bodiesMaxBytes: number): ReadBody {
           else if (underWayBytes > bodiesMaxBytes)
             fail(new ApiError('E_UNAVAILABLE', 'Too many large requests at one time.'));
         });
-        request.once('end', settle);
-        request.once('error', () => fail(cutOff()));
-        request.once('close', () => fail(cutOff()));
+        let isWhole = false;
+        request.once('end', () => {
+          isWhole = true;
+          settle();
+        });
+        // Every request closes in the end, the answered ones too.
+        const onCut = (): void => {
+          if (!isWhole) fail(cutOff());
+        };
+        request.once('error', onCut);
+        request.once('close', onCut);
       });
     } finally {
       underWayBytes -= length;

@@ -2,7 +2,7 @@
  * One paid request from voucher to receipt. Order is everything: checks in memory, reservation, engine, receipt on disk, and
  * only then the last bytes.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { base64url, fromBase64url } from '@haca/platform';
 import { bytesEqual, MalformedError, toHex, utf8Encode } from '@haca/primitives';
 import {
@@ -37,6 +37,7 @@ import {
 import type { KeyStream, ReceiptContent } from './key-stream.ts';
 import type { Metrics } from './metrics.ts';
 import { type Authorization, type PaymentBook, parseVoucher } from './payment-book.ts';
+import { randomHex } from './random-hex.ts';
 import type { ReplayCache } from './replay-cache.ts';
 
 export interface ServedModel {
@@ -102,7 +103,7 @@ export async function serveChat(
     throw new ApiError('E_REQUEST_HASH', 'Hash the raw body bytes exactly as sent.');
   }
   // Over the signature too: who gets an answer again has the payer's own voucher.
-  const replayKey = createHash('sha256').update(voucher.bytes).digest('base64');
+  const replayKey = hash('sha256', voucher.bytes, 'base64');
   if (await context.replays.replay(replayKey, sink)) return;
 
   const key = await context.keyFor(voucher);
@@ -194,9 +195,9 @@ function openRun(
     inputTokensMax: inputTokensBound(body),
     authorization,
     sink,
-    receiptId: `rcpt_${randomBytes(16).toString('hex')}`,
+    receiptId: `rcpt_${randomHex(16)}`,
     head: {
-      id: `chatcmpl-${randomBytes(12).toString('hex')}`,
+      id: `chatcmpl-${randomHex(12)}`,
       created: Math.floor(receivedAtMs / 1000),
       model: model.name,
     },

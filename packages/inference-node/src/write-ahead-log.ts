@@ -6,6 +6,7 @@
  * each u32 length and bytes. One sync is one frame, so whatever a crash leaves of an unfinished one, nothing whole stands
  * behind it: a whole frame behind a broken one is damage to data that was synced.
  */
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -31,6 +32,14 @@ export interface WriteAheadLog {
   readonly close: () => Promise<void>;
 }
 
+/**
+ * On Linux a write to a file opened with O_DSYNC returns when its data are on disk, as fdatasync after it would, for one call
+ * less. Elsewhere the flag is missing or promises less than the sync that Node calls.
+ */
+const WRITES_SYNC = process.platform === 'linux';
+const APPEND_SYNCED =
+  constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | (WRITES_SYNC ? constants.O_DSYNC : 0);
+
 const MAGIC = Buffer.from('HACAWAL1', 'latin1');
 const FRAME_HEAD_BYTES = 8;
 const RECORD_HEAD_BYTES = 4;
@@ -47,7 +56,7 @@ export async function openWriteAheadLog(
   path: string,
   take: (record: Uint8Array, place: number) => void,
 ): Promise<WriteAheadLog> {
-  const file = await open(path, 'a+', 0o600);
+  const file = await open(path, APPEND_SYNCED, 0o600);
   try {
     const sizeBytes = (await file.stat()).size;
     let end = await readFrames(file, sizeBytes, path, take);
@@ -169,8 +178,7 @@ function openAppender(file: FileHandle, sizeBytes: number): WriteAheadLog {
     const batch = takeFrame(queue);
     try {
       const frame = frameOf(batch);
-      await file.appendFile(frame);
-      await file.datasync();
+      await writeSynced(file, frame);
       let place = end + FRAME_HEAD_BYTES;
       end += frame.length;
       for (const { settle, payload } of batch) {
@@ -211,6 +219,14 @@ function openAppender(file: FileHandle, sizeBytes: number): WriteAheadLog {
       await file.close();
     },
   };
+}
+
+/** Resolves when the bytes are on disk. */
+async function writeSynced(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done)).bytesWritten;
+  }
+  if (!WRITES_SYNC) await file.datasync();
 }
 
 function takeFrame(queue: Pending[]): Pending[] {
