@@ -25,7 +25,7 @@ async function post(body: string | Uint8Array, headers: Record<string, string> =
   return { status: response.status, code: error['code'], param: error['param'], error };
 }
 
-test('bodies that are no chat request: 400, the name of the member, nothing executed', async () => {
+test('HTTP-20 bodies that are no chat request: 400, the name of the member, nothing executed', async () => {
   const cases: readonly (readonly [string | object, string | null])[] = [
     ['', null],
     ['{', null],
@@ -59,13 +59,13 @@ test('bodies that are no chat request: 400, the name of the member, nothing exec
   assert.equal(node.upstream.count(), before);
 });
 
-test('another model is 404 with the names of those that are served', async () => {
+test('HTTP-21 another model is 404 with the names of those that are served', async () => {
   const got = await post(JSON.stringify({ model: 'gpt-nowhere', messages: USER }));
   assert.deepEqual([got.status, got.code, got.param], [404, 'E_MODEL_UNKNOWN', 'model']);
   assert.match(String(got.error['message']), new RegExp(MODEL));
 });
 
-test('a body over 4 MiB is 413, announced or not, and the node goes on', async () => {
+test('HTTP-3 a body over 4 MiB is 413, announced or not, and the node goes on', async () => {
   const large = 'x'.repeat(4 * 1024 * 1024 + 1);
   const announced = await post(large);
   assert.deepEqual([announced.status, announced.code], [413, 'E_TOO_LARGE']);
@@ -78,7 +78,7 @@ test('a body over 4 MiB is 413, announced or not, and the node goes on', async (
   assert.equal((await fetch(`${node.url}/health/live`)).status, 200);
 });
 
-test('paths and methods that do not exist: 404 in the same shape, whatever they look like', async () => {
+test('HTTP-2 HTTP-70 paths and methods that do not exist: 404 in the same shape, whatever they look like', async () => {
   for (const [method, path] of [
     ['GET', '/'],
     ['GET', '/v1'],
@@ -116,21 +116,21 @@ function raw(text: string): Promise<string> {
   });
 }
 
-test('request lines no library would send are answered as the caller fault they are', async () => {
+test('HTTP-2 request lines no library would send are answered as the caller fault they are', async () => {
   for (const path of ['//', '/%', '/v1/models/%zz', '/v1/receipts/%ff', '*', 'http://elsewhere/v1/nothing']) {
     const status = await raw(`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
     assert.match(status, /^HTTP\/1\.1 4\d\d /, path);
   }
 });
 
-test('an idempotency key is 1 to 64 visible characters', async () => {
+test('HTTP-24 an idempotency key is 1 to 64 visible characters', async () => {
   for (const key of ['', 'x'.repeat(65), 'with space']) {
     const got = await post(JSON.stringify(hello()), { 'x-haca-idempotency-key': key });
     assert.equal(got.code, 'E_REQUEST', key);
   }
 });
 
-test('a browser of any origin may call and read our headers, with an Authorization header too', async () => {
+test('HTTP-4 a browser of any origin may call and read our headers, with an Authorization header too', async () => {
   const preflight = await fetch(`${node.url}/v1/chat/completions`, { method: 'OPTIONS' });
   assert.equal(preflight.status, 204);
   assert.equal(preflight.headers.get('access-control-allow-origin'), '*');
@@ -139,7 +139,7 @@ test('a browser of any origin may call and read our headers, with an Authorizati
   assert.match(answer.headers.get('access-control-expose-headers') ?? '', /x-haca-receipt/);
 });
 
-test('any bytes as body and voucher: an error of ours, never a crash', async () => {
+test('HTTP-5 any bytes as body and voucher: an error of ours, never a crash', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.uint8Array({ maxLength: 300 }),
@@ -155,7 +155,7 @@ test('any bytes as body and voucher: an error of ours, never a crash', async () 
   assert.equal((await fetch(`${node.url}/health/live`)).status, 200);
 });
 
-test('health and metrics', async () => {
+test('HTTP-14 health and metrics', async () => {
   const ready = (await (await fetch(`${node.url}/health/ready`)).json()) as { ready: boolean };
   assert.equal(ready.ready, true);
   const metrics = await (await fetch(`${node.url}/metrics`)).text();

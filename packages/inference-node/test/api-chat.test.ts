@@ -30,7 +30,7 @@ after(() => node.close());
 
 const bytesOf = (chat: object) => new Uint8Array(Buffer.from(JSON.stringify(chat)));
 
-test('a whole answer has the OpenAI shape, and its receipt is over exactly its bytes', async () => {
+test('HTTP-50 HTTP-53 a whole answer has the OpenAI shape, and its receipt is over exactly its bytes', async () => {
   const chat = hello('words 4');
   const response = await payer.post(chat);
   const raw = new Uint8Array(await response.arrayBuffer());
@@ -57,7 +57,7 @@ test('a whole answer has the OpenAI shape, and its receipt is over exactly its b
   assert.equal(response.headers.get('x-haca-node-id'), toHex(node.info.nodeId));
 });
 
-test('receipts of a key are gapless and chained, totals add up', async () => {
+test('HTTP-51 receipts of a key are gapless and chained, totals add up', async () => {
   const receipts: (SignedObject<Receipt> | undefined)[] = [];
   for (let i = 0; i < 5; i++) receipts.push(receiptOf(await payer.post(hello(`words ${i + 1}`))));
   for (const [i, receipt] of receipts.entries()) {
@@ -71,7 +71,7 @@ test('receipts of a key are gapless and chained, totals add up', async () => {
   }
 });
 
-test('a stream: role first, deltas, finish reason, [DONE], then the receipt over its event chain', async () => {
+test('HTTP-60 a stream: role first, deltas, finish reason, [DONE], then the receipt over its event chain', async () => {
   const chat = hello('words 3', { stream: true });
   const response = await payer.post(chat, 1);
   assert.match(response.headers.get('content-type') ?? '', /^text\/event-stream/);
@@ -96,7 +96,7 @@ test('a stream: role first, deltas, finish reason, [DONE], then the receipt over
   assert.equal(receipt.value.responseForm, 'stream');
 });
 
-test('the usage chunk comes only if asked for, with no choices', async () => {
+test('HTTP-61 the usage chunk comes only if asked for, with no choices', async () => {
   const asked = hello('words 2', { stream: true, stream_options: { include_usage: true } });
   const { events } = parseStream(await (await payer.post(asked, 2)).text());
   const usage = events.flatMap((event) => (event.includes('"usage"') ? [JSON.parse(event.slice(6))] : []));
@@ -109,7 +109,7 @@ test('the usage chunk comes only if asked for, with no choices', async () => {
   assert.ok(unasked.events.every((event) => !event.includes('"usage"')));
 });
 
-test('long streams carry signed checkpoints of what was delivered so far', async () => {
+test('HTTP-62 long streams carry signed checkpoints of what was delivered so far', async () => {
   const chat = hello('words 150', { stream: true, max_tokens: 200 });
   const { events, checkpoints, receipt } = parseStream(await (await payer.post(chat, 4)).text());
   assert.ok(checkpoints.length >= 2);
@@ -127,7 +127,7 @@ test('long streams carry signed checkpoints of what was delivered so far', async
   }
 });
 
-test('the official client works against the node with vouchers put in by fetch', async () => {
+test('HTTP-10 the official client works against the node with vouchers put in by fetch', async () => {
   const lane = 5;
   const ai = new OpenAI({
     baseURL: `${node.url}/v1`,
@@ -160,7 +160,7 @@ test('the official client works against the node with vouchers put in by fetch',
   assert.equal(text, 'word0 word1 ');
 });
 
-test('the plain official client learns by the shape of the error that it has to pay', async () => {
+test('HTTP-1 HTTP-23 the plain official client learns by the shape of the error that it has to pay', async () => {
   const ai = new OpenAI({ baseURL: `${node.url}/v1`, apiKey: 'unused', maxRetries: 0 });
   const asked = ai.chat.completions.create({ model: MODEL, messages: [{ role: 'user', content: 'hi' }] });
   await assert.rejects(
@@ -170,7 +170,7 @@ test('the plain official client learns by the shape of the error that it has to 
   );
 });
 
-test('a receipt is found by id and by hash, and is settled, proved and final after a while', async () => {
+test('HTTP-70 a receipt is found by id and by hash, and is settled, proved and final after a while', async () => {
   const response = await payer.post(hello('words 2'), 6);
   const id = String(response.headers.get('x-haca-receipt-id'));
   const read = async (name: string) =>
@@ -195,7 +195,7 @@ interface Found {
   readonly proof: string | null;
 }
 
-test('everything charged is paid, each lane up to its newest receipt', async () => {
+test('HTTP-82 everything charged is paid, each lane up to its newest receipt', async () => {
   await until(() =>
     [0, 6].every(
       (lane) => node.chain.lane(node.info.keyId, payer.channelId, lane) === (payer.charged.get(lane) ?? 0n),

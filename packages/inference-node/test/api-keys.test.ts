@@ -4,9 +4,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
-import { fromBase64url, nodeCrypto } from '@haca/platform';
+import { ed25519SignerFromSeed, fromBase64url, nodeCrypto } from '@haca/platform';
 import { decode, toHex, utf8Encode } from '@haca/primitives';
-import { registrationBindingCodec, registrationBindingHash } from '@haca/protocol';
+import {
+  modelIdOf,
+  modelManifestCodec,
+  OFFER,
+  registrationBindingCodec,
+  registrationBindingHash,
+} from '@haca/protocol';
 import { DataDirBusyError, lockDataDir } from '../src/data-dir-lock.ts';
 import { hello, startTestNode, type TestNode, until } from './test-node.ts';
 import { openPayer, readNodeInfo, receiptOf } from './test-payer.ts';
@@ -109,7 +115,7 @@ test('HTTP-87 before a key ends there is another; the old one serves those who k
     await node.synced();
     const first = receiptOf(await newcomer.post(hello()));
     assert.deepEqual([first?.value.seq, first?.value.keyEpoch], [1, 2]);
-    await blocksTo(385);
+    await blocksTo(396);
     const { status, code } = await refusal(await payer.post(hello()));
     assert.deepEqual([status, code], [503, 'E_UNAVAILABLE']);
     assert.equal((await newcomer.post(hello())).status, 200);
@@ -153,11 +159,40 @@ test('HTTP-12 the attestation of a key is there with the binding it is over', as
     assert.deepEqual(binding.signPublicKey, node.info.publicKey);
     const document = Buffer.from(fromBase64url(found.document));
     assert.ok(
-      document.includes(registrationBindingHash(nodeCrypto, binding)),
+      document.includes(Buffer.from(registrationBindingHash(nodeCrypto, binding))),
       'the document is over the binding',
     );
     const info = (await (await fetch(`${node.url}/v1/haca`)).json()) as { keys: [{ evidenceKind: string }] };
     assert.equal(info.keys[0].evidenceKind, 'nitro');
+  } finally {
+    await node.close();
+  }
+});
+
+test('HTTP-11 a node says who it is, which keys take work, and at what price', async () => {
+  const node = await startTestNode();
+  try {
+    const info = (await (await fetch(`${node.url}/v1/haca`)).json()) as Record<string, unknown>;
+    const { keys, models } = info as { keys: Record<string, unknown>[]; models: Record<string, unknown>[] };
+    assert.deepEqual(Object.keys(info).sort(), ['chainId', 'height', 'keys', 'models', 'nodeId', 'operator']);
+    assert.deepEqual(keys, [
+      {
+        keyId: toHex(node.info.keyId),
+        keyEpoch: 1,
+        publicKey: toHex(node.info.publicKey),
+        method: 'signed',
+        assurance: 'signed',
+        evidenceKind: null,
+      },
+    ]);
+    const [model] = models;
+    const manifest = decode(modelManifestCodec, fromBase64url(String(model?.['manifest'])), 'manifest');
+    assert.equal(toHex(modelIdOf(manifest)), model?.['modelId']);
+    const offer = OFFER.decode(fromBase64url(String(model?.['offer'])));
+    const operator = ed25519SignerFromSeed(new Uint8Array(32).fill(7));
+    assert.ok(OFFER.verify(nodeCrypto, offer, operator.publicKey));
+    assert.equal(toHex(offer.value.modelId), model?.['modelId']);
+    assert.equal(model?.['keyId'], toHex(node.info.keyId));
   } finally {
     await node.close();
   }

@@ -34,7 +34,7 @@ async function refusalOf(response: Response): Promise<Refusal> {
 }
 
 /** Attack 6: each signed field bound to something else. */
-test('a voucher that says anything else than this request, key, lane and chain is refused by name', async () => {
+test('HTTP-30 HTTP-31 HTTP-34 a voucher that says anything else than this request, key, lane and chain is refused by name', async () => {
   const payer = await node.payer('fields');
   const other = domainHash('haca/test/1', utf8Encode('other'));
   const right = payer.reserve(BODY);
@@ -56,7 +56,7 @@ test('a voucher that says anything else than this request, key, lane and chain i
   assert.equal((await payer.post(CHAT)).status, 200);
 });
 
-test('no voucher, no base64url, no CBOR, a bit of the signature flipped: nothing runs', async () => {
+test('HTTP-30 HTTP-23 no voucher, no base64url, no CBOR, a bit of the signature flipped: nothing runs', async () => {
   const payer = await node.payer('garbage');
   const before = node.upstream.count();
   assert.deepEqual(await refusalOf(await send(null)), { status: 402, code: 'E_VOUCHER_REQUIRED' });
@@ -70,7 +70,7 @@ test('no voucher, no base64url, no CBOR, a bit of the signature flipped: nothing
 });
 
 /** Attack 2. */
-test('a thousand requests at once on one allocation never promise more than it holds', async () => {
+test('HTTP-32 a thousand requests at once on one allocation never promise more than it holds', async () => {
   const lanes = 64;
   const body = new Uint8Array(Buffer.from(JSON.stringify(hello('words 1 wait 300'))));
   const probe = await node.payer('crowd-probe');
@@ -103,7 +103,7 @@ test('a thousand requests at once on one allocation never promise more than it h
 });
 
 /** Attack 3. */
-test('money that is being withdrawn backs nothing any more', async () => {
+test('HTTP-33 money that is being withdrawn backs nothing any more', async () => {
   const payer = await node.payer('withdraw');
   assert.equal((await payer.post(CHAT)).status, 200);
   node.chain.changeAllocation(payer.channelId, node.info.nodeId, { withdrawing: credit(1_000_000_000n) });
@@ -111,7 +111,7 @@ test('money that is being withdrawn backs nothing any more', async () => {
   assert.deepEqual(await refusalOf(await payer.post(CHAT)), { status: 402, code: 'E_INSUFFICIENT' });
 });
 
-test('a revoked session is refused as soon as its block is final', async () => {
+test('HTTP-34 a revoked session is refused as soon as its block is final', async () => {
   const payer = await node.payer('revoke');
   assert.equal((await payer.post(CHAT)).status, 200);
   node.chain.revokeSession(payer.channelId);
@@ -119,14 +119,14 @@ test('a revoked session is refused as soon as its block is final', async () => {
   assert.deepEqual(await refusalOf(await payer.post(CHAT)), { status: 402, code: 'E_SESSION' });
 });
 
-test('a channel without allocation here is told so, and served once it has one', async () => {
+test('HTTP-32 a channel without allocation here is told so, and served once it has one', async () => {
   const payer = await node.payer('unallocated', 0n);
   assert.deepEqual(await refusalOf(await payer.post(CHAT)), { status: 402, code: 'E_CHANNEL' });
   const again = await node.payer('unallocated');
   assert.equal((await again.post(CHAT)).status, 200);
 });
 
-test('a lane that runs takes no second request; another lane does', async () => {
+test('HTTP-35 a lane that runs takes no second request; another lane does', async () => {
   const payer = await node.payer('busy');
   const slow = payer.post(hello('words 3 wait 60'), 0);
   await until(() => node.upstream.running() > 0);
@@ -139,7 +139,7 @@ test('a lane that runs takes no second request; another lane does', async () => 
 });
 
 /** Attack 37. */
-test('the same voucher and body again: the same bytes, one execution, one charge', async () => {
+test('HTTP-40 the same voucher and body again: the same bytes, one execution, one charge', async () => {
   const payer = await node.payer('again');
   const voucher = payer.voucher(BODY);
   const first = await send(voucher);
@@ -151,7 +151,7 @@ test('the same voucher and body again: the same bytes, one execution, one charge
   assert.equal(node.upstream.count(), executions);
 });
 
-test('the same voucher twice at once is one execution, and both get an answer or a name to wait by', async () => {
+test('HTTP-40 the same voucher twice at once is one execution, and both get an answer or a name to wait by', async () => {
   const payer = await node.payer('twice');
   const body = new Uint8Array(Buffer.from(JSON.stringify(hello('words 3 wait 40'))));
   const voucher = payer.voucher(body);
@@ -165,7 +165,7 @@ test('the same voucher twice at once is one execution, and both get an answer or
   assert.equal(node.upstream.count(), executions + 1);
 });
 
-test('a used voucher amount with another request is a conflict, and nothing is applied', async () => {
+test('HTTP-41 a used voucher amount with another request is a conflict, and nothing is applied', async () => {
   const payer = await node.payer('reused');
   const first = await send(payer.voucher(BODY));
   const receipt = receiptOf(first);
@@ -181,7 +181,7 @@ test('a used voucher amount with another request is a conflict, and nothing is a
 });
 
 /** Whoever saw a voucher on chain or at the lane endpoint and guesses the prompt must not get the answer. */
-test('an answer is repeated only to a voucher with a valid signature', async () => {
+test('HTTP-42 an answer is repeated only to a voucher with a valid signature', async () => {
   const payer = await node.payer('forged');
   const voucher = payer.voucher(BODY);
   assert.equal((await send(voucher)).status, 200);
@@ -193,7 +193,7 @@ test('an answer is repeated only to a voucher with a valid signature', async () 
   });
 });
 
-test('an engine failure before the first byte costs nothing, and trying again is a new execution', async () => {
+test('HTTP-54 an engine failure before the first byte costs nothing, and trying again is a new execution', async () => {
   const payer = await node.payer('free-failure');
   const failing = hello('fail 503');
   for (let i = 0; i < 2; i++) {
@@ -207,7 +207,7 @@ test('an engine failure before the first byte costs nothing, and trying again is
   assert.equal((await payer.post(CHAT)).status, 200);
 });
 
-test('an engine that reports more than was reserved is not believed: price and usage still agree', async () => {
+test('HTTP-53 an engine that reports more than was reserved is not believed: price and usage still agree', async () => {
   const payer = await node.payer('over-report');
   const reserve = payer.reserve(
     new Uint8Array(Buffer.from(JSON.stringify(hello('words 3 usage 99999 99999')))),
@@ -219,7 +219,7 @@ test('an engine that reports more than was reserved is not believed: price and u
   assert.equal(value.amount, chargeFor(node.info.offer, value.usage));
 });
 
-test('a client that leaves in the middle pays for what was delivered, as aborted', async () => {
+test('HTTP-63 a client that leaves in the middle pays for what was delivered, as aborted', async () => {
   const payer = await node.payer('leaver');
   const abort = new AbortController();
   const chat = hello('words 60 wait 10', { stream: true });
@@ -238,7 +238,7 @@ test('a client that leaves in the middle pays for what was delivered, as aborted
   await until(() => node.upstream.running() === 0);
 });
 
-test('a stream that breaks inside the engine ends with an error event, is charged as delivered, and has a receipt', async () => {
+test('HTTP-64 a stream that breaks inside the engine ends with an error event, is charged as delivered, and has a receipt', async () => {
   const payer = await node.payer('broken');
   const response = await payer.post(hello('words 9 break 3 wait 15', { stream: true }));
   const { events, receipt } = parseStream(await response.text());
@@ -248,7 +248,7 @@ test('a stream that breaks inside the engine ends with an error event, is charge
   assert.ok((receipt?.value.usage.outputTokens ?? 99) <= 3);
 });
 
-test('asking about lanes tells of lanes, and makes nothing up for keys and channels that are not', async () => {
+test('HTTP-13 asking about lanes tells of lanes, and makes nothing up for keys and channels that are not', async () => {
   const payer: Payer = await node.payer('asked');
   await payer.post(CHAT, 7);
   const key = Buffer.from(node.info.keyId).toString('hex');

@@ -32,7 +32,7 @@ async function withNode(
   }
 }
 
-test('a clean stop settles and redeems everything it accepted', async () => {
+test('HTTP-86 a clean stop settles and redeems everything it accepted', async () => {
   await withNode({ settlement: { batchMaxAgeMs: HOURS } }, async (node) => {
     const payer = await node.payer('stop');
     for (let lane = 0; lane < 5; lane++) assert.equal((await payer.post(hello('words 2'), lane)).status, 200);
@@ -47,7 +47,7 @@ test('a clean stop settles and redeems everything it accepted', async () => {
   });
 });
 
-test('after a hard stop the next process settles under the old key and signs under a new one', async () => {
+test('HTTP-84 after a hard stop the next process settles under the old key and signs under a new one', async () => {
   await withNode({ settlement: { batchMaxAgeMs: HOURS } }, async (node) => {
     const payer = await node.payer('crash');
     const ids: string[] = [];
@@ -74,7 +74,7 @@ test('after a hard stop the next process settles under the old key and signs und
   });
 });
 
-test('what an earlier process was promised still counts against the allocation', async () => {
+test('HTTP-84 what an earlier process was promised still counts against the allocation', async () => {
   await withNode({ settlement: { batchMaxAgeMs: HOURS } }, async (node) => {
     const chat = hello('words 60');
     const body = new Uint8Array(Buffer.from(JSON.stringify(chat)));
@@ -94,7 +94,7 @@ test('what an earlier process was promised still counts against the allocation',
   });
 });
 
-test('a channel whose money is gone keeps no node from starting', async () => {
+test('HTTP-84 a channel whose money is gone keeps no node from starting', async () => {
   await withNode({ settlement: { batchMaxAgeMs: HOURS } }, async (node) => {
     const payer = await node.payer('gone');
     await payer.post(hello());
@@ -106,7 +106,7 @@ test('a channel whose money is gone keeps no node from starting', async () => {
   });
 });
 
-test('a settlement the chain refuses is tried again and goes through once it may, with nothing lost or doubled', async () => {
+test('HTTP-81 a settlement the chain refuses is tried again and goes through once it may, with nothing lost or doubled', async () => {
   await withNode({}, async (node) => {
     const payer = await node.payer('refused');
     node.chain.refuseSettlements('E_FEE');
@@ -121,7 +121,7 @@ test('a settlement the chain refuses is tried again and goes through once it may
   });
 });
 
-test('a line the block does not pay is not sent again at once, over and over', async () => {
+test('HTTP-82 a line the block does not pay is not sent again at once, over and over', async () => {
   await withNode({}, async (node) => {
     const payer = await node.payer('unpayable');
     node.chain.refuseLines(true);
@@ -133,7 +133,7 @@ test('a line the block does not pay is not sent again at once, over and over', a
   });
 });
 
-test('a withdrawal request makes the node redeem at once, however small the amount', async () => {
+test('HTTP-83 a withdrawal request makes the node redeem at once, however small the amount', async () => {
   const settlement = { redeemMinNcr: '1000000000', redeemMaxAgeMs: 10 * 60_000 };
   await withNode({ settlement }, async (node) => {
     const payer = await node.payer('urgent');
@@ -146,7 +146,7 @@ test('a withdrawal request makes the node redeem at once, however small the amou
   });
 });
 
-test('batches are full before they are old, and one statement follows the other', async () => {
+test('HTTP-82 batches are full before they are old, and one statement follows the other', async () => {
   await withNode({ settlement: { batchMaxCount: 4, batchMaxAgeMs: 300 } }, async (node) => {
     const payer = await node.payer('batches');
     await Promise.all(Array.from({ length: 10 }, (_, lane) => payer.post(hello('words 1'), lane)));
@@ -156,7 +156,7 @@ test('batches are full before they are old, and one statement follows the other'
   });
 });
 
-test('while the node stops, running answers end with a receipt and new ones are refused', async () => {
+test('HTTP-86 while the node stops, running answers end with a receipt and new ones are refused', async () => {
   await withNode({}, async (node) => {
     const payer = await node.payer('stopping');
     const streaming = payer.post(hello('words 20 wait 10', { stream: true }));
