@@ -87,13 +87,19 @@ function open(setups: readonly TargetSetup[], payment: PaymentSetup): Answers['o
   return { bodyBytes: bodies.whole.length };
 }
 
+/** The lane that waits longest, of those that still have vouchers. */
+function takeLane(): Lane | undefined {
+  const at = freeLanes.findIndex(({ vouchers: left }) => left.length > 0);
+  return at < 0 ? undefined : freeLanes.splice(at, 1)[0];
+}
+
 /** Room for the comment that carries the receipt. */
 const STREAM_END_CHARS = 4_096;
 
 /** Resolves when the last byte is there; any status but 200 fails the whole measurement. */
 async function send(target: Target, isStream: boolean, onData: (chunk: Buffer) => void): Promise<void> {
-  const lane = target.isPaid ? freeLanes.shift() : undefined;
-  if (target.isPaid && lane === undefined) throw new Error('more requests at a time than lanes');
+  const lane = target.isPaid ? takeLane() : undefined;
+  if (target.isPaid && lane === undefined) throw new Error('no free lane has a voucher left');
   const headers =
     lane === undefined ? target.headers : { ...target.headers, 'x-haca-voucher': vouchers().take(lane) };
   const body = isStream ? bodies.stream : bodies.whole;
