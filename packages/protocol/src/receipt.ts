@@ -3,10 +3,12 @@ import {
   bytesOf,
   concatBytes,
   domainHash,
+  domainPrefix,
   field,
   nullable,
   oneOf,
   optionalField,
+  sha256,
   struct,
   type TypeOf,
   textOf,
@@ -109,7 +111,7 @@ export function streamStart(requestHash: Uint8Array): Uint8Array {
  * blocks (first byte `:`), which carry checkpoints and the receipt itself, are not part of the chain.
  */
 export function streamNext(head: Uint8Array, event: Uint8Array): Uint8Array {
-  return domainHash('haca/stream-chunk/1', concatBytes(head, event));
+  return sha256(concatBytes(domainPrefix('haca/stream-chunk/1'), head, event));
 }
 
 /** Signed while a stream runs: all text up to `events` is attributable before the receipt exists. */
