@@ -13,25 +13,30 @@ const ED25519_SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 const P256_SPKI_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
 const P384_SPKI_PREFIX = Buffer.from('3076301006072a8648ce3d020106052b81040022036200', 'hex');
 
-// Importing a key costs as much as verifying with it; keys recur (node keys, session keys, CA keys).
-const keyCache = boundedCache<KeyObject | null>(4096);
-
-function importKey(spkiPrefix: Buffer, publicKey: Uint8Array): KeyObject | null {
-  const spki = Buffer.concat([spkiPrefix, publicKey]);
-  return keyCache(spki.toString('latin1'), () => {
-    try {
-      return createPublicKey({ key: spki, format: 'der', type: 'spki' });
-    } catch {
-      return null;
-    }
-  });
+/** Keys recur (node keys, session keys, CA keys), and each import costs time and memory outside the heap. */
+function openKeyImport(spkiPrefix: Buffer): (publicKey: Uint8Array) => KeyObject | null {
+  const known = boundedCache<KeyObject | null>(4096);
+  return (publicKey) => {
+    const { buffer, byteOffset, length } = publicKey;
+    return known(Buffer.from(buffer, byteOffset, length).toString('latin1'), () => {
+      try {
+        const key = Buffer.concat([spkiPrefix, publicKey]);
+        return createPublicKey({ key, format: 'der', type: 'spki' });
+      } catch {
+        return null;
+      }
+    });
+  };
 }
 
+const importEd25519 = openKeyImport(ED25519_SPKI_PREFIX);
+
 function verifyEcdsa(spkiPrefix: Buffer, hashName: string, keyBytes: number, signatureBytes: number) {
+  const importKey = openKeyImport(spkiPrefix);
   return (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
     if (publicKey.length !== keyBytes || publicKey[0] !== 4 || signature.length !== signatureBytes)
       return false;
-    const key = importKey(spkiPrefix, publicKey);
+    const key = importKey(publicKey);
     return key !== null && verify(hashName, message, { key, dsaEncoding: 'ieee-p1363' }, signature);
   };
 }
@@ -44,7 +49,7 @@ export const nodeCrypto: CryptoProvider = {
   sha512: digest('sha512'),
   verifyEd25519: (publicKey, message, signature) => {
     if (!isAdmissibleEd25519(publicKey, signature)) return false;
-    const key = importKey(ED25519_SPKI_PREFIX, publicKey);
+    const key = importEd25519(publicKey);
     return key !== null && verify(null, message, key, signature);
   },
   verifyEcdsaP256: verifyEcdsa(P256_SPKI_PREFIX, 'sha256', 65, 64),

@@ -29,6 +29,7 @@ const U64_MAX = 0xffffffffffffffffn;
 const MAX_SAFE = 0x1fffffffffffffn;
 
 const SHORT_TEXT_CHARS = 64;
+const SHORT_NAME_CHARS = 12;
 /** What one encoding may leave behind for the next. */
 const SPARE_BYTES = 4_096;
 
@@ -188,14 +189,16 @@ export function writeCbor(write: (writer: CborWriter) => void): Uint8Array {
 
 export class CborReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #offset = 0;
   #depth = 0;
   readonly #path: string[] = [];
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // A subclass may slice without copying, as the Buffer of Node does.
+    this.#bytes =
+      bytes.constructor === Uint8Array
+        ? bytes
+        : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Throws unless every byte was read. */
@@ -232,11 +235,15 @@ export class CborReader {
 
   /** A copy, so that what was decoded never aliases a network buffer. */
   bytes(minBytes: number, maxBytes: number): Uint8Array {
-    return this.#string(MAJOR_BYTES, minBytes, maxBytes).slice();
+    const start = this.#string(MAJOR_BYTES, minBytes, maxBytes);
+    return this.#bytes.slice(start, this.#offset);
   }
 
   text(minBytes: number, maxBytes: number): string {
-    return utf8Decode(this.#string(MAJOR_TEXT, minBytes, maxBytes), this.#path.join('.'));
+    const start = this.#string(MAJOR_TEXT, minBytes, maxBytes);
+    return (
+      this.#asciiText(start) ?? utf8Decode(this.#bytes.subarray(start, this.#offset), this.#path.join('.'))
+    );
   }
 
   /** Opens an array; the caller reads exactly the number of items returned, then calls `close`. */
@@ -276,7 +283,20 @@ export class CborReader {
     return Number(count);
   }
 
-  #string(major: number, min: number, max: number): Uint8Array {
+  /** The text from `start` to here if it is a short name, which is cheaper than to ask the decoder of the platform. */
+  #asciiText(start: number): string | undefined {
+    if (this.#offset - start > SHORT_NAME_CHARS) return undefined;
+    let text = '';
+    for (let i = start; i < this.#offset; i++) {
+      const code = this.#bytes[i] as number;
+      if (code > 0x7f) return undefined;
+      text += String.fromCharCode(code);
+    }
+    return text;
+  }
+
+  /** Where the string begins; it ends where reading goes on. */
+  #string(major: number, min: number, max: number): number {
     const length = this.#head(major);
     if (length < min || length > max) {
       this.fail('cbor.length', `${MAJOR_NAMES[major]} of ${range(min, max)} bytes`, `${length}`);
@@ -285,7 +305,7 @@ export class CborReader {
     const end = start + Number(length);
     if (end > this.#bytes.length) this.#truncated(Number(length));
     this.#offset = end;
-    return this.#bytes.subarray(start, end);
+    return start;
   }
 
   #head(major: number): number | bigint {
@@ -306,12 +326,20 @@ export class CborReader {
   }
 
   #argument(width: number, at: number): number | bigint {
-    if (width === 1) return this.#minimal(this.#view.getUint8(at), 24);
-    if (width === 2) return this.#minimal(this.#view.getUint16(at), 0x100);
-    if (width === 4) return this.#minimal(this.#view.getUint32(at), 0x10000);
-    const high = this.#view.getUint32(at);
-    if (high > 0x1fffff) return this.#view.getBigUint64(at);
-    return this.#minimal(high * 2 ** 32 + this.#view.getUint32(at + 4), 0x100000000);
+    if (width === 1) return this.#minimal(this.#bytes[at] as number, 24);
+    if (width === 2) return this.#minimal(this.#word(at - 2) & 0xffff, 0x100);
+    const high = this.#word(at);
+    if (width === 4) return this.#minimal(high, 0x10000);
+    const low = this.#word(at + 4);
+    if (high > 0x1fffff) return (BigInt(high) << 32n) | BigInt(low);
+    return this.#minimal(high * 2 ** 32 + low, 0x100000000);
+  }
+
+  /** 32 bits, big-endian; bytes before the first read as 0. */
+  #word(at: number): number {
+    const bytes = this.#bytes;
+    const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+    return high * 65_536 + (((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number));
   }
 
   #minimal<T extends number | bigint>(value: T, least: number): T {

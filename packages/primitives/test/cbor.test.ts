@@ -294,3 +294,14 @@ test('CBOR-1 heads at the edges of every width, as number and as bigint, and tex
     assert.equal(toHex(writeCbor((writer) => writer.text(text))), toHex(cborg.encode(text)));
   }
 });
+
+test('what was decoded shares no memory with the input, whatever class of byte array that is', () => {
+  const encoded = encode(bytesOf(0, 100), new Uint8Array(40).fill(7));
+  for (const input of [encoded, Buffer.from(encoded), new Uint8Array([9, ...encoded]).subarray(1)]) {
+    const decoded = decode(bytesOf(0, 100), input, 'x');
+    assert.equal(decoded.constructor, Uint8Array);
+    input.fill(0);
+    assert.deepEqual(decoded, new Uint8Array(40).fill(7));
+    encoded.set(encode(bytesOf(0, 100), new Uint8Array(40).fill(7)));
+  }
+});
