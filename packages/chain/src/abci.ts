@@ -78,22 +78,24 @@ export interface CheckTxResponse {
   readonly gasWanted: bigint;
 }
 
-export interface ProposalRequest {
+interface ProposalHead {
   readonly txs: readonly Uint8Array[];
   readonly height: number;
   readonly time: Timestamp;
   readonly proposerAddress: Uint8Array;
 }
 
-export interface PrepareProposalRequest extends ProposalRequest {
+export interface PrepareProposalRequest extends ProposalHead {
   /** Most bytes of all transactions together, as the block encodes them. */
   readonly maxTxBytes: number;
 }
 
-export interface FinalizeBlockRequest extends ProposalRequest {
+/** A whole block: proposed (ProcessProposal) or decided (FinalizeBlock). The same hash means the same block. */
+export interface BlockRequest extends ProposalHead {
   /** Hash of the block, 32 bytes. */
   readonly hash: Uint8Array;
-  readonly decidedLastCommit: readonly VoteInfo[];
+  /** Who signed the commit that this block carries: of the block before. */
+  readonly lastCommit: readonly VoteInfo[];
   readonly misbehavior: readonly Misbehavior[];
 }
 
@@ -135,14 +137,64 @@ export interface QueryResponse {
   readonly codespace: string;
 }
 
+export interface Snapshot {
+  /** Of the state in it. */
+  readonly height: number;
+  readonly format: number;
+  readonly chunks: number;
+  /** Names the snapshot: equal on every node that took it at this height in this format. */
+  readonly hash: Uint8Array;
+  /** At most 4 MB. */
+  readonly metadata: Uint8Array;
+}
+
+export interface OfferSnapshotRequest {
+  readonly snapshot: Snapshot;
+  /** App hash at the snapshot's height as the light client verified it: the only thing here that can be trusted. */
+  readonly appHash: Uint8Array;
+}
+
+export type OfferSnapshotResult = 'accept' | 'abort' | 'reject' | 'reject-format' | 'reject-sender';
+
+export interface SnapshotChunkRequest {
+  readonly height: number;
+  readonly format: number;
+  /** From 0. */
+  readonly chunk: number;
+}
+
+export interface ApplySnapshotChunkRequest {
+  /** From 0. */
+  readonly index: number;
+  readonly chunk: Uint8Array;
+  /** P2P id of whoever sent it. */
+  readonly sender: string;
+}
+
+export interface ApplySnapshotChunkResponse {
+  readonly result: 'accept' | 'abort' | 'retry' | 'retry-snapshot' | 'reject-snapshot';
+  readonly refetchChunks: readonly number[];
+  readonly rejectSenders: readonly string[];
+}
+
+/**
+ * Methods that return a promise are awaited before the next call of the consensus connection. A throw or rejection is
+ * fail-stop: the caller ends the process rather than go on with another state than the network's.
+ */
 export interface Application {
   readonly info: () => InfoResponse;
   readonly initChain: (request: InitChainRequest) => InitChainResponse;
+  /** Cheap: never waits for a proof. */
   readonly checkTx: (tx: Uint8Array, kind: 'new' | 'recheck') => CheckTxResponse;
-  readonly prepareProposal: (request: PrepareProposalRequest) => readonly Uint8Array[];
-  readonly processProposal: (request: ProposalRequest) => 'accept' | 'reject';
-  readonly finalizeBlock: (request: FinalizeBlockRequest) => FinalizeBlockResponse;
+  readonly prepareProposal: (request: PrepareProposalRequest) => Promise<readonly Uint8Array[]>;
+  readonly processProposal: (request: BlockRequest) => Promise<'accept' | 'reject'>;
+  readonly finalizeBlock: (request: BlockRequest) => Promise<FinalizeBlockResponse>;
   /** Makes the finalized block durable, then visible. Rejects if it could not: the caller must stop. */
   readonly commit: (attachment?: BlockAttachment) => Promise<{ readonly retainHeight: number }>;
   readonly query: (request: QueryRequest) => QueryResponse;
+  readonly listSnapshots: () => readonly Snapshot[];
+  /** Empty where there is no such chunk. */
+  readonly loadSnapshotChunk: (request: SnapshotChunkRequest) => Promise<Uint8Array>;
+  readonly offerSnapshot: (request: OfferSnapshotRequest) => Promise<OfferSnapshotResult>;
+  readonly applySnapshotChunk: (request: ApplySnapshotChunkRequest) => Promise<ApplySnapshotChunkResponse>;
 }

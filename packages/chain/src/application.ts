@@ -16,13 +16,12 @@ import { parseAppGenesis } from '@haca/protocol';
 import type {
   Application,
   BlockAttachment,
+  BlockRequest,
   ExecTxResult,
-  FinalizeBlockRequest,
   FinalizeBlockResponse,
   InitChainRequest,
   InitChainResponse,
   PrepareProposalRequest,
-  ProposalRequest,
 } from './abci.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
 import { CODESPACE, createPendingPool, type PendingLimits } from './application/pending-pool.ts';
@@ -139,7 +138,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     };
   };
 
-  const prepareProposal = (request: PrepareProposalRequest): readonly Uint8Array[] => {
+  const prepareProposal = async (request: PrepareProposalRequest): Promise<readonly Uint8Array[]> => {
     const timeMs = timestampToMs(request.time);
     const alone = (): AdmissionWindow => openWindow('mempool', request.height, timeMs);
     const candidates = request.txs.flatMap((tx, arrival): readonly Candidate[] => {
@@ -152,13 +151,13 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     return selectTransactions(candidates, openWindow('block', request.height, timeMs), request.maxTxBytes);
   };
 
-  const processProposal = (request: ProposalRequest): 'accept' | 'reject' => {
+  const processProposal = async (request: BlockRequest): Promise<'accept' | 'reject'> => {
     if (request.height !== tree.height + 1) return 'reject';
     const window = openWindow('block', request.height, timestampToMs(request.time));
     return request.txs.every((tx) => window.admit(tx).ok) ? 'accept' : 'reject';
   };
 
-  const finalizeBlock = (request: FinalizeBlockRequest): FinalizeBlockResponse => {
+  const finalizeBlock = async (request: BlockRequest): Promise<FinalizeBlockResponse> => {
     if (request.height !== tree.height + 1) {
       throw new UsageError(`block ${request.height} finalized on state of height ${tree.height}`);
     }
@@ -172,7 +171,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
         timeMs,
         txs: request.txs,
         proposer: request.proposerAddress,
-        lastCommit: request.decidedLastCommit,
+        lastCommit: request.lastCommit,
         misbehavior: request.misbehavior,
         recentBlockHash: blockHashAt,
       },
@@ -244,6 +243,10 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     query: (request) =>
       answerQuery({ tree, index, config: context().config, invariants, appHashAt: store.appHashAt }, request),
     invariants: () => invariants,
+    listSnapshots: () => [],
+    loadSnapshotChunk: async () => NOTHING,
+    offerSnapshot: async () => 'abort',
+    applySnapshotChunk: async () => ({ result: 'abort', refetchChunks: [], rejectSenders: [] }),
   };
 }
 

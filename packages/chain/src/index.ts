@@ -1,9 +1,9 @@
 export type {
   AbciEvent,
   Application,
+  BlockRequest,
   CheckTxResponse,
   ExecTxResult,
-  FinalizeBlockRequest,
   FinalizeBlockResponse,
   ProofOp,
   QueryRequest,

@@ -38,19 +38,18 @@ function proposal(height: number, txs: readonly Uint8Array[]) {
   return { txs, height, time: timeAt(height), proposerAddress: PROPOSER };
 }
 
-function finalize(application: HacaApplication, height: number, txs: readonly Uint8Array[]) {
+function blockRequest(height: number, txs: readonly Uint8Array[]) {
   const hash = sha256(utf8Encode(`block ${height}`));
-  return application.finalizeBlock({
-    ...proposal(height, txs),
-    hash,
-    decidedLastCommit: [],
-    misbehavior: [],
-  });
+  return { ...proposal(height, txs), hash, lastCommit: [], misbehavior: [] };
+}
+
+function finalize(application: HacaApplication, height: number, txs: readonly Uint8Array[]) {
+  return application.finalizeBlock(blockRequest(height, txs));
 }
 
 /** A block whose transactions must all be applied. */
 async function block(application: HacaApplication, height: number, txs: readonly Uint8Array[] = []) {
-  const response = finalize(application, height, txs);
+  const response = await finalize(application, height, txs);
   for (const { code, log } of response.txResults) assert.equal(code, 0, log);
   await application.commit();
   return response;
@@ -135,7 +134,7 @@ test('a block is state after Commit, not before; what was not committed is gone 
   initChain(application);
   await block(application, 1, [transfer(FAUCET, 0, ALICE, 10n * OPG)]);
   const committed = application.info().lastBlockAppHash;
-  const pendingHash = finalize(application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)]).appHash;
+  const pendingHash = (await finalize(application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)])).appHash;
   assert.notDeepEqual(pendingHash, committed);
   assert.deepEqual(query(application, '/record', recordKey.account(BOB.id)).value, NOTHING);
   assert.deepEqual(application.info().lastBlockAppHash, committed);
@@ -146,12 +145,12 @@ test('a block is state after Commit, not before; what was not committed is gone 
   assert.deepEqual(again.application.info().lastBlockAppHash, committed);
   // The same block on the same state gives the same hash, also when it is finalized twice.
   assert.deepEqual(
-    finalize(again.application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)]).appHash,
+    (await finalize(again.application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)])).appHash,
     pendingHash,
   );
-  assert.notDeepEqual(finalize(again.application, 2, []).appHash, pendingHash);
+  assert.notDeepEqual((await finalize(again.application, 2, [])).appHash, pendingHash);
   assert.deepEqual(
-    finalize(again.application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)]).appHash,
+    (await finalize(again.application, 2, [transfer(FAUCET, 1, BOB, 10n * OPG)])).appHash,
     pendingHash,
   );
   await again.application.commit();
@@ -161,10 +160,10 @@ test('a block is state after Commit, not before; what was not committed is gone 
 
 test('finalizing a height out of turn and committing nothing are refused', async (t) => {
   const { application } = started(t);
-  assert.throws(() => finalize(application, 2, []), /finalized on state of height 0/);
+  await assert.rejects(finalize(application, 2, []), /finalized on state of height 0/);
   await assert.rejects(application.commit(), /Commit without FinalizeBlock/);
   await block(application, 1);
-  assert.throws(() => finalize(application, 1, []), /finalized on state of height 1/);
+  await assert.rejects(finalize(application, 1, []), /finalized on state of height 1/);
 });
 
 test('records come with proofs at every kept height, present and absent', async (t) => {
@@ -327,7 +326,9 @@ test('a waiting transaction is replaced by one that offers a quarter more, and l
   assert.equal(codeOf(application.checkTx(notEnough, 'new')), 'E_NONCE');
   assert.equal(application.checkTx(enough, 'new').code, 0);
   const maxTxBytes = 1_000_000;
-  assert.deepEqual(application.prepareProposal({ ...proposal(2, [cheap, enough]), maxTxBytes }), [enough]);
+  assert.deepEqual(await application.prepareProposal({ ...proposal(2, [cheap, enough]), maxTxBytes }), [
+    enough,
+  ]);
   await block(application, 2);
   assert.equal(codeOf(application.checkTx(cheap, 'recheck')), 'E_NONCE');
   assert.equal(application.checkTx(enough, 'recheck').code, 0);
@@ -361,7 +362,7 @@ test('a node key has one settlement waiting, whoever else pays for whatever', as
   assert.equal(application.checkTx(transfer(operator, 9, ALICE, OPG), 'new').code, 0);
   // S comes first in the block although it came last in the mempool.
   const txs = [transfer(FAUCET, 9, ALICE, OPG, { tipCap: 5_000n }), first];
-  const chosen = application.prepareProposal({ ...proposal(4, txs), maxTxBytes: 1_000_000 });
+  const chosen = await application.prepareProposal({ ...proposal(4, txs), maxTxBytes: 1_000_000 });
   assert.deepEqual(chosen, [first, txs[0]]);
 });
 
@@ -380,24 +381,27 @@ test('a proposal holds what is payable: by tip, then arrival, by nonce within an
   const prepare = (maxTxBytes: number) =>
     application.prepareProposal({ ...proposal(2, waiting), maxTxBytes });
   const all = [alice1, alice2, bobHigh, bobSame, faucet];
-  assert.deepEqual(prepare(1_000_000).map(toHex), all.map(toHex));
+  assert.deepEqual((await prepare(1_000_000)).map(toHex), all.map(toHex));
   const sizes = all.map((tx) => encodedTxBytes(tx.length));
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  assert.deepEqual(prepare(total), all);
-  assert.deepEqual(prepare(total - 1), all.slice(0, 4));
-  assert.deepEqual(prepare(0), []);
-  assert.equal(application.processProposal(proposal(2, all)), 'accept');
+  assert.deepEqual(await prepare(total), all);
+  assert.deepEqual(await prepare(total - 1), all.slice(0, 4));
+  assert.deepEqual(await prepare(0), []);
+  assert.equal(await application.processProposal(blockRequest(2, all)), 'accept');
   for (const bad of [broken, unpayable, bobHigh]) {
-    assert.equal(application.processProposal(proposal(2, [...all, bad])), 'reject');
+    assert.equal(await application.processProposal(blockRequest(2, [...all, bad])), 'reject');
   }
-  assert.equal(application.processProposal(proposal(3, all)), 'reject', 'not the next height');
+  assert.equal(await application.processProposal(blockRequest(3, all)), 'reject', 'not the next height');
   const gas = Array.from({ length: 200 }, (_, i) => transfer(FAUCET, 3 + (i % 60), actor(`to ${i}`), OPG));
-  const chosen = application.prepareProposal({ ...proposal(2, gas), maxTxBytes: 10_000_000 });
+  const chosen = await application.prepareProposal({ ...proposal(2, gas), maxTxBytes: 10_000_000 });
   // General transactions take at most 3/8 of the gas target.
   assert.ok(chosen.length > 30 && chosen.length < 60, `${chosen.length}`);
-  assert.equal(application.processProposal(proposal(2, chosen)), 'accept');
+  assert.equal(await application.processProposal(blockRequest(2, chosen)), 'accept');
   const others = gas.filter((tx) => !chosen.includes(tx));
-  assert.equal(application.processProposal(proposal(2, [...chosen, others[0] as Uint8Array])), 'reject');
+  assert.equal(
+    await application.processProposal(blockRequest(2, [...chosen, others[0] as Uint8Array])),
+    'reject',
+  );
 });
 
 test('what follows a transaction without room waits with it, other senders do not', async (t) => {
@@ -412,14 +416,14 @@ test('what follows a transaction without room waits with it, other senders do no
   const other = transfer(FAUCET, 1, BOB, OPG);
   const prepare = (maxTxBytes: number) =>
     application.prepareProposal({ ...proposal(2, [large, after, other]), maxTxBytes });
-  assert.deepEqual(prepare(large.length), [other]);
-  assert.deepEqual(prepare(100_000), [large, after, other]);
+  assert.deepEqual(await prepare(large.length), [other]);
+  assert.deepEqual(await prepare(100_000), [large, after, other]);
 });
 
 test('a decided block with transactions that are not payable executes: they are no-ops', async (t) => {
   const { application } = started(t);
   const ok = transfer(FAUCET, 0, ALICE, OPG);
-  const { txResults, appHash } = finalize(application, 1, [
+  const { txResults, appHash } = await finalize(application, 1, [
     Uint8Array.of(1),
     ok,
     ok,

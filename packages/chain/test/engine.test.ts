@@ -194,7 +194,7 @@ async function crashAfterVote(
   await new Promise<void>((resolve, reject) => {
     const broken = {
       ...application,
-      prepareProposal: () => [tx],
+      prepareProposal: async () => [tx],
       finalizeBlock: (request: Parameters<typeof application.finalizeBlock>[0]) => {
         blockHash = request.hash;
         return application.finalizeBlock(request);
@@ -221,7 +221,7 @@ test('a block that cannot be executed is not voted for', async (t) => {
   const guard = await openSignGuard(join(node.home, 'sign-state'), SIGNER);
   const { application, store } = testApplication(t, { folder: join(node.home, 'data') });
   await new Promise<void>((resolve, reject) => {
-    const broken = { ...application, finalizeBlock: () => assert.fail('cannot be executed') };
+    const broken = { ...application, finalizeBlock: async () => assert.fail('cannot be executed') };
     const options = { genesis, application: broken, store, guard, publicKey: SIGNER.publicKey };
     const timing = { clock: Date.now, blockIntervalMs: 1, emptyBlockIntervalMs: 1 };
     startEngine({ ...options, ...timing, onFailure: () => resolve() }).catch(reject);

@@ -31,7 +31,7 @@ import {
   validatorSetHash,
 } from '@haca/light-client';
 import { bytesEqual, toHex, utf8Encode } from '@haca/primitives';
-import type { Application, FinalizeBlockResponse, VoteInfo } from '../abci.ts';
+import type { Application, BlockRequest, FinalizeBlockResponse, VoteInfo } from '../abci.ts';
 import { hashedResults } from '../application/block-results.ts';
 import { APP_VERSION } from '../application.ts';
 import type { Store } from '../storage/index.ts';
@@ -116,7 +116,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   }
 
   const makeBlock = async (withTxs: boolean): Promise<void> => {
-    const block = proposeBlock(options, tip, withTxs ? mempool.txs() : []);
+    const block = await proposeBlock(options, tip, withTxs ? mempool.txs() : []);
     const now = timestampFromMs(Math.floor(options.clock()));
     const earliest = addNanos(block.header.time, MILLISECOND_NANOS);
     const voteTime = compareTimestamps(now, earliest) > 0 ? now : earliest;
@@ -171,17 +171,18 @@ function nextTime(genesis: GenesisDocument, tip: ChainTip): Timestamp {
   return vote?.timestamp ?? genesis.time;
 }
 
-function proposeBlock(options: EngineOptions, tip: ChainTip, waiting: readonly Uint8Array[]): Block {
+async function proposeBlock(
+  options: EngineOptions,
+  tip: ChainTip,
+  waiting: readonly Uint8Array[],
+): Promise<Block> {
   const { application, genesis, publicKey } = options;
   const height = tip.height + 1;
   const time = nextTime(genesis, tip);
   const proposerAddress = validatorAddress(publicKey);
   const overhead = BLOCK_OVERHEAD_BYTES + COMMIT_SIG_BYTES * tip.validators.validators.length;
   const maxTxBytes = Number(genesis.consensusParams.blockMaxBytes) - overhead;
-  const txs = application.prepareProposal({ txs: waiting, height, time, proposerAddress, maxTxBytes });
-  if (application.processProposal({ txs, height, time, proposerAddress }) !== 'accept') {
-    throw new Error(`the application refuses its own proposal for height ${height}`);
-  }
+  const txs = await application.prepareProposal({ txs: waiting, height, time, proposerAddress, maxTxBytes });
   const header: Header = {
     version: { block: BLOCK_PROTOCOL, app: APP_VERSION },
     chainId: genesis.chainId,
@@ -198,7 +199,16 @@ function proposeBlock(options: EngineOptions, tip: ChainTip, waiting: readonly U
     evidenceHash: evidenceHash([]),
     proposerAddress,
   };
+  if ((await application.processProposal(blockRequest(header, txs, tip))) !== 'accept') {
+    throw new Error(`the application refuses its own proposal for height ${height}`);
+  }
   return { header, txs, evidence: [], lastCommit: tip.commit };
+}
+
+function blockRequest(header: Header, txs: readonly Uint8Array[], tip: ChainTip): BlockRequest {
+  const { height, time, proposerAddress } = header;
+  const hash = headerHash(header);
+  return { txs, height, time, proposerAddress, hash, lastCommit: lastVotes(tip), misbehavior: [] };
 }
 
 /**
@@ -213,17 +223,10 @@ async function decideBlock(
   voteTime: Timestamp,
 ): Promise<{ readonly tip: ChainTip; readonly committed: CommittedBlock }> {
   const { application, guard, genesis } = options;
-  const { height, time, proposerAddress } = block.header;
-  const blockId = { hash: headerHash(block.header), parts: partSetHeaderOf(blockBytes) };
-  const results = application.finalizeBlock({
-    txs: block.txs,
-    height,
-    time,
-    proposerAddress,
-    hash: blockId.hash,
-    decidedLastCommit: lastVotes(tip),
-    misbehavior: [],
-  });
+  const { height, time } = block.header;
+  const request = blockRequest(block.header, block.txs, tip);
+  const blockId = { hash: request.hash, parts: partSetHeaderOf(blockBytes) };
+  const results = await application.finalizeBlock(request);
   const afterNextValidators = updatedValidators(tip.afterNextValidators, results.validatorUpdates);
   requireOwnMajority(afterNextValidators, options.publicKey);
   const signBytes = precommitSignBytes(genesis.chainId, { height, round: 0, blockId }, voteTime);
