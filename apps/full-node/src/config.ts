@@ -1,7 +1,17 @@
 /** The configuration file of a full node: JSON, paths relative to the file's own folder. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import {
+  COMETBFT_VERSION,
+  type CometBftSettings,
+  type CometBftVersion,
+  parseCometBftVersion,
+  type StateSyncOptions,
+  TIMINGS,
+  type Timing,
+} from '@haca/chain';
 import { UsageError } from '@haca/primitives';
+import { type JsonObject, readObject } from './json-object.ts';
 
 export interface FullNodeConfig {
   readonly home: string;
@@ -10,24 +20,26 @@ export interface FullNodeConfig {
   readonly host: string;
   /** 0: any free port. */
   readonly rpcPort: number;
-  readonly blockIntervalMs: number;
   readonly emptyBlockIntervalMs: number;
   /** Undefined: whatever genesis says of `simulated`. */
   readonly checkInvariants: boolean | undefined;
+  readonly engine: EmbeddedConfig | CometBftConfig;
 }
 
-type Json = Readonly<Record<string, unknown>>;
+export interface EmbeddedConfig {
+  readonly kind: 'embedded';
+  readonly blockIntervalMs: number;
+}
 
-const MEMBERS = [
-  'home',
-  'genesisFile',
-  'validatorKeyFile',
-  'host',
-  'rpcPort',
-  'blockIntervalMs',
-  'emptyBlockIntervalMs',
-  'checkInvariants',
-];
+export interface CometBftConfig {
+  readonly kind: 'cometbft';
+  readonly version: CometBftVersion;
+  /** A program to run instead of building `version`. */
+  readonly binary: string | undefined;
+  readonly settings: CometBftSettings;
+}
+
+const HOUR_MS = 3_600_000;
 
 /** Throws `UsageError` naming the member that is wrong. */
 export function readConfig(path: string): FullNodeConfig {
@@ -38,34 +50,92 @@ export function readConfig(path: string): FullNodeConfig {
   } catch (cause) {
     throw new UsageError(`${path} is not readable JSON`, { cause });
   }
-  if (typeof json !== 'object' || json === null) throw new UsageError(`${path} is not an object`);
-  const config = json as Json;
-  for (const name of Object.keys(config)) {
-    if (!MEMBERS.includes(name))
-      throw new UsageError(`${path}: unknown member ${name}; known: ${MEMBERS.join(', ')}`);
-  }
-  const text = (name: string, otherwise?: string): string => {
-    const value = config[name] ?? otherwise;
-    if (typeof value !== 'string' || value === '') throw new UsageError(`${path}: ${name} must be text`);
-    return value;
-  };
-  const integer = (name: string, otherwise: number, max: number): number => {
-    const value = config[name] ?? otherwise;
-    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max) return value;
-    throw new UsageError(`${path}: ${name} must be an integer of 0 to ${max}`);
-  };
-  const checkInvariants = config['checkInvariants'];
-  if (checkInvariants !== undefined && typeof checkInvariants !== 'boolean') {
-    throw new UsageError(`${path}: checkInvariants must be true or false`);
-  }
+  const config = readObject(path, json, [
+    'home',
+    'genesisFile',
+    'validatorKeyFile',
+    'host',
+    'rpcPort',
+    'blockIntervalMs',
+    'emptyBlockIntervalMs',
+    'checkInvariants',
+    'engine',
+    'cometbft',
+  ]);
+  const emptyBlockIntervalMs = config.integer('emptyBlockIntervalMs', 0, HOUR_MS, 10_000);
   return {
-    home: resolve(folder, text('home')),
-    genesisFile: resolve(folder, text('genesisFile')),
-    validatorKeyFile: resolve(folder, text('validatorKeyFile')),
-    host: text('host', '127.0.0.1'),
-    rpcPort: integer('rpcPort', 26_657, 65_535),
-    blockIntervalMs: integer('blockIntervalMs', 50, 3_600_000),
-    emptyBlockIntervalMs: integer('emptyBlockIntervalMs', 10_000, 3_600_000),
-    checkInvariants,
+    home: resolve(folder, config.text('home')),
+    genesisFile: resolve(folder, config.text('genesisFile')),
+    validatorKeyFile: resolve(folder, config.text('validatorKeyFile')),
+    host: config.text('host', '127.0.0.1'),
+    rpcPort: config.integer('rpcPort', 0, 65_535, 26_657),
+    emptyBlockIntervalMs,
+    checkInvariants: config.has('checkInvariants') ? config.flag('checkInvariants', false) : undefined,
+    engine:
+      config.choice('engine', ['embedded', 'cometbft'], 'embedded') === 'embedded'
+        ? embeddedConfig(path, config)
+        : cometBftConfig(path, config, emptyBlockIntervalMs, folder),
+  };
+}
+
+function embeddedConfig(path: string, config: JsonObject): EmbeddedConfig {
+  if (config.has('cometbft')) throw new UsageError(`${path}: cometbft is for engine "cometbft"`);
+  return { kind: 'embedded', blockIntervalMs: config.integer('blockIntervalMs', 0, HOUR_MS, 50) };
+}
+
+function cometBftConfig(
+  path: string,
+  config: JsonObject,
+  emptyBlockIntervalMs: number,
+  folder: string,
+): CometBftConfig {
+  if (config.has('blockIntervalMs'))
+    throw new UsageError(`${path}: blockIntervalMs is for engine "embedded"; see cometbft.timing`);
+  const member = config.object('cometbft', [
+    'version',
+    'binary',
+    'moniker',
+    'timing',
+    'p2pAddress',
+    'externalAddress',
+    'persistentPeers',
+    'seeds',
+    'sharedAddresses',
+    'stateSync',
+    'logLevel',
+  ]);
+  const stateSync = member.has('stateSync') ? stateSyncOptions(path, member) : undefined;
+  return {
+    kind: 'cometbft',
+    version: parseCometBftVersion(member.text('version', COMETBFT_VERSION)),
+    binary: member.has('binary') ? resolve(folder, member.text('binary')) : undefined,
+    settings: {
+      moniker: member.text('moniker', 'haca-full-node'),
+      timing: member.choice('timing', Object.keys(TIMINGS) as Timing[], 'public'),
+      p2pAddress: member.text('p2pAddress', '0.0.0.0:26656'),
+      ...(member.has('externalAddress') ? { externalAddress: member.text('externalAddress') } : {}),
+      persistentPeers: member.texts('persistentPeers'),
+      seeds: member.texts('seeds'),
+      sharedAddresses: member.flag('sharedAddresses', false),
+      emptyBlockIntervalMs,
+      ...(stateSync === undefined ? {} : { stateSync }),
+      logLevel: member.text('logLevel', 'error'),
+    },
+  };
+}
+
+function stateSyncOptions(path: string, config: JsonObject): StateSyncOptions {
+  const member = config.object('stateSync', ['rpcUrls', 'trustHeight', 'trustHash', 'trustPeriodHours']);
+  const rpcUrls = member.texts('rpcUrls');
+  const trustHash = member.text('trustHash');
+  if (rpcUrls.length < 2)
+    throw new UsageError(`${path}: stateSync.rpcUrls needs two nodes or more: one checks the other`);
+  if (!/^[0-9a-fA-F]{64}$/.test(trustHash))
+    throw new UsageError(`${path}: stateSync.trustHash must be the hash of a block, 64 hex digits`);
+  return {
+    rpcUrls,
+    trustHeight: member.integer('trustHeight', 1, Number.MAX_SAFE_INTEGER),
+    trustHash,
+    trustPeriodHours: member.integer('trustPeriodHours', 1, 24 * 365, 24 * 7),
   };
 }

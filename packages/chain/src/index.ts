@@ -17,6 +17,24 @@ export {
   type HacaApplication,
   openApplication,
 } from './application.ts';
+export {
+  buildCometBft,
+  COMETBFT_VERSION,
+  COMETBFT_VERSIONS,
+  CometBftBuildError,
+  type CometBftProgram,
+  type CometBftVersion,
+  parseCometBftVersion,
+} from './cometbft/binary.ts';
+export {
+  type CometBftSettings,
+  nodeKeyFile,
+  type StateSyncOptions,
+  TIMINGS,
+  type Timing,
+} from './cometbft/home.ts';
+export { ensureNodeKey, type PeerId, readPeerId } from './cometbft/keys.ts';
+export { type CometBftNode, type CometBftNodeOptions, startCometBftNode } from './cometbft/supervisor.ts';
 export { type BlockReader, createBlockReader, HeightError } from './engine/block-reader.ts';
 export type { ChainTip } from './engine/chain-tip.ts';
 export { type CommittedBlock, type Engine, type EngineOptions, startEngine } from './engine/engine.ts';

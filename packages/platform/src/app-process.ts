@@ -1,7 +1,8 @@
-/** Apps of this repository as child processes: started with a config file, ready when they say so, stopped in order. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** Child processes: apps of this repository, ready when they say so, and other programs; all logged, all stopped in order. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import { STOP_WITH_PARENT } from './process-stop.ts';
 
 /** A process did not start, or died; the message names it, and the log file that says why. */
@@ -9,11 +10,9 @@ export class AppProcessError extends Error {
   override readonly name = 'AppProcessError';
 }
 
-export interface AppProcess {
+export interface ProgramProcess {
   readonly name: string;
   readonly pid: number;
-  /** The JSON object it printed when it was ready; rejects with `AppProcessError` where it never was. */
-  readonly ready: Promise<Readonly<Record<string, unknown>>>;
   /** Settles when the process is gone: with undefined if it was asked to go, else with what happened. */
   readonly exited: Promise<string | undefined>;
   /** Asks it to stop, insists after ten seconds; settles when it is gone. */
@@ -22,36 +21,76 @@ export interface AppProcess {
   readonly kill: () => Promise<void>;
 }
 
+export interface AppProcess extends ProgramProcess {
+  /** The JSON object it printed when it was ready; rejects with `AppProcessError` where it never was. */
+  readonly ready: Promise<Readonly<Record<string, unknown>>>;
+}
+
+export interface ProgramOptions {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Everything it prints is appended here. */
+  readonly logFile: string;
+  /** Told each line it prints. */
+  readonly onLine?: (line: string) => void;
+}
+
 export interface AppProcessOptions {
   readonly name: string;
   /** The app's `main.ts`. */
   readonly entry: string;
   readonly configFile: string;
+  /** After the configuration file. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /** Everything it logs is appended here. */
   readonly logFile: string;
 }
 
+type PipedChild = ChildProcessByStdio<Writable, Readable, Readable>;
+
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
-export function spawnApp({ name, entry, configFile, logFile }: AppProcessOptions): AppProcess {
+/** Any program; it is on its own where this process is killed. */
+export function spawnProgram({ name, command, args, logFile, onLine }: ProgramOptions): ProgramProcess {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  const log = createWriteStream(logFile, { flags: 'a' });
+  for (const output of [child.stdout, child.stderr]) {
+    output.pipe(log, { end: false });
+    if (onLine !== undefined) createInterface({ input: output }).on('line', onLine);
+  }
+  return processOf(name, child, logFile, () => log.end());
+}
+
+export function spawnApp(options: AppProcessOptions): AppProcess {
+  const { name, entry, configFile, args = [], logFile } = options;
   // A group of its own: Ctrl-C in the terminal stops this process, which then stops the others in their order. If this process
   // is killed, their standard input ends, and they stop by themselves.
-  const child = spawn(process.execPath, [entry, configFile], {
+  const child = spawn(process.execPath, [entry, configFile, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
-    env: { ...process.env, [STOP_WITH_PARENT]: '1' },
+    env: { ...process.env, ...options.env, [STOP_WITH_PARENT]: '1' },
   });
   const log = createWriteStream(logFile, { flags: 'a' });
   child.stderr.pipe(log);
+  const running = processOf(name, child, logFile, () => log.end());
+  const ready = firstReadyLine(name, child, running.exited);
+  // Whoever stops a process before it is ready does not wait for it to be.
+  ready.catch(() => undefined);
+  return { ...running, ready };
+}
+
+function processOf(name: string, child: PipedChild, logFile: string, onGone: () => void): ProgramProcess {
   let isAsked = false;
   const exited = new Promise<string | undefined>((settle) => {
-    child.once('exit', (code, signal) => {
-      log.end();
-      settle(
-        isAsked ? undefined : `${name} ended with ${signal ?? `exit code ${code}`}; its log is ${logFile}`,
-      );
-    });
+    const gone = (how: string): void => {
+      onGone();
+      settle(isAsked ? undefined : `${name} ended with ${how}; its log is ${logFile}`);
+    };
+    child.once('error', ({ message }) => gone(message));
+    child.once('exit', (code, signal) => gone(signal ?? `exit code ${code}`));
   });
   const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
     isAsked = true;
@@ -60,22 +99,12 @@ export function spawnApp({ name, entry, configFile, logFile }: AppProcessOptions
     await exited;
     clearTimeout(timer);
   };
-  const ready = firstReadyLine(name, child, exited);
-  // Whoever stops a process before it is ready does not wait for it to be.
-  ready.catch(() => undefined);
-  return {
-    name,
-    pid: child.pid ?? 0,
-    ready,
-    exited,
-    stop: () => end('SIGTERM'),
-    kill: () => end('SIGKILL'),
-  };
+  return { name, pid: child.pid ?? 0, exited, stop: () => end('SIGTERM'), kill: () => end('SIGKILL') };
 }
 
 function firstReadyLine(
   name: string,
-  child: ChildProcess,
+  child: PipedChild,
   exited: Promise<string | undefined>,
 ): Promise<Readonly<Record<string, unknown>>> {
   return new Promise((settle, fail) => {
@@ -87,14 +116,13 @@ function firstReadyLine(
       clearTimeout(timer);
       fail(new AppProcessError(reason ?? `${name} was stopped`));
     });
-    if (child.stdout === null) throw new AppProcessError(`${name} has no output`);
     const lines = createInterface({ input: child.stdout });
     lines.on('line', (line) => {
       const message = parseObject(line);
       if (message?.['ready'] !== true) return;
       clearTimeout(timer);
       lines.close();
-      child.stdout?.resume();
+      child.stdout.resume();
       settle(message);
     });
   });

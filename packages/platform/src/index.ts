@@ -1,4 +1,12 @@
-export { type AppProcess, AppProcessError, type AppProcessOptions, spawnApp } from './app-process.ts';
+export {
+  type AppProcess,
+  AppProcessError,
+  type AppProcessOptions,
+  type ProgramOptions,
+  type ProgramProcess,
+  spawnApp,
+  spawnProgram,
+} from './app-process.ts';
 export { boundedCache } from './bounded-cache.ts';
 export { type Ed25519Signer, ed25519SignerFromSeed, generateEd25519Signer } from './ed25519-keys.ts';
 export { nodeCrypto } from './node-crypto.ts';

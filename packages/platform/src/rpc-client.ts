@@ -206,7 +206,9 @@ async function post(base: string, content: RpcRequest | readonly RpcRequest[]): 
       body,
       signal,
     });
-    return JSON.parse(await readText(response));
+    const text = await readText(response);
+    if (response.status === 503) throw new Error(`${base} is there and not ready: ${text.slice(0, 500)}`);
+    return JSON.parse(text);
   };
   try {
     return await send();

@@ -1,5 +1,5 @@
 /** The RPC server: JSON-RPC over POST, plain GET, and WebSocket with subscriptions. Bounded in every direction. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 import { breather } from './breather.ts';
@@ -15,6 +15,7 @@ import {
   requestFault,
   resultJson,
 } from './json-rpc.ts';
+import { listenOn, serverUrl } from './listen.ts';
 import { faultOf, METHODS, type RpcContext } from './methods.ts';
 import { createSubscriptions, eventsOfBlock, type Subscriptions } from './subscriptions.ts';
 
@@ -250,11 +251,9 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   }, limits.pingIntervalMs);
   pinger.unref();
 
-  await listen(server, options.port, options.host);
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the RPC server has no port');
+  await listenOn(server, options.port, options.host);
   return {
-    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${address.port}`,
+    url: serverUrl(server, options.host),
     close: async () => {
       stopEvents();
       clearInterval(pinger);
@@ -306,14 +305,4 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<str
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.removeListener('error', reject);
-      resolve();
-    });
-  });
 }

@@ -1,0 +1,241 @@
+/**
+ * A full node on CometBFT: the application in a process of its own, CometBFT beside it, and the gateway in front. Where either
+ * process dies both are started again, the application first; what they had promised is on their disks.
+ */
+import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AppProcessError, type ProgramProcess, spawnApp, spawnProgram } from '@haca/platform';
+import type { StaticPage } from '../rpc/server.ts';
+import { type Gateway, startGateway } from './gateway.ts';
+import { type CometBftSettings, writeCometBftHome } from './home.ts';
+import type { PeerId } from './keys.ts';
+import { writeFileDurably } from './write-file.ts';
+
+export interface CometBftNodeOptions {
+  /** Folder of this node alone; made if it is not there. */
+  readonly home: string;
+  readonly genesisFile: string;
+  /** Seed of the consensus key, 32 bytes. A node votes only where the chain's state gives this key power. */
+  readonly validatorSeed: Uint8Array;
+  readonly host: string;
+  /** Of the RPC; 0: any free one. */
+  readonly port: number;
+  readonly settings: CometBftSettings;
+  /** Path of CometBFT's program. */
+  readonly cometBft: string;
+  /** The program that serves ABCI: gets its configuration file and the path of its socket, and says when it is ready. */
+  readonly application: { readonly entry: string; readonly configFile: string };
+  readonly pages?: ReadonlyMap<string, StaticPage>;
+  readonly log: (line: string) => void;
+}
+
+export interface CometBftNode {
+  readonly rpcUrl: string;
+  readonly peerId: PeerId;
+  /** Stops CometBFT, then the application, then the gateway. */
+  readonly close: () => Promise<void>;
+}
+
+/** Starts that may fail before a node that never worked is given up. */
+const FIRST_STARTS_MAX = 3;
+const BACKOFF_MS = { first: 200, most: 10_000, forgottenAfter: 30_000 };
+const RPC_POLL_MS = 50;
+const LOG_TAIL_BYTES = 2_000;
+/** CometBFT goes on answering after its consensus gave up; a node in that state is of no use to anybody. */
+const CONSENSUS_FAILURE = 'CONSENSUS FAILURE!!!';
+
+/** Resolves once CometBFT's RPC answers; rejects with `AppProcessError` where the first starts all fail. */
+export async function startCometBftNode(options: CometBftNodeOptions): Promise<CometBftNode> {
+  const { home, log } = options;
+  mkdirSync(join(home, 'logs'), { recursive: true });
+  // Paths of unix sockets are short, those of home folders may not be.
+  const runFolder = mkdtempSync(join(tmpdir(), 'haca-'));
+  const sockets = { application: join(runFolder, 'abci.sock'), rpc: join(runFolder, 'rpc.sock') };
+  const { peerId } = writeCometBftHome({
+    folder: join(home, 'cometbft'),
+    genesisFile: options.genesisFile,
+    validatorSeed: options.validatorSeed,
+    applicationSocket: sockets.application,
+    rpcSocket: sockets.rpc,
+    settings: options.settings,
+  });
+  let state = 'starting';
+  let gateway: Gateway | undefined;
+  const processes = superviseProcesses(options, sockets, (next) => {
+    state = next;
+    log(next);
+  });
+  const close = async (): Promise<void> => {
+    await processes.stop();
+    await gateway?.close();
+    rmSync(runFolder, { recursive: true, force: true });
+  };
+  try {
+    const { host, port, pages } = options;
+    gateway = await startGateway({
+      host,
+      port,
+      rpcSocket: sockets.rpc,
+      state: () => state,
+      ...(pages === undefined ? {} : { pages }),
+    });
+    await processes.ready;
+    return { rpcUrl: gateway.url, peerId, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface Sockets {
+  readonly application: string;
+  readonly rpc: string;
+}
+
+interface SupervisedProcesses {
+  readonly ready: Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+function superviseProcesses(
+  options: CometBftNodeOptions,
+  sockets: Sockets,
+  tell: (state: string) => void,
+): SupervisedProcesses {
+  const { home } = options;
+  const logFiles = {
+    application: join(home, 'logs', 'application.log'),
+    cometBft: join(home, 'logs', 'cometbft.log'),
+  };
+  /** In the order they were started. */
+  let running: readonly ProgramProcess[] = [];
+  let isStopping = false;
+  let wasReady = false;
+  let starts = 0;
+  const { promise: stopAsked, resolve: askStop } = Promise.withResolvers<void>();
+  const { promise: ready, resolve: settleReady, reject: failReady } = Promise.withResolvers<void>();
+  // Whoever closes before it was ready does not wait for it to be.
+  ready.catch(() => undefined);
+
+  const start = (process: ProgramProcess): void => {
+    running = [...running, process];
+    const [application, cometBft] = running.map(({ pid }) => pid);
+    const pids = { supervisor: globalThis.process.pid, application, cometBft, starts };
+    writeFileDurably(join(home, 'processes.json'), `${JSON.stringify(pids)}\n`);
+  };
+
+  /** Why one of them died; undefined where they were asked to stop. */
+  const runOnce = async (): Promise<string | undefined> => {
+    starts++;
+    for (const path of Object.values(sockets)) rmSync(path, { force: true });
+    const { entry, configFile } = options.application;
+    const application = spawnApp({
+      name: 'application',
+      entry,
+      configFile,
+      args: [sockets.application],
+      env: { UV_THREADPOOL_SIZE: '4' },
+      logFile: logFiles.application,
+    });
+    start(application);
+    await application.ready;
+    if (isStopping) return undefined;
+    const { promise: halted, resolve: halt } = Promise.withResolvers<string>();
+    const cometBft = spawnProgram({
+      name: 'CometBFT',
+      command: options.cometBft,
+      args: ['node', '--home', join(home, 'cometbft')],
+      logFile: logFiles.cometBft,
+      onLine: (line) => {
+        if (line.includes(CONSENSUS_FAILURE)) halt(`CometBFT stopped agreeing: ${line.slice(0, 500)}`);
+      },
+    });
+    start(cometBft);
+    const died = Promise.race([application.exited, cometBft.exited, halted]);
+    if (await untilRpcAnswers(sockets.rpc, died)) {
+      wasReady = true;
+      tell('running');
+      settleReady();
+    }
+    return await died;
+  };
+
+  const stopRunning = async (): Promise<void> => {
+    for (const process of running.toReversed()) await process.stop();
+    running = [];
+  };
+
+  const loop = async (): Promise<void> => {
+    let backoffMs = BACKOFF_MS.first;
+    while (!isStopping) {
+      tell(starts === 0 ? 'starting the application and CometBFT' : 'starting again');
+      const startedAt = performance.now();
+      const reason = await runOnce().catch((error: unknown) =>
+        error instanceof Error ? error.message : String(error),
+      );
+      if (isStopping) break;
+      await stopRunning();
+      const tails = [logFiles.application, logFiles.cometBft].map(lastLine).filter((line) => line !== '');
+      const why = [`${reason ?? 'a process ended'}`, ...tails].join('\n  ');
+      if (!wasReady && starts >= FIRST_STARTS_MAX) {
+        failReady(new AppProcessError(why));
+        return;
+      }
+      if (performance.now() - startedAt > BACKOFF_MS.forgottenAfter) backoffMs = BACKOFF_MS.first;
+      tell(`${why}\n  starting again in ${backoffMs} ms`);
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, backoffMs)), stopAsked]);
+      backoffMs = Math.min(2 * backoffMs, BACKOFF_MS.most);
+    }
+  };
+  const finished = loop();
+
+  return {
+    ready,
+    stop: async () => {
+      isStopping = true;
+      askStop();
+      await stopRunning();
+      failReady(new AppProcessError('stopped before it was ready'));
+      await finished;
+    },
+  };
+}
+
+/** False where a process died before. */
+async function untilRpcAnswers(socketPath: string, died: Promise<unknown>): Promise<boolean> {
+  let isDead = false;
+  void died.then(() => {
+    isDead = true;
+  });
+  while (!isDead) {
+    const answers = await new Promise<boolean>((resolve) => {
+      const request = get({ socketPath, path: '/health', headers: { host: 'rpc' } }, (response) => {
+        response.resume();
+        resolve(response.statusCode === 200);
+      });
+      request.once('error', () => resolve(false));
+    });
+    if (answers) return true;
+    await new Promise((resolve) => setTimeout(resolve, RPC_POLL_MS));
+  }
+  return false;
+}
+
+/** The last line of a log, for the reader of another one. */
+function lastLine(path: string): string {
+  try {
+    const file = openSync(path, 'r');
+    try {
+      const { size } = fstatSync(file);
+      const bytes = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
+      readSync(file, bytes, 0, bytes.length, size - bytes.length);
+      return bytes.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return '';
+  }
+}
