@@ -6,7 +6,7 @@ import { startLocalProxy } from '@haca/sdk/local-proxy';
 import { type Haca, hacaHome, networkFilePath, writeNetworkFile } from '@haca/sdk/node';
 import { type DemoSummary, openDemoClient, runDemo } from './demo.ts';
 import { layOutNetwork } from './network-layout.ts';
-import { type DevnetOptions, parseOptions } from './options.ts';
+import { type Consensus, type DevnetOptions, parseOptions } from './options.ts';
 import { drawDemo, drawInvitation } from './picture.ts';
 import { type RunningNetwork, startNetwork } from './start-network.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
@@ -20,7 +20,7 @@ if ('exitCode' in options) {
 }
 process.exitCode = await run(options);
 
-async function run({ once, json, prompt, home }: DevnetOptions): Promise<number> {
+async function run({ once, json, prompt, home, consensus }: DevnetOptions): Promise<number> {
   const terminal = openTerminal(json ? process.stderr : process.stdout);
   const folder = home === null ? join(hacaHome(), 'devnet') : resolve(home);
   mkdirSync(folder, { recursive: true });
@@ -29,13 +29,13 @@ async function run({ once, json, prompt, home }: DevnetOptions): Promise<number>
   terminal.line(
     terminal.warn('  simulated trust root: real code, real proofs, no real hardware behind them'),
   );
-  const layout = layOutNetwork(folder, home !== null, Date.now());
   let network: RunningNetwork | undefined;
   try {
+    const layout = layOutNetwork(folder, home !== null, consensus, Date.now());
     network = await startNetwork(layout, terminal);
     writeNetworkFile(network.file);
     const haca = await openDemoClient(layout, network.file.rpcUrl);
-    const exitCode = await demonstrate(haca, network, prompt, terminal, json);
+    const exitCode = await demonstrate(haca, network, prompt, terminal, json ? consensus : null);
     if (!once) await stayUp(haca, network, join(folder, 'logs'), askedToStop, terminal);
     haca.close();
     return exitCode;
@@ -55,15 +55,15 @@ async function demonstrate(
   network: RunningNetwork,
   prompt: string,
   terminal: Terminal,
-  json: boolean,
+  reported: Consensus | null,
 ): Promise<number> {
   terminal.heading(`Asking: ${prompt}`);
   terminal.text('    ');
   const summary: DemoSummary = await runDemo(haca, prompt, terminal.text);
   const invariants = await network.invariants();
   drawDemo(terminal, summary, invariants);
-  if (json) {
-    const report = { engine: 'embedded', ...summary, invariants, rssMb: network.rssMb() };
+  if (reported !== null) {
+    const report = { ...reported, ...summary, invariants, rssMb: network.rssMb() };
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   }
   const { money, lightClient } = summary;

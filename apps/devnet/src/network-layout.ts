@@ -7,13 +7,15 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { createTestRoot, measureTestImage } from '@haca/attester';
 import { createValidatorKeyFile, makeGenesisDocument } from '@haca/chain';
-import { toHex, utf8Encode } from '@haca/primitives';
+import { toHex, UsageError, utf8Encode } from '@haca/primitives';
 import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
 import { createWalletFile } from '@haca/sdk/node';
+import type { Consensus } from './options.ts';
 
 export const DEVNET_ASSET = 1;
 export const DEVNET_ASSET_SYMBOL = 'CREDIT';
 export const NODE_COUNT = 2;
+const CONSENSUS_FILE = 'consensus.json';
 
 const opg = (amount: bigint): bigint => amount * NOPG_PER_OPG;
 const RESERVE = opg(100_000_000n);
@@ -24,13 +26,22 @@ const WALLET_FUNDS = opg(100n);
 /** The image the test enclave measures; the genesis approves exactly its measurement. */
 export const TEST_IMAGE = 'haca inference node 0.1.0';
 
+export interface FullNodeLayout {
+  readonly name: string;
+  /** Names below the home folder. */
+  readonly folder: string;
+  readonly configFile: string;
+  readonly validatorKeyFile: string;
+}
+
 export interface NetworkLayout {
   readonly home: string;
   readonly chainId: string;
   /** False where an earlier network was found in the same folder and is continued. */
   readonly isNew: boolean;
+  readonly consensus: Consensus;
   readonly genesisFile: string;
-  readonly fullNodeConfigFile: string;
+  readonly fullNodes: readonly FullNodeLayout[];
   readonly walletFile: string;
   readonly faucetFile: string;
   readonly operatorFiles: readonly string[];
@@ -39,22 +50,33 @@ export interface NetworkLayout {
   readonly logFile: (name: string) => string;
 }
 
-/** Lays out a fresh network in `home`, or reads back the one that is there; `keep` says whether that is wanted. */
-export function layOutNetwork(home: string, keep: boolean, nowMs: number): NetworkLayout {
+/**
+ * Lays out a fresh network in `home`, or reads back the one that is there; `keep` says whether that is wanted. Throws
+ * `UsageError` where the one that is there has another consensus.
+ */
+export function layOutNetwork(
+  home: string,
+  keep: boolean,
+  consensus: Consensus,
+  nowMs: number,
+): NetworkLayout {
   const genesisFile = join(home, 'genesis.json');
+  const fullNodes = Array.from({ length: consensus.validators }, (_, index) => fullNodeLayout(index));
   const isNew = !keep || !existsSync(genesisFile);
   if (isNew) {
     rmSync(home, { recursive: true, force: true });
     mkdirSync(join(home, 'logs'), { recursive: true });
-    writeKeysAndGenesis(home, genesisFile, nowMs);
-  }
+    writeKeysAndGenesis(home, genesisFile, fullNodes, nowMs);
+    writeFileSync(join(home, CONSENSUS_FILE), `${JSON.stringify(consensus)}\n`);
+  } else requireConsensus(home, consensus);
   const genesis = JSON.parse(readFileSync(genesisFile, 'utf8')) as { chain_id: string };
   return {
     home,
     chainId: genesis.chain_id,
     isNew,
+    consensus,
     genesisFile,
-    fullNodeConfigFile: join(home, 'full-node.json'),
+    fullNodes,
     walletFile: join(home, 'wallet.json'),
     faucetFile: join(home, 'faucet.json'),
     operatorFiles: operatorFiles(home),
@@ -64,19 +86,49 @@ export function layOutNetwork(home: string, keep: boolean, nowMs: number): Netwo
   };
 }
 
+function fullNodeLayout(index: number): FullNodeLayout {
+  const suffix = index === 0 ? '' : `-${index + 1}`;
+  return {
+    name: `full node${suffix.replace('-', ' ')}`,
+    folder: `full-node${suffix}`,
+    configFile: `full-node${suffix}.json`,
+    validatorKeyFile: `validator${suffix}.json`,
+  };
+}
+
+function requireConsensus(home: string, { engine, validators }: Consensus): void {
+  const kept = JSON.parse(readFileSync(join(home, CONSENSUS_FILE), 'utf8')) as Consensus;
+  if (kept.engine === engine && kept.validators === validators) return;
+  throw new UsageError(
+    `the network in ${home} was made with --engine ${kept.engine} --validators ${kept.validators}; ` +
+      'use these again, or another folder',
+  );
+}
+
 function operatorFiles(home: string): readonly string[] {
   return Array.from({ length: NODE_COUNT }, (_, index) => join(home, `operator-${index + 1}.json`));
 }
 
-function writeKeysAndGenesis(home: string, genesisFile: string, nowMs: number): void {
+function writeKeysAndGenesis(
+  home: string,
+  genesisFile: string,
+  fullNodes: readonly FullNodeLayout[],
+  nowMs: number,
+): void {
   const wallet = createWalletFile(join(home, 'wallet.json'));
   const faucet = createWalletFile(join(home, 'faucet.json'));
   const operators = operatorFiles(home).map((file) => createWalletFile(file));
-  const validator = createValidatorKeyFile(join(home, 'validator.json'));
+  const validators = fullNodes.map(({ validatorKeyFile }) =>
+    createValidatorKeyFile(join(home, validatorKeyFile)),
+  );
   const rootSeed = randomBytes(32);
   writeFileSync(join(home, 'test-root.seed'), `${rootSeed.toString('hex')}\n`, { mode: 0o600 });
 
-  const spent = RESERVE + VALIDATOR_BOND + WALLET_FUNDS + OPERATOR_FUNDS * BigInt(operators.length);
+  const spent =
+    RESERVE +
+    VALIDATOR_BOND * BigInt(validators.length) +
+    WALLET_FUNDS +
+    OPERATOR_FUNDS * BigInt(operators.length);
   const app: AppGenesis = {
     simulated: true,
     params: DEFAULT_PARAMS,
@@ -86,13 +138,11 @@ function writeKeysAndGenesis(home: string, genesisFile: string, nowMs: number): 
       { accountId: faucet.accountId, nopg: OPG_SUPPLY_NOPG - spent },
       ...operators.map(({ accountId }) => ({ accountId, nopg: OPERATOR_FUNDS })),
     ],
-    validators: [
-      {
-        consensusKey: validator.publicKey,
-        operator: accountIdOf({ algorithm: 'ed25519', publicKey: validator.publicKey }),
-        selfBond: VALIDATOR_BOND,
-      },
-    ],
+    validators: validators.map(({ publicKey }) => ({
+      consensusKey: publicKey,
+      operator: accountIdOf({ algorithm: 'ed25519', publicKey }),
+      selfBond: VALIDATOR_BOND,
+    })),
     assets: [{ asset: DEVNET_ASSET, symbol: DEVNET_ASSET_SYMBOL, issuer: faucet.accountId }],
     measurements: [{ name: TEST_IMAGE, kind: 'nitro', pcrs: measureTestImage(utf8Encode(TEST_IMAGE)) }],
     testRoots: [createTestRoot(rootSeed).sha256],

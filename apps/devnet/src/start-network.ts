@@ -1,15 +1,25 @@
 /** Starts the processes of the local network in the order they need each other, and stops them in reverse. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { buildCometBft, COMETBFT_VERSION, ensureNodeKey, nodeKeyFile } from '@haca/chain';
 import { type AppProcess, connectRpc, spawnApp } from '@haca/platform';
 import { fromHex, utf8Decode } from '@haca/primitives';
 import type { NetworkFile } from '@haca/sdk';
-import { DEVNET_ASSET, type NetworkLayout, NODE_BOND, NODE_COUNT, TEST_IMAGE } from './network-layout.ts';
+import {
+  DEVNET_ASSET,
+  type FullNodeLayout,
+  type NetworkLayout,
+  NODE_BOND,
+  NODE_COUNT,
+  TEST_IMAGE,
+} from './network-layout.ts';
 import { freePort } from './ports.ts';
 import type { Terminal } from './terminal.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const RPC_PORT = 26657;
+const P2P_PORT = 26656;
+const FIRST_BLOCKS_TIMEOUT_MS = 60_000;
 const FIRST_NODE_PORT = 8081;
 
 interface RunningChild extends Omit<AppProcess, 'ready'> {
@@ -44,18 +54,19 @@ export async function startNetwork(layout: NetworkLayout, terminal: Terminal): P
     for (const child of children.reverse()) await child.stop();
   };
   try {
-    const fullNode = await startFullNode(layout, terminal);
-    children.push(fullNode);
-    const rpcUrl = String(fullNode.ready['rpcUrl']);
-    // Nodes register with their own operators and do not need each other.
+    const fullNodes = await startFullNodes(layout, terminal, (child) => children.push(child));
+    const rpcUrls = fullNodes.map(({ ready }) => String(ready['rpcUrl']));
+    // Nodes register with their own operators and do not need each other; each asks a full node of its own if there are enough.
     const nodes = await Promise.all(
-      Array.from({ length: NODE_COUNT }, (_, index) => startNode(layout, terminal, index, rpcUrl)),
+      Array.from({ length: NODE_COUNT }, (_, index) =>
+        startNode(layout, terminal, index, rpcUrls[index % rpcUrls.length] as string),
+      ),
     );
     children.push(...nodes);
     return {
-      file: networkFile(layout, fullNode, nodes),
-      invariants: () => readInvariants(rpcUrl),
-      rssMb: () => totalRssMb([process.pid, ...children.map(({ pid }) => pid)]),
+      file: networkFile(layout, fullNodes[0] as RunningChild, nodes),
+      invariants: () => readInvariants(rpcUrls),
+      rssMb: () => totalRssMb([process.pid, ...children.map(({ pid }) => pid), ...supervisedPids(layout)]),
       failed: Promise.race(
         children.map(({ exited }) => exited.then((reason) => reason ?? new Promise<string>(() => undefined))),
       ),
@@ -67,20 +78,86 @@ export async function startNetwork(layout: NetworkLayout, terminal: Terminal): P
   }
 }
 
-async function startFullNode(layout: NetworkLayout, terminal: Terminal): Promise<RunningChild> {
-  const done = terminal.step('full node');
-  writeConfig(layout.fullNodeConfigFile, {
-    home: 'full-node',
-    genesisFile: 'genesis.json',
-    validatorKeyFile: 'validator.json',
-    host: '127.0.0.1',
-    rpcPort: await freePort(RPC_PORT),
-    checkInvariants: true,
-  });
-  const entry = join(ROOT, 'apps/full-node/src/main.ts');
-  const child = await startChild('full node', entry, layout.fullNodeConfigFile, layout.logFile('full-node'));
-  done(`${child.ready['rpcUrl']}  chain ${layout.chainId}`);
-  return child;
+/** All of them at once: none can make a block before most of them are there. */
+async function startFullNodes(
+  layout: NetworkLayout,
+  terminal: Terminal,
+  onStarted: (child: RunningChild) => void,
+): Promise<readonly RunningChild[]> {
+  const { engine, validators } = layout.consensus;
+  if (engine === 'cometbft') {
+    const built = terminal.step(`CometBFT ${COMETBFT_VERSION}`);
+    built(await buildCometBft({ log: (line) => terminal.line(`    ${line}`) }));
+  }
+  const members = await Promise.all(layout.fullNodes.map((node, index) => membershipOf(layout, node, index)));
+  const started = await Promise.all(
+    layout.fullNodes.map(async (node, index) => {
+      const done = terminal.step(node.name);
+      const configFile = join(layout.home, node.configFile);
+      writeConfig(configFile, {
+        home: node.folder,
+        genesisFile: 'genesis.json',
+        validatorKeyFile: node.validatorKeyFile,
+        host: '127.0.0.1',
+        rpcPort: members[index]?.rpcPort,
+        checkInvariants: true,
+        engine,
+        ...(engine === 'cometbft' ? { cometbft: cometBftConfig(members, index, node.name) } : {}),
+      });
+      const entry = join(ROOT, 'apps/full-node/src/main.ts');
+      const child = await startChild(node.name, entry, configFile, layout.logFile(node.name));
+      onStarted(child);
+      done(`${child.ready['rpcUrl']}  chain ${layout.chainId}`);
+      return child;
+    }),
+  );
+  if (engine === 'cometbft') {
+    const done = terminal.step('consensus');
+    done(`${validators} validators, block ${await untilFirstProof(String(started[0]?.ready['rpcUrl']))}`);
+  }
+  return started;
+}
+
+interface Membership {
+  readonly rpcPort: number;
+  /** `id@host:port` of the peer-to-peer network; empty for the embedded engine, which has no peers. */
+  readonly peer: string;
+}
+
+async function membershipOf(layout: NetworkLayout, node: FullNodeLayout, index: number): Promise<Membership> {
+  const rpcPort = await freePort(RPC_PORT + 10 * index);
+  if (layout.consensus.engine === 'embedded') return { rpcPort, peer: '' };
+  const keyFile = nodeKeyFile(join(layout.home, node.folder, 'cometbft'));
+  mkdirSync(dirname(keyFile), { recursive: true });
+  return { rpcPort, peer: `${ensureNodeKey(keyFile)}@127.0.0.1:${await freePort(P2P_PORT + 10 * index)}` };
+}
+
+function cometBftConfig(members: readonly Membership[], index: number, moniker: string): object {
+  const peers = members.map(({ peer }) => peer);
+  return {
+    moniker,
+    timing: 'local',
+    sharedAddresses: true,
+    p2pAddress: peers[index]?.split('@')[1],
+    persistentPeers: peers.filter((_, other) => other !== index),
+  };
+}
+
+/** Waits for the header that proves the state of the first block; gives its height. */
+async function untilFirstProof(rpcUrl: string): Promise<number> {
+  const rpc = connectRpc(rpcUrl);
+  const deadline = performance.now() + FIRST_BLOCKS_TIMEOUT_MS;
+  try {
+    for (;;) {
+      const { height } = await rpc.status();
+      if (height >= 2) return height;
+      if (performance.now() > deadline)
+        throw new Error(`the validators agreed on no block in ${FIRST_BLOCKS_TIMEOUT_MS} ms`);
+      await new Promise((settle) => setTimeout(settle, 50));
+    }
+  } finally {
+    rpc.close();
+  }
 }
 
 async function startNode(
@@ -152,7 +229,13 @@ function networkFile(
   };
 }
 
-async function readInvariants(rpcUrl: string): Promise<string> {
+/** `ok` if every full node says so, else what the first says that does not. */
+async function readInvariants(rpcUrls: readonly string[]): Promise<string> {
+  const reports = await Promise.all(rpcUrls.map(readInvariantsOf));
+  return reports.find((report) => report !== 'ok') ?? 'ok';
+}
+
+async function readInvariantsOf(rpcUrl: string): Promise<string> {
   const rpc = connectRpc(rpcUrl);
   const { value } = await rpc.query('/invariants', new Uint8Array(0));
   rpc.close();
@@ -163,6 +246,16 @@ async function readInvariants(rpcUrl: string): Promise<string> {
   };
   if (!report.enabled) return 'not checked';
   return report.ok ? 'ok' : `broken: ${(report.violations ?? []).join('; ')}`;
+}
+
+/** The application and CometBFT of each full node that has them. */
+function supervisedPids({ home, fullNodes }: NetworkLayout): readonly number[] {
+  return fullNodes.flatMap(({ folder }) => {
+    const file = join(home, folder, 'processes.json');
+    if (!existsSync(file)) return [];
+    const { application, cometBft } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>;
+    return [application, cometBft].filter((pid) => pid !== undefined);
+  });
 }
 
 /** From the kernel's own accounting; 0 where it can not be read. */
