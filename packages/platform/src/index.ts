@@ -9,7 +9,12 @@ export {
 } from './app-process.ts';
 export { boundedCache } from './bounded-cache.ts';
 export { type Ed25519Signer, ed25519SignerFromSeed, generateEd25519Signer } from './ed25519-keys.ts';
-export { nodeCrypto } from './node-crypto.ts';
+export {
+  nodeCrypto,
+  type SignatureCheck,
+  type SignatureScheme,
+  verifySignatureAsync,
+} from './node-crypto.ts';
 export { portableCrypto } from './portable-crypto.ts';
 export { STOP_WITH_PARENT, untilAskedToStop } from './process-stop.ts';
 export * from './rpc-client.ts';

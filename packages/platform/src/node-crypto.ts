@@ -9,10 +9,6 @@ const digest = (algorithm: string) => (bytes: Uint8Array) => {
 
 const sha256 = digest('sha256');
 
-const ED25519_SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
-const P256_SPKI_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
-const P384_SPKI_PREFIX = Buffer.from('3076301006072a8648ce3d020106052b81040022036200', 'hex');
-
 /** Keys recur (node keys, session keys, CA keys), and each import costs time and memory outside the heap. */
 function openKeyImport(spkiPrefix: Buffer): (publicKey: Uint8Array) => KeyObject | null {
   const known = boundedCache<KeyObject | null>(4096);
@@ -29,17 +25,73 @@ function openKeyImport(spkiPrefix: Buffer): (publicKey: Uint8Array) => KeyObject
   };
 }
 
-const importEd25519 = openKeyImport(ED25519_SPKI_PREFIX);
+export type SignatureScheme = 'ed25519' | 'ecdsa-p256' | 'ecdsa-p384';
 
-function verifyEcdsa(spkiPrefix: Buffer, hashName: string, keyBytes: number, signatureBytes: number) {
-  const importKey = openKeyImport(spkiPrefix);
-  return (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
-    if (publicKey.length !== keyBytes || publicKey[0] !== 4 || signature.length !== signatureBytes)
-      return false;
-    const key = importKey(publicKey);
-    return key !== null && verify(hashName, message, { key, dsaEncoding: 'ieee-p1363' }, signature);
+/** One signature check by value, with keys and signatures as `CryptoProvider` takes them. */
+export interface SignatureCheck {
+  readonly scheme: SignatureScheme;
+  readonly publicKey: Uint8Array;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+interface NativeScheme {
+  readonly hashName: string | null;
+  readonly admits: (publicKey: Uint8Array, signature: Uint8Array) => boolean;
+  readonly importKey: (publicKey: Uint8Array) => KeyObject | null;
+}
+
+function ecdsa(spkiPrefix: string, hashName: string, keyBytes: number, signatureBytes: number): NativeScheme {
+  return {
+    hashName,
+    admits: (publicKey, signature) =>
+      publicKey.length === keyBytes && publicKey[0] === 4 && signature.length === signatureBytes,
+    importKey: openKeyImport(Buffer.from(spkiPrefix, 'hex')),
   };
 }
+
+const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {
+  ed25519: {
+    hashName: null,
+    admits: isAdmissibleEd25519,
+    importKey: openKeyImport(Buffer.from('302a300506032b6570032100', 'hex')),
+  },
+  'ecdsa-p256': ecdsa('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'sha256', 65, 64),
+  'ecdsa-p384': ecdsa('3076301006072a8648ce3d020106052b81040022036200', 'sha384', 97, 96),
+};
+
+/** What OpenSSL is asked, or null where the answer is no without asking. */
+function nativeInput({ scheme, publicKey, signature }: SignatureCheck) {
+  const { hashName, admits, importKey } = SCHEMES[scheme];
+  if (!admits(publicKey, signature)) return null;
+  const key = importKey(publicKey);
+  return key === null ? null : { hashName, key: { key, dsaEncoding: 'ieee-p1363' as const } };
+}
+
+function verifySignature(check: SignatureCheck): boolean {
+  const input = nativeInput(check);
+  return input !== null && verify(input.hashName, check.message, input.key, check.signature);
+}
+
+/**
+ * The answer of `nodeCrypto`, computed on libuv's thread pool (`UV_THREADPOOL_SIZE`). A rejection says that no answer could
+ * be computed, for want of memory or threads: it says nothing about the signature.
+ */
+export function verifySignatureAsync(check: SignatureCheck): Promise<boolean> {
+  const input = nativeInput(check);
+  if (input === null) return Promise.resolve(false);
+  return new Promise((resolve, reject) => {
+    verify(input.hashName, check.message, input.key, check.signature, (error, holds) => {
+      if (error === null) resolve(holds);
+      else reject(error);
+    });
+  });
+}
+
+const verifierOf =
+  (scheme: SignatureScheme) =>
+  (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
+    verifySignature({ scheme, publicKey, message, signature });
 
 /** Native crypto of Node: the implementation that nodes run. */
 export const nodeCrypto: CryptoProvider = {
@@ -47,13 +99,9 @@ export const nodeCrypto: CryptoProvider = {
   sha256,
   sha384: digest('sha384'),
   sha512: digest('sha512'),
-  verifyEd25519: (publicKey, message, signature) => {
-    if (!isAdmissibleEd25519(publicKey, signature)) return false;
-    const key = importEd25519(publicKey);
-    return key !== null && verify(null, message, key, signature);
-  },
-  verifyEcdsaP256: verifyEcdsa(P256_SPKI_PREFIX, 'sha256', 65, 64),
-  verifyEcdsaP384: verifyEcdsa(P384_SPKI_PREFIX, 'sha384', 97, 96),
+  verifyEd25519: verifierOf('ed25519'),
+  verifyEcdsaP256: verifierOf('ecdsa-p256'),
+  verifyEcdsaP384: verifierOf('ecdsa-p384'),
 };
 
 installSha256(sha256);

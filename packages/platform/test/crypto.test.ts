@@ -11,7 +11,13 @@ import {
 } from '@haca/primitives';
 import { ed25519 } from '@noble/curves/ed25519.js';
 import fc from 'fast-check';
-import { ed25519SignerFromSeed, generateEd25519Signer, nodeCrypto, portableCrypto } from '../src/index.ts';
+import {
+  ed25519SignerFromSeed,
+  generateEd25519Signer,
+  nodeCrypto,
+  portableCrypto,
+  verifySignatureAsync,
+} from '../src/index.ts';
 
 const PROVIDERS: readonly CryptoProvider[] = [nodeCrypto, portableCrypto];
 const { Point } = ed25519;
@@ -162,6 +168,68 @@ test('ED25519-6 all providers agree on every input', () => {
     ),
     { numRuns: 60 },
   );
+});
+
+test('the thread pool answers as the main thread does, on honest, changed and malformed input', async () => {
+  const ed25519Signer = generateEd25519Signer();
+  const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const pointOf = ({ publicKey }: typeof p256) => {
+    const jwk = publicKey.export({ format: 'jwk' }) as { x: string; y: string };
+    return concatBytes(
+      Uint8Array.of(4),
+      Buffer.from(jwk.x, 'base64url'),
+      new Uint8Array(Buffer.from(jwk.y, 'base64url')),
+    );
+  };
+  const ecdsaSign =
+    ({ privateKey }: typeof p256, hash: string) =>
+    (message: Uint8Array) =>
+      new Uint8Array(sign(hash, message, { key: privateKey, dsaEncoding: 'ieee-p1363' }));
+  const signers = [
+    {
+      scheme: 'ed25519',
+      publicKey: ed25519Signer.publicKey,
+      sign: ed25519Signer.sign,
+      now: nodeCrypto.verifyEd25519,
+    },
+    {
+      scheme: 'ecdsa-p256',
+      publicKey: pointOf(p256),
+      sign: ecdsaSign(p256, 'sha256'),
+      now: nodeCrypto.verifyEcdsaP256,
+    },
+    {
+      scheme: 'ecdsa-p384',
+      publicKey: pointOf(p384),
+      sign: ecdsaSign(p384, 'sha384'),
+      now: nodeCrypto.verifyEcdsaP384,
+    },
+  ] as const;
+  let held = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...signers),
+      fc.uint8Array({ maxLength: 64 }),
+      fc.constantFrom('nothing', 'bit', 'cut', 'fill'),
+      fc.nat(1 << 20),
+      async (signer, message, change, at) => {
+        const { scheme } = signer;
+        let both = concatBytes(signer.publicKey, signer.sign(message));
+        const keyBytes = change === 'cut' ? at % both.length : signer.publicKey.length;
+        const bit = at % (both.length * 8);
+        if (change === 'bit') both[bit >> 3] = (both[bit >> 3] as number) ^ (1 << (bit & 7));
+        if (change === 'fill') both = both.fill(at & 0xff);
+        const [publicKey, signature] = [both.subarray(0, keyBytes), both.subarray(keyBytes)];
+        const expected = signer.now(publicKey, message, signature);
+        assert.equal(await verifySignatureAsync({ scheme, publicKey, message, signature }), expected);
+        if (change === 'nothing') assert.ok(expected);
+        if (expected) held++;
+      },
+    ),
+    { numRuns: 120 },
+  );
+  assert.ok(held > 5);
 });
 
 test('ED25519-7 keys and signatures of other lengths are refused, never thrown on', () => {
