@@ -110,6 +110,7 @@ export function applyBlock(chain: SettlementChain, txs: readonly Uint8Array[]): 
     {
       height: chain.height,
       timeMs: GENESIS_TIME_MS + chain.height * 1000,
+      hash: digest(`block ${chain.height}`),
       txs,
       proposer: new Uint8Array(20),
       lastCommit: [],

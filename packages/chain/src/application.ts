@@ -169,6 +169,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
       {
         height: request.height,
         timeMs,
+        hash: request.hash,
         txs: request.txs,
         proposer: request.proposerAddress,
         lastCommit: request.lastCommit,

@@ -190,6 +190,7 @@ test('CHAIN-4 CHAIN-7: no bytes make a block throw, and garbage changes nothing'
         const input = {
           height: world.height() + 1,
           timeMs: world.timeMs() + 1,
+          hash: blockHashOf(world.height() + 1),
           txs: hostile,
           proposer: PROPOSER,
           lastCommit: [],

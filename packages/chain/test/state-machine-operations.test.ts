@@ -10,6 +10,7 @@ import {
   type Op,
   type OpOf,
   queueRecordCodec,
+  recentBlockRecordCodec,
   recordKey,
   sessionRecordCodec,
   unbondingRecordCodec,
@@ -459,6 +460,35 @@ test('CHAIN-51 CHAIN-54: a bond below half the minimum closes all keys of the no
   for (const { keyId } of [key, second]) assert.equal(keyOf(world, keyId).closingAt, world.height());
   assert.equal(settle(world, key, 1, CREDIT).codeName, 'OK', 'what was served before can still be settled');
   assert.equal(world.run(node.operator, [openKeyOp(world, node).op]).codeName, 'E_BOND');
+});
+
+test('CHAIN-9: after a block that paid gas the state has every block hash that execution can ask for, and no other', () => {
+  const { world, node } = market();
+  const { settleWindow } = world.ctx.config.params;
+  const kept = (height: number) => {
+    const record = world.read(recentBlockRecordCodec, recordKey.recentBlock(height, settleWindow));
+    return record?.height === height ? record.hash : undefined;
+  };
+  for (const idle of [0, 1, settleWindow, 3 * settleWindow]) {
+    world.skip(idle);
+    const before = new Map(world.state);
+    world.block([]);
+    assert.deepEqual(world.state, before, 'a block without transactions leaves the state alone');
+    world.ok(node.operator, [{ kind: 'unbond-node', nodeId: node.nodeId, amount: nopg(1n) }]);
+    const height = world.height();
+    for (let i = 0; i < settleWindow; i++) assert.deepEqual(kept(height - i), blockHashOf(height - i));
+    assert.equal(kept(height - settleWindow), undefined);
+    // The world throws where execution asks for a hash that the state holds: each height of the window is accepted.
+    for (let age = 0; age < settleWindow; age++) {
+      const refHeight = world.height() - age;
+      const binding = { refHeight, refBlockHash: blockHashOf(refHeight) };
+      const { op } = openKeyOp(world, node, { binding });
+      assert.equal(world.run(node.operator, [op]).codeName, 'OK', `${age} blocks old`);
+      const { op: other } = openKeyOp(world, node, { binding: { ...binding, refBlockHash: blockHashOf(0) } });
+      assert.equal(world.run(node.operator, [other]).codeName, 'E_FRESHNESS');
+    }
+    world.skip(60);
+  }
 });
 
 test('CHAIN-52: opening a key, with every code', () => {

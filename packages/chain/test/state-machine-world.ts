@@ -241,10 +241,17 @@ export function createWorld(options: WorldOptions = {}): World {
       const input: BlockInput = {
         height: height + 1,
         timeMs: timeMs + blockMs,
+        hash: blockHashOf(height + 1),
         txs,
         proposer: PROPOSER,
         lastCommit: [{ address: PROPOSER, signed: true }],
-        recentBlockHash: (asked) => (asked >= 0 && asked <= height ? blockHashOf(asked) : undefined),
+        recentBlockHash: (asked) => {
+          assert.ok(
+            asked > totals().baseFeeHeight && asked <= height,
+            `block ${asked}: the state has its hash`,
+          );
+          return asked >= 1 ? blockHashOf(asked) : undefined;
+        },
         ...over,
       };
       const before = totals();

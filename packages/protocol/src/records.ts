@@ -1,7 +1,7 @@
 /**
  * What chain state holds: one record per key, both canonical bytes, so that anybody can check a record against an app hash.
  * A record key is one table byte followed by fixed-width parts (32-byte ids; integers big-endian: session 1, lane 1,
- * asset 2, height 8 bytes). What has to be enumerated by the state machine itself is listed in a record (due work by
+ * asset 2, slot 4, height 8 bytes). What has to be enumerated by the state machine itself is listed in a record (due work by
  * height, validators, unbonding entries of a node, lanes of a key), because state is read by exact key only.
  */
 import {
@@ -46,6 +46,7 @@ const TABLES = {
   queue: 13,
   params: 14,
   validatorSet: 15,
+  recentBlock: 16,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -72,6 +73,9 @@ export const recordKey = {
   /** Work due at a height. */
   queue: (height: number): Uint8Array => keyOf(TABLES.queue, bigEndian(height, 8)),
   validatorSet: (): Uint8Array => Uint8Array.of(TABLES.validatorSet),
+  /** Slot of a block among the last `settleWindow`: its height modulo that. */
+  recentBlock: (height: number, settleWindow: number): Uint8Array =>
+    keyOf(TABLES.recentBlock, bigEndian(height % settleWindow, 4)),
 } as const;
 
 /** The table a record key belongs to, or undefined. */
@@ -332,6 +336,13 @@ export const validatorSetRecordCodec = struct({
   ),
 });
 export type ValidatorSetRecord = TypeOf<typeof validatorSetRecordCodec>;
+
+/** Hash of a recent block. A slot may hold an older height than the one asked for: that block's hash is not kept. */
+export const recentBlockRecordCodec = struct({
+  height: field(0, heightCodec),
+  hash: field(1, digest32),
+});
+export type RecentBlockRecord = TypeOf<typeof recentBlockRecordCodec>;
 
 export const QUEUE_TASKS = ['mature-unbonding', 'drain-key', 'delete-key'] as const;
 /** Tasks of one height: those that find it full are due one block later. */

@@ -12,6 +12,7 @@ import { burnedSum, receiveTips } from './opg-ledger.ts';
 import { applyOp } from './ops/apply.ts';
 import type { Step } from './ops/step.ts';
 import { takeDue } from './queue.ts';
+import { keepBlockHashes } from './recent-blocks.ts';
 import type { Refusal } from './refusal.ts';
 import { openState, type Savepoint, type State, StateCorruptError } from './state.ts';
 import { putTotals, totalsOf, validators } from './tables.ts';
@@ -143,6 +144,7 @@ function closeFees(run: Run, baseFee: bigint, gasUsed: number): void {
   const { params } = run.ctx.config;
   recorded(run, 'epoch', undefined, () => payEpoch(state, input.height, params, run.events));
   countParticipation(state, input);
+  keepBlockHashes(state, input, params);
   const totals = totalsOf(state);
   putTotals(state, { ...totals, baseFee, baseFeeHeight: input.height, baseFeeGasUsed: gasUsed });
 }

@@ -30,6 +30,7 @@ import {
   type ProtocolParams,
   queueRecordCodec,
   type RunningTotals,
+  recentBlockRecordCodec,
   type SessionRecord,
   sessionRecordCodec,
   type TableName,
@@ -116,6 +117,7 @@ const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
   queue: queueRecordCodec as Codec<unknown>,
   params: chainConfigRecordCodec as Codec<unknown>,
   validatorSet: validatorSetRecordCodec as Codec<unknown>,
+  recentBlock: recentBlockRecordCodec as Codec<unknown>,
 };
 
 /** The decoded content of a record, whatever its table; throws `MalformedError` on anything that is no record. */

@@ -21,6 +21,8 @@ import {
   nopg,
   type QueueRecord,
   queueRecordCodec,
+  type RecentBlockRecord,
+  recentBlockRecordCodec,
   recordKey,
   type SessionRecord,
   sessionRecordCodec,
@@ -78,6 +80,10 @@ export const unbondings = table<UnbondingRecord, [nodeId: Uint8Array, due: numbe
 export const validators = table<ValidatorRecord, [address: Uint8Array]>(
   validatorRecordCodec,
   recordKey.validator,
+);
+export const recentBlocks = table<RecentBlockRecord, [height: number, settleWindow: number]>(
+  recentBlockRecordCodec,
+  recordKey.recentBlock,
 );
 export const queues = table<QueueRecord, [height: number]>(queueRecordCodec, recordKey.queue);
 

@@ -85,7 +85,12 @@ export interface BlockInput extends BlockHead {
   readonly lastCommit: readonly { readonly address: Uint8Array; readonly signed: boolean }[];
   /** Double signs and light-client attacks that the consensus engine proved. */
   readonly misbehavior?: readonly { readonly address: Uint8Array; readonly height: number }[];
-  /** Hash of the block at a height among the last `settleWindow`, or undefined. */
+  /** Hash of this block, 32 bytes. */
+  readonly hash: Uint8Array;
+  /**
+   * Hash of the block at a height among the last `settleWindow`. Asked only for blocks since the last one that paid gas: the
+   * state holds the others. Undefined for heights before the first block; it MUST know all others, or nodes would differ.
+   */
   readonly recentBlockHash: (height: number) => Uint8Array | undefined;
 }
 

@@ -23,6 +23,7 @@ import {
   ZERO_DIGEST,
 } from '@haca/protocol';
 import { closeKey, keyClosingAt, keyPhase, liveKeys, scheduleKey } from '../node-keys.ts';
+import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
 import { models, nodeKeys, nodes } from '../tables.ts';
 import type { EvidenceClaims } from '../types.ts';
@@ -137,12 +138,12 @@ function checkRoom(step: Step, node: NodeRecord): Outcome {
   return live >= max ? refuse('E_KEY', `fewer than ${max} live keys`, live) : undefined;
 }
 
-function checkFreshness({ block, ctx }: Step, { binding }: OpOf<'open-key'>): Outcome {
+function checkFreshness({ state, block, ctx }: Step, { binding }: OpOf<'open-key'>): Outcome {
   const oldest = block.height - ctx.config.params.settleWindow;
   if (binding.refHeight < oldest || binding.refHeight >= block.height) {
     return refuse('E_FRESHNESS', `a block of ${oldest} to ${block.height - 1}`, binding.refHeight);
   }
-  const hash = block.recentBlockHash(binding.refHeight);
+  const hash = recentBlockHash(state, block, ctx.config.params, binding.refHeight);
   return hash !== undefined && bytesEqual(hash, binding.refBlockHash)
     ? undefined
     : refuse('E_FRESHNESS', `the hash of block ${binding.refHeight}`, 'another hash');
