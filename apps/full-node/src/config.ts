@@ -101,6 +101,7 @@ function cometBftConfig(
     'persistentPeers',
     'seeds',
     'sharedAddresses',
+    'peerExchange',
     'stateSync',
     'logLevel',
   ]);
@@ -117,6 +118,7 @@ function cometBftConfig(
       persistentPeers: member.texts('persistentPeers'),
       seeds: member.texts('seeds'),
       sharedAddresses: member.flag('sharedAddresses', false),
+      peerExchange: member.flag('peerExchange', true),
       emptyBlockIntervalMs,
       ...(stateSync === undefined ? {} : { stateSync }),
       logLevel: member.text('logLevel', 'error'),

@@ -37,6 +37,8 @@ export interface CometBftSettings {
   readonly seeds: readonly string[];
   /** Several nodes behind one address, such as a network on one machine. */
   readonly sharedAddresses: boolean;
+  /** Tell and ask peers for other peers' addresses; true if not said. Without it a node knows `persistentPeers` only. */
+  readonly peerExchange?: boolean;
   readonly emptyBlockIntervalMs: number;
   readonly stateSync?: StateSyncOptions;
   /** CometBFT's levels, e.g. `error` or `consensus:info,*:error`. */
@@ -115,6 +117,7 @@ function configToml(options: CometBftHomeOptions): string {
       external_address: settings.externalAddress ?? '',
       persistent_peers: settings.persistentPeers.join(','),
       seeds: settings.seeds.join(','),
+      pex: settings.peerExchange ?? true,
       persistent_peers_max_dial_period: settings.sharedAddresses ? '1s' : '30s',
       addr_book_strict: !settings.sharedAddresses,
       allow_duplicate_ip: settings.sharedAddresses,
