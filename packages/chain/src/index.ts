@@ -9,6 +9,22 @@ export type {
   QueryRequest,
   QueryResponse,
 } from './abci.ts';
+export {
+  type CallFacts,
+  type CallLog,
+  type CallLogEntry,
+  type CallRecorder,
+  openCallLog,
+  readCallLog,
+} from './abci-socket/call-log.ts';
+export type { AbciAddress } from './abci-socket/listen.ts';
+export {
+  ABCI_LIMITS,
+  type AbciLimits,
+  type AbciServer,
+  type AbciServerOptions,
+  serveAbci,
+} from './abci-socket/server.ts';
 export { evidenceAppraiser } from './application/evidence.ts';
 export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
 export {
