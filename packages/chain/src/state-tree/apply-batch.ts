@@ -3,11 +3,11 @@ import type { Change, SortedBatch } from './batch.ts';
 import {
   bitAt,
   EMPTY_REF,
+  joinNodes,
   leafBit,
-  leafHasKeyHash,
+  leafHasKey,
   leafHasValue,
   leftOf,
-  makeInner,
   makeLeaf,
   type NodeStore,
   rightOf,
@@ -56,9 +56,8 @@ function applyToLeaf(run: Run, leaf: number, low: number, high: number, depth: n
   if (low === high) return leaf;
   if (high - low === 1) {
     const index = run.order[low] as number;
-    const value = (run.changes[index] as Change)[1];
-    if (leafHasKeyHash(run.store, leaf, run.keyHashes, HASH_WORDS * index))
-      return replaceLeaf(run, leaf, index);
+    const [key, value] = run.changes[index] as Change;
+    if (leafHasKey(run.store, leaf, key)) return replaceLeaf(run, leaf, index);
     if (value === null) return leaf;
   }
   const middle = splitAt(run, low, high, depth);
@@ -96,13 +95,10 @@ function build(run: Run, low: number, high: number, depth: number): number {
   return join(run, left, build(run, middle, high, depth + 1));
 }
 
-/** A leaf that is alone below a node takes the node's place, so that the tree's form depends on its keys only. */
 function join(run: Run, left: number, right: number): number {
-  if (left === EMPTY_REF && right <= 0) return right;
-  if (right === EMPTY_REF && left <= 0) return left;
-  const inner = makeInner(run.store, left, right);
-  run.created.push(inner);
-  return inner;
+  const ref = joinNodes(run.store, left, right);
+  if (ref !== left && ref !== right) run.created.push(ref);
+  return ref;
 }
 
 /** The first change from `low` up to `high` whose key hash has bit `depth` set. */

@@ -36,7 +36,7 @@ export function sortBatch(changes: readonly Change[]): SortedBatch {
   return { changes, keyHashes, order };
 }
 
-function requireSizes(key: Uint8Array, value: Uint8Array | null): void {
+export function requireSizes(key: Uint8Array, value: Uint8Array | null): void {
   if (key.length < 1 || key.length > STORE_KEY_BYTES_MAX) {
     throw new UsageError(`a key of ${key.length} bytes; 1 to ${STORE_KEY_BYTES_MAX} are allowed`);
   }

@@ -4,46 +4,47 @@
  */
 
 const PAGE_BYTES = 1 << 20;
-/** Slot sizes: multiples of 16 up to here, then growing by a quarter. */
+/** Addresses count these, so that one 32-bit word reaches 32 GiB. */
+const UNIT_BYTES = 8;
+const UNITS_PER_PAGE_BITS = 17;
+const UNIT_MASK = (1 << UNITS_PER_PAGE_BITS) - 1;
+/** Slot sizes: multiples of a unit up to here, then growing by a quarter. */
 const FINE_BYTES = 512;
-/** Larger entries get an array of their own. */
+/** Larger entries get an array of their own, and its index is their address. */
 const SLOT_BYTES_MAX = 64 * 1024;
 const SLOT_SIZES = slotSizes();
 
 function slotSizes(): readonly number[] {
   const sizes: number[] = [];
-  for (let size = 16; size <= FINE_BYTES; size += 16) sizes.push(size);
+  for (let size = UNIT_BYTES; size <= FINE_BYTES; size += UNIT_BYTES) sizes.push(size);
   for (let size = 640; size < SLOT_BYTES_MAX; size = Math.ceil(size / 64) * 80) sizes.push(size);
   return [...sizes, SLOT_BYTES_MAX];
 }
 
-/** Where an entry lies: a page and an offset, or an array of its own (`offset` -1). */
-export interface EntryPlace {
-  page: number;
-  offset: number;
-}
-
+/** Entries are found by an address, an unsigned 32-bit integer, and their size, which the caller keeps. */
 export interface EntryHeap {
-  /** Stores `key || value`; the place is written to `place`, so that none needs to be made for each entry. */
-  readonly store: (key: Uint8Array, value: Uint8Array, place: EntryPlace) => void;
+  /** Stores `key || value`; gives the address. */
+  readonly store: (key: Uint8Array, value: Uint8Array) => number;
   /** The stored bytes, not a copy: gone with the next `release` or `store`. */
-  readonly view: (page: number, offset: number, sizeBytes: number) => Uint8Array;
-  readonly release: (page: number, offset: number, sizeBytes: number) => void;
+  readonly view: (address: number, sizeBytes: number) => Uint8Array;
+  /** Whether `bytes` stand at `offset` of the entry. */
+  readonly holds: (address: number, sizeBytes: number, offset: number, bytes: Uint8Array) => boolean;
+  readonly release: (address: number, sizeBytes: number) => void;
   /** Bytes held, free slots included. */
   readonly sizeBytes: () => number;
 }
 
 interface SlotClass {
   readonly slotBytes: number;
-  /** Free slots as page * PAGE_BYTES + offset. */
+  /** Addresses of free slots. */
   readonly free: number[];
   page: number;
   used: number;
 }
 
 function classOf(sizeBytes: number): number {
-  if (sizeBytes <= FINE_BYTES) return Math.max(0, Math.ceil(sizeBytes / 16) - 1);
-  let index = FINE_BYTES / 16;
+  if (sizeBytes <= FINE_BYTES) return Math.max(0, Math.ceil(sizeBytes / UNIT_BYTES) - 1);
+  let index = FINE_BYTES / UNIT_BYTES;
   while ((SLOT_SIZES[index] as number) < sizeBytes) index++;
   return index;
 }
@@ -64,43 +65,54 @@ export function createEntryHeap(): EntryHeap {
       slots.page = pages.push(new Uint8Array(PAGE_BYTES)) - 1;
       slots.used = 0;
     }
-    const slot = slots.page * PAGE_BYTES + slots.used;
+    const address = ((slots.page << UNITS_PER_PAGE_BITS) | (slots.used / UNIT_BYTES)) >>> 0;
     slots.used += slots.slotBytes;
-    return slot;
+    return address;
   }
 
-  function storeLarge(key: Uint8Array, value: Uint8Array, place: EntryPlace): void {
+  function storeLarge(key: Uint8Array, value: Uint8Array): number {
     const bytes = new Uint8Array(key.length + value.length);
     bytes.set(key);
     bytes.set(value, key.length);
-    place.page = largeFree.pop() ?? large.length;
-    place.offset = -1;
-    large[place.page] = bytes;
+    const address = largeFree.pop() ?? large.length;
+    large[address] = bytes;
     largeBytes += bytes.length;
+    return address;
   }
 
   return {
-    store(key, value, place) {
+    store(key, value) {
       const sizeBytes = key.length + value.length;
-      if (sizeBytes > SLOT_BYTES_MAX) return storeLarge(key, value, place);
-      const slot = takeSlot(classes[classOf(sizeBytes)] as SlotClass);
-      place.page = Math.floor(slot / PAGE_BYTES);
-      place.offset = slot % PAGE_BYTES;
-      const page = pages[place.page] as Uint8Array;
-      page.set(key, place.offset);
-      page.set(value, place.offset + key.length);
+      if (sizeBytes > SLOT_BYTES_MAX) return storeLarge(key, value);
+      const address = takeSlot(classes[classOf(sizeBytes)] as SlotClass);
+      const page = pages[address >>> UNITS_PER_PAGE_BITS] as Uint8Array;
+      const at = (address & UNIT_MASK) * UNIT_BYTES;
+      // Short copies: a loop is faster than a call of `set`.
+      for (let i = 0; i < key.length; i++) page[at + i] = key[i] as number;
+      const valueAt = at + key.length;
+      if (value.length > 128) page.set(value, valueAt);
+      else for (let i = 0; i < value.length; i++) page[valueAt + i] = value[i] as number;
+      return address;
     },
-    view(page, offset, sizeBytes) {
-      if (offset < 0) return large[page] as Uint8Array;
-      return (pages[page] as Uint8Array).subarray(offset, offset + sizeBytes);
+    view(address, sizeBytes) {
+      if (sizeBytes > SLOT_BYTES_MAX) return large[address] as Uint8Array;
+      const at = (address & UNIT_MASK) * UNIT_BYTES;
+      return (pages[address >>> UNITS_PER_PAGE_BITS] as Uint8Array).subarray(at, at + sizeBytes);
     },
-    release(page, offset, sizeBytes) {
-      if (offset < 0) {
-        large[page] = undefined;
-        largeFree.push(page);
+    holds(address, sizeBytes, offset, bytes) {
+      const isLarge = sizeBytes > SLOT_BYTES_MAX;
+      const page = (isLarge ? large[address] : pages[address >>> UNITS_PER_PAGE_BITS]) as Uint8Array;
+      const at = (isLarge ? 0 : (address & UNIT_MASK) * UNIT_BYTES) + offset;
+      for (let i = 0; i < bytes.length; i++) if (page[at + i] !== bytes[i]) return false;
+      return true;
+    },
+    release(address, sizeBytes) {
+      if (sizeBytes > SLOT_BYTES_MAX) {
+        large[address] = undefined;
+        largeFree.push(address);
         largeBytes -= sizeBytes;
       } else {
-        (classes[classOf(sizeBytes)] as SlotClass).free.push(page * PAGE_BYTES + offset);
+        (classes[classOf(sizeBytes)] as SlotClass).free.push(address);
       }
     },
     sizeBytes: () => pages.length * PAGE_BYTES + largeBytes,

@@ -2,7 +2,7 @@
  * The nodes of the tree in typed arrays. A reference is one integer: 0 the empty subtree, positive an inner node,
  * negative a leaf. Nodes are never changed once made; a new version of the tree shares all it did not touch.
  */
-import { createEntryHeap, type EntryHeap, type EntryPlace } from './entry-heap.ts';
+import { createEntryHeap, type EntryHeap } from './entry-heap.ts';
 import { HASH_WORDS, hashBytes, hashPair, hashTriple } from './sha256-words.ts';
 
 export const EMPTY_REF = 0;
@@ -16,13 +16,16 @@ const INNER_WORDS = HASH_WORDS + 2;
 const LEFT = HASH_WORDS;
 const RIGHT = HASH_WORDS + 1;
 
-/** Words of a leaf: key hash, leaf hash, page and offset of its entry, key and value lengths. */
-const LEAF_WORDS = 2 * HASH_WORDS + 4;
-const LEAF_HASH = HASH_WORDS;
-const LEAF_PAGE = 2 * HASH_WORDS;
-const LEAF_OFFSET = LEAF_PAGE + 1;
-const LEAF_KEY_BYTES = LEAF_PAGE + 2;
-const LEAF_VALUE_BYTES = LEAF_PAGE + 3;
+/**
+ * Words of a leaf: leaf hash, address of its entry, lengths of key and value. Its path is hashed anew where it is needed,
+ * which is seldom: keeping it would take 32 bytes a leaf.
+ */
+const LEAF_WORDS = HASH_WORDS + 2;
+const LEAF_ADDRESS = HASH_WORDS;
+const LEAF_LENGTHS = HASH_WORDS + 1;
+/** Lengths in one word: the key's less one in 10 bits, the value's in 21. */
+const VALUE_LENGTH_BITS = 21;
+const VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1;
 
 const EMPTY_HASH = new Int32Array(HASH_WORDS);
 
@@ -51,7 +54,9 @@ export interface NodeStore {
   readonly heap: EntryHeap;
   readonly leafTag: Int32Array;
   readonly valueHash: Int32Array;
-  readonly place: EntryPlace;
+  /** Path of the leaf `pathOf`: asked for several times in a row while a leaf moves down. */
+  readonly path: Int32Array;
+  pathOf: number;
 }
 
 export function createNodeStore(leafTag: Int32Array): NodeStore {
@@ -61,7 +66,8 @@ export function createNodeStore(leafTag: Int32Array): NodeStore {
     heap: createEntryHeap(),
     leafTag,
     valueHash: new Int32Array(HASH_WORDS),
-    place: { page: 0, offset: 0 },
+    path: new Int32Array(HASH_WORDS),
+    pathOf: EMPTY_REF,
   };
 }
 
@@ -94,7 +100,7 @@ function hashChunk(store: NodeStore, ref: number): Int32Array {
 }
 
 function hashAt(ref: number): number {
-  return ref === EMPTY_REF ? 0 : ref > 0 ? innerAt(ref) : leafAt(ref) + LEAF_HASH;
+  return ref === EMPTY_REF ? 0 : ref > 0 ? innerAt(ref) : leafAt(ref);
 }
 
 /** The hash of any subtree, as words of an array. */
@@ -124,15 +130,18 @@ export function makeLeaf(
   const ref = -takeNode(store.leaves);
   const chunk = leafChunk(store, ref);
   const at = leafAt(ref);
-  for (let i = 0; i < HASH_WORDS; i++) chunk[at + i] = keyHashes[keyHashOffset + i] as number;
   hashBytes(value, store.valueHash, 0);
-  hashTriple(store.leafTag, chunk, at, store.valueHash, chunk, at + LEAF_HASH);
-  store.heap.store(key, value, store.place);
-  chunk[at + LEAF_PAGE] = store.place.page;
-  chunk[at + LEAF_OFFSET] = store.place.offset;
-  chunk[at + LEAF_KEY_BYTES] = key.length;
-  chunk[at + LEAF_VALUE_BYTES] = value.length;
+  hashTriple(store.leafTag, keyHashes, keyHashOffset, store.valueHash, chunk, at);
+  chunk[at + LEAF_ADDRESS] = store.heap.store(key, value);
+  chunk[at + LEAF_LENGTHS] = ((key.length - 1) << VALUE_LENGTH_BITS) | value.length;
   return ref;
+}
+
+/** A leaf that is alone below a node takes the node's place, so that the tree's form depends on its keys only. */
+export function joinNodes(store: NodeStore, left: number, right: number): number {
+  if (left === EMPTY_REF && right <= 0) return right;
+  if (right === EMPTY_REF && left <= 0) return left;
+  return makeInner(store, left, right);
 }
 
 export function releaseNode(store: NodeStore, ref: number): void {
@@ -140,66 +149,67 @@ export function releaseNode(store: NodeStore, ref: number): void {
     store.inner.free.push(ref);
     return;
   }
-  const chunk = leafChunk(store, ref);
-  const at = leafAt(ref);
-  const sizeBytes = (chunk[at + LEAF_KEY_BYTES] as number) + (chunk[at + LEAF_VALUE_BYTES] as number);
-  store.heap.release(chunk[at + LEAF_PAGE] as number, chunk[at + LEAF_OFFSET] as number, sizeBytes);
+  if (store.pathOf === ref) store.pathOf = EMPTY_REF;
+  store.heap.release(addressOf(store, ref), keyLength(store, ref) + valueLength(store, ref));
   store.leaves.free.push(-ref);
 }
 
-export function leafHasKeyHash(
-  store: NodeStore,
-  ref: number,
-  keyHashes: Int32Array,
-  offset: number,
-): boolean {
-  const chunk = leafChunk(store, ref);
-  const at = leafAt(ref);
-  for (let i = 0; i < HASH_WORDS; i++) if (chunk[at + i] !== keyHashes[offset + i]) return false;
-  return true;
+function addressOf(store: NodeStore, leaf: number): number {
+  return (leafChunk(store, leaf)[leafAt(leaf) + LEAF_ADDRESS] as number) >>> 0;
 }
 
-/** Bit `depth` of a leaf's key hash, from the most significant. */
+function keyLength(store: NodeStore, leaf: number): number {
+  return ((leafChunk(store, leaf)[leafAt(leaf) + LEAF_LENGTHS] as number) >> VALUE_LENGTH_BITS) + 1;
+}
+
+function valueLength(store: NodeStore, leaf: number): number {
+  return (leafChunk(store, leaf)[leafAt(leaf) + LEAF_LENGTHS] as number) & VALUE_LENGTH_MASK;
+}
+
+export function leafHasKey(store: NodeStore, ref: number, key: Uint8Array): boolean {
+  const keyBytes = keyLength(store, ref);
+  if (keyBytes !== key.length) return false;
+  return store.heap.holds(addressOf(store, ref), keyBytes + valueLength(store, ref), 0, key);
+}
+
+/** Whether a leaf's value is these bytes. */
+export function leafHasValue(store: NodeStore, ref: number, value: Uint8Array): boolean {
+  if (valueLength(store, ref) !== value.length) return false;
+  const keyBytes = keyLength(store, ref);
+  return store.heap.holds(addressOf(store, ref), keyBytes + value.length, keyBytes, value);
+}
+
+/** Bit `depth` of a leaf's path, from the most significant. */
 export function leafBit(store: NodeStore, ref: number, depth: number): number {
-  return bitAt(leafChunk(store, ref), leafAt(ref), depth);
+  return bitAt(leafKeyHash(store, ref), 0, depth);
 }
 
 export function bitAt(words: Int32Array, offset: number, depth: number): number {
   return ((words[offset + (depth >> 5)] as number) >>> (31 - (depth & 31))) & 1;
 }
 
-export function leafKeyHash(store: NodeStore, ref: number): { words: Int32Array; offset: number } {
-  return { words: leafChunk(store, ref), offset: leafAt(ref) };
+/** The path of a leaf: eight words that hold until the next call. */
+export function leafKeyHash(store: NodeStore, ref: number): Int32Array {
+  if (store.pathOf !== ref) {
+    hashBytes(entryView(store, ref).subarray(0, keyLength(store, ref)), store.path, 0);
+    store.pathOf = ref;
+  }
+  return store.path;
 }
 
 /** Key and value as copies. */
 export function leafEntry(store: NodeStore, ref: number): readonly [key: Uint8Array, value: Uint8Array] {
-  const keyBytes = leafChunk(store, ref)[leafAt(ref) + LEAF_KEY_BYTES] as number;
-  return [entryView(store, ref).slice(0, keyBytes), leafValue(store, ref)];
+  return [entryView(store, ref).slice(0, keyLength(store, ref)), leafValue(store, ref)];
 }
 
 /** The value as a copy. */
 export function leafValue(store: NodeStore, ref: number): Uint8Array {
-  return entryView(store, ref).slice(leafChunk(store, ref)[leafAt(ref) + LEAF_KEY_BYTES]);
+  return entryView(store, ref).slice(keyLength(store, ref));
 }
 
 /** Key and value, one after the other, not a copy. */
 function entryView(store: NodeStore, ref: number): Uint8Array {
-  const chunk = leafChunk(store, ref);
-  const at = leafAt(ref);
-  const sizeBytes = (chunk[at + LEAF_KEY_BYTES] as number) + (chunk[at + LEAF_VALUE_BYTES] as number);
-  return store.heap.view(chunk[at + LEAF_PAGE] as number, chunk[at + LEAF_OFFSET] as number, sizeBytes);
-}
-
-/** Whether a leaf's value is these bytes. */
-export function leafHasValue(store: NodeStore, ref: number, value: Uint8Array): boolean {
-  const chunk = leafChunk(store, ref);
-  const at = leafAt(ref);
-  if (chunk[at + LEAF_VALUE_BYTES] !== value.length) return false;
-  const keyBytes = chunk[at + LEAF_KEY_BYTES] as number;
-  const bytes = entryView(store, ref);
-  for (let i = 0; i < value.length; i++) if (bytes[keyBytes + i] !== value[i]) return false;
-  return true;
+  return store.heap.view(addressOf(store, ref), keyLength(store, ref) + valueLength(store, ref));
 }
 
 /** Memory of nodes and entries, free ones included. */

@@ -6,13 +6,14 @@ import { encodeStoreProof, type StoreProofEnd } from '@haca/light-client';
 import { domainHash, UsageError } from '@haca/primitives';
 import { type AppliedBatch, applyBatch } from './apply-batch.ts';
 import { type Change, sortBatch } from './batch.ts';
+import { buildTree } from './build.ts';
 import {
   bitAt,
   createNodeStore,
   EMPTY_REF,
   hashOf,
   leafEntry,
-  leafHasKeyHash,
+  leafHasKey,
   leafKeyHash,
   leafValue,
   leftOf,
@@ -26,8 +27,8 @@ import { HASH_WORDS, hashBytes, wordsOfBytes, wordsToBytes } from './sha256-word
 /** First 32 bytes of every leaf's hash input. */
 const LEAF_TAG = domainHash('haca/state-leaf/1', new Uint8Array(0));
 
-/** Entries are loaded in batches of this size: small, so that what a batch held is garbage while it is still young. */
-const LOAD_BATCH = 1 << 13;
+/** A pinned version is given up once the forgotten ones since hold this many times `retiredNodesMax`. */
+const PINNED_FACTOR = 4;
 
 export interface StateTreeOptions {
   /** How many of the newest versions stay provable, at least 1; 16 if not said. */
@@ -41,6 +42,17 @@ export interface ProvenValue {
   readonly value: Uint8Array | null;
   /** Encoded store proof of the value or of its absence. */
   readonly proof: Uint8Array;
+}
+
+/** A committed version that stays whole, whatever is committed after it, until it is released. */
+export interface PinnedState {
+  readonly height: number;
+  readonly root: Uint8Array;
+  readonly size: number;
+  /** All entries in the order of their paths. Throws `UsageError` once released, or given up because it held too much memory. */
+  readonly entries: () => IterableIterator<readonly [key: Uint8Array, value: Uint8Array]>;
+  readonly prove: (key: Uint8Array) => ProvenValue;
+  readonly release: () => void;
 }
 
 /** A version that was computed and not committed: what a proposed block would make of the state. */
@@ -76,6 +88,8 @@ export interface StateTree {
   readonly prove: (key: Uint8Array, height?: number) => ProvenValue;
   /** All entries of the newest version in the order of their key hashes; ends with a `UsageError` if the tree changes. */
   readonly entries: () => IterableIterator<readonly [key: Uint8Array, value: Uint8Array]>;
+  /** Keeps the newest version for a reader that takes its time. */
+  readonly pin: () => PinnedState;
   /** Memory that nodes and entries take, kept versions included. */
   readonly sizeBytes: () => number;
 }
@@ -85,10 +99,11 @@ interface Version {
   readonly root: number;
   readonly size: number;
   /** Nodes of the version before that this one has not: free once that one is forgotten. */
-  readonly retired: readonly number[];
+  readonly retired: Int32Array;
 }
 
-const NO_VERSION: Version = { height: 0, root: EMPTY_REF, size: 0, retired: [] };
+const NONE_RETIRED = new Int32Array(0);
+const NO_VERSION: Version = { height: 0, root: EMPTY_REF, size: 0, retired: NONE_RETIRED };
 
 export function createStateTree(options: StateTreeOptions = {}): StateTree {
   const { versionsKept = 16, retiredNodesMax = 1_000_000 } = options;
@@ -97,6 +112,7 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
   const store = createNodeStore(wordsOfBytes(LEAF_TAG));
   const versions: Version[] = [];
   const pending = new Map<StagedState, AppliedBatch>();
+  const pins = new Set<Version['height']>();
   let retiredNodes = 0;
 
   const newest = (): Version => versions.at(-1) ?? NO_VERSION;
@@ -142,10 +158,41 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     requireNextHeight(height);
     const { root, retired } = takePending(staged);
     for (const other of [...pending.keys()]) discard(other);
-    versions.push({ height, root, size: staged.size, retired });
+    versions.push({ height, root, size: staged.size, retired: Int32Array.from(retired) });
     retiredNodes += retired.length;
-    while (versions.length > versionsKept || (retiredNodes > retiredNodesMax && versions.length > 1))
+    forgetOld();
+  }
+
+  function forgetOld(): void {
+    if (retiredNodes > PINNED_FACTOR * retiredNodesMax) pins.clear();
+    while (versions.length > versionsKept || (retiredNodes > retiredNodesMax && versions.length > 1)) {
+      if (pins.has((versions[0] as Version).height)) return;
       forgetOldest();
+    }
+  }
+
+  function pin(): PinnedState {
+    const version = newest();
+    const { height } = version;
+    if (version === NO_VERSION || pins.has(height)) throw new UsageError(`height ${height} can't be pinned`);
+    pins.add(height);
+    const requirePinned = (): void => {
+      if (!pins.has(height)) throw new UsageError(`the state of height ${height} is pinned no more`);
+    };
+    return {
+      height,
+      root: rootBytes(store, version.root),
+      size: version.size,
+      entries: () => entriesOf(version.root, requirePinned),
+      prove: (key) => {
+        requirePinned();
+        return prove(store, version.root, key);
+      },
+      release: () => {
+        pins.delete(height);
+        forgetOld();
+      },
+    };
   }
 
   function requireNextHeight(height: number): void {
@@ -161,30 +208,28 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     const oldest = versions[0] as Version;
     for (const ref of oldest.retired) releaseNode(store, ref);
     retiredNodes -= oldest.retired.length;
-    versions[0] = { ...oldest, retired: [] };
+    versions[0] = { ...oldest, retired: NONE_RETIRED };
   }
 
   function load(height: number, entries: Iterable<readonly [Uint8Array, Uint8Array]>): Uint8Array {
     if (versions.length > 0 || pending.size > 0) throw new UsageError('only an empty tree can be loaded');
     requireNextHeight(height);
-    let root = EMPTY_REF;
-    let size = 0;
-    for (const batch of batchesOf(entries)) {
-      const applied = applyBatch(store, root, sortBatch(batch));
-      if (applied.sizeDelta !== batch.length) throw new UsageError('a key comes twice in the entries');
-      for (const ref of applied.retired) releaseNode(store, ref);
-      root = applied.root;
-      size += batch.length;
-    }
-    versions.push({ height, root, size, retired: [] });
+    const { root, size } = buildTree(store, entries);
+    versions.push({ height, root, size, retired: NONE_RETIRED });
     return rootBytes(store, root);
   }
 
-  function* entries(): IterableIterator<readonly [Uint8Array, Uint8Array]> {
+  function entries(): IterableIterator<readonly [Uint8Array, Uint8Array]> {
     const version = newest();
-    const waiting = [version.root];
-    for (let ref = waiting.pop(); ref !== undefined; ref = waiting.pop()) {
+    return entriesOf(version.root, () => {
       if (newest() !== version) throw new UsageError('the tree changed while its entries were read');
+    });
+  }
+
+  function* entriesOf(root: number, requireUnchanged: () => void) {
+    const waiting = [root];
+    for (let ref = waiting.pop(); ref !== undefined; ref = waiting.pop()) {
+      requireUnchanged();
       if (ref < 0) yield leafEntry(store, ref);
       else if (ref !== EMPTY_REF) waiting.push(rightOf(store, ref), leftOf(store, ref));
     }
@@ -217,20 +262,9 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     getAt: (key, height) => valueIn(store, versionAt(height).root, key),
     prove: (key, height) => prove(store, (height === undefined ? newest() : versionAt(height)).root, key),
     entries,
+    pin,
     sizeBytes: () => storeSizeBytes(store),
   };
-}
-
-function* batchesOf(entries: Iterable<readonly [Uint8Array, Uint8Array]>): Iterable<Change[]> {
-  let batch: Change[] = [];
-  for (const entry of entries) {
-    batch.push(entry);
-    if (batch.length === LOAD_BATCH) {
-      yield batch;
-      batch = [];
-    }
-  }
-  if (batch.length > 0) yield batch;
 }
 
 function rootBytes(store: NodeStore, ref: number): Uint8Array {
@@ -246,7 +280,7 @@ function leafOf(store: NodeStore, root: number, key: Uint8Array): number {
   let ref = root;
   for (let depth = 0; ref > 0; depth++)
     ref = bitAt(keyHash, 0, depth) === 0 ? leftOf(store, ref) : rightOf(store, ref);
-  return ref < 0 && leafHasKeyHash(store, ref, keyHash, 0) ? ref : EMPTY_REF;
+  return ref < 0 && leafHasKey(store, ref, key) ? ref : EMPTY_REF;
 }
 
 function valueIn(store: NodeStore, root: number, key: Uint8Array): Uint8Array | undefined {
@@ -263,7 +297,7 @@ function prove(store: NodeStore, root: number, key: Uint8Array): ProvenValue {
     siblings.push(rootBytes(store, isRight ? leftOf(store, ref) : rightOf(store, ref)));
     ref = isRight ? rightOf(store, ref) : leftOf(store, ref);
   }
-  const isThere = ref < 0 && leafHasKeyHash(store, ref, keyHash, 0);
+  const isThere = ref < 0 && leafHasKey(store, ref, key);
   const proof = encodeStoreProof({ end: endOf(store, ref, isThere), siblings });
   return { value: isThere ? leafValue(store, ref) : null, proof };
 }
@@ -271,12 +305,11 @@ function prove(store: NodeStore, root: number, key: Uint8Array): ProvenValue {
 function endOf(store: NodeStore, ref: number, isThere: boolean): StoreProofEnd {
   if (isThere) return { kind: 'member' };
   if (ref === EMPTY_REF) return { kind: 'absent-empty' };
-  const { words, offset } = leafKeyHash(store, ref);
   const valueHash = new Int32Array(HASH_WORDS);
   hashBytes(leafValue(store, ref), valueHash, 0);
   return {
     kind: 'absent-other',
-    keyHash: wordsToBytes(words, offset),
+    keyHash: wordsToBytes(leafKeyHash(store, ref), 0),
     valueHash: wordsToBytes(valueHash, 0),
   };
 }
