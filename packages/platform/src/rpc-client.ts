@@ -14,6 +14,9 @@ export class RpcError extends Error {
   }
 }
 
+/** Something answers for the node, but the node itself does not yet. */
+class NotReadyError extends Error {}
+
 export interface RpcStatus {
   readonly chainId: string;
   readonly height: number;
@@ -83,9 +86,11 @@ export function connectRpc(url: string): RpcClient {
     const request: RpcRequest = { jsonrpc: '2.0', id: nextId++, method, params };
     const sent = method === 'abci_query' ? sendQuery(request) : post(base, request).then(member);
     const answer = await sent.catch((cause: unknown) => {
-      throw new RpcError('unreachable', `no answer to ${method} from ${base}; is the full node running?`, {
-        cause,
-      });
+      const why =
+        cause instanceof NotReadyError
+          ? `${method}: ${cause.message}`
+          : `no answer to ${method} from ${base}; is the full node running?`;
+      throw new RpcError('unreachable', why, { cause });
     });
     const error = answer['error'];
     if (error !== undefined && error !== null) {
@@ -207,7 +212,7 @@ async function post(base: string, content: RpcRequest | readonly RpcRequest[]): 
       signal,
     });
     const text = await readText(response);
-    if (response.status === 503) throw new Error(`${base} is there and not ready: ${text.slice(0, 500)}`);
+    if (response.status === 503) throw new NotReadyError(`${base} is not ready: ${text.slice(0, 500)}`);
     return JSON.parse(text);
   };
   try {

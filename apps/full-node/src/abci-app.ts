@@ -1,0 +1,42 @@
+/**
+ * The application of a full node on CometBFT: `abci-app.ts CONFIG.json SOCKET`. Started and watched by `main.ts`; ends when
+ * it can't go on, because a node that answers wrong is worse than one that is started again.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { appraiseKeyEvidence, openApplication, openStore, serveAbci } from '@haca/chain';
+import { parseGenesisDocument } from '@haca/light-client';
+import { nodeCrypto, untilAskedToStop } from '@haca/platform';
+import { readConfig } from './config.ts';
+import { failWith, logLine } from './process-log.ts';
+
+const log = logLine('application');
+const fail = failWith(log);
+
+const [configFile, socketPath] = process.argv.slice(2);
+if (configFile === undefined || socketPath === undefined) {
+  process.stderr.write('usage: abci-app.ts CONFIG.json SOCKET\n');
+  process.exit(2);
+}
+
+const stopAsked = untilAskedToStop();
+const { home, genesisFile, checkInvariants } = readConfig(configFile);
+const { app } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
+const store = openStore(join(home, 'data'));
+const application = openApplication({
+  store,
+  crypto: nodeCrypto,
+  appraise: appraiseKeyEvidence,
+  checkInvariants: checkInvariants ?? app.simulated,
+});
+const server = await serveAbci({ application, address: { path: socketPath }, log, onFatal: fail }).catch(
+  fail,
+);
+
+process.stdout.write(`${JSON.stringify({ ready: true, height: application.info().lastBlockHeight })}\n`);
+log(`serving ABCI at height ${application.info().lastBlockHeight}`);
+const reason = await stopAsked;
+log(`stopping: ${reason}`);
+await server.close();
+await store.close().catch(fail);
+process.exit(0);
