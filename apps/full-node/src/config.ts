@@ -103,6 +103,7 @@ function cometBftConfig(
     'sharedAddresses',
     'peerExchange',
     'stateSync',
+    'metricsAddress',
     'logLevel',
   ]);
   const stateSync = member.has('stateSync') ? stateSyncOptions(path, member) : undefined;
@@ -121,6 +122,7 @@ function cometBftConfig(
       peerExchange: member.flag('peerExchange', true),
       emptyBlockIntervalMs,
       ...(stateSync === undefined ? {} : { stateSync }),
+      ...(member.has('metricsAddress') ? { metricsAddress: member.text('metricsAddress') } : {}),
       logLevel: member.text('logLevel', 'error'),
     },
   };

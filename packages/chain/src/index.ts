@@ -43,11 +43,14 @@ export {
   parseCometBftVersion,
 } from './cometbft/binary.ts';
 export {
+  type CometBftHome,
+  type CometBftHomeOptions,
   type CometBftSettings,
   nodeKeyFile,
   type StateSyncOptions,
   TIMINGS,
   type Timing,
+  writeCometBftHome,
 } from './cometbft/home.ts';
 export { ensureNodeKey, type PeerId, readPeerId } from './cometbft/keys.ts';
 export { type CometBftNode, type CometBftNodeOptions, startCometBftNode } from './cometbft/supervisor.ts';

@@ -41,6 +41,8 @@ export interface CometBftSettings {
   readonly peerExchange?: boolean;
   readonly emptyBlockIntervalMs: number;
   readonly stateSync?: StateSyncOptions;
+  /** Where CometBFT serves its metrics for Prometheus, `host:port`; nowhere if not said. */
+  readonly metricsAddress?: string;
   /** CometBFT's levels, e.g. `error` or `consensus:info,*:error`. */
   readonly logLevel: string;
 }
@@ -139,7 +141,10 @@ function configToml(options: CometBftHomeOptions): string {
       peer_gossip_sleep_duration: `${timing.gossipSleepMs}ms`,
     },
     tx_index: { indexer: 'kv' },
-    instrumentation: { prometheus: false },
+    instrumentation:
+      settings.metricsAddress === undefined
+        ? { prometheus: false }
+        : { prometheus: true, prometheus_listen_addr: settings.metricsAddress },
   });
 }
 
