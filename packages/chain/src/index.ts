@@ -17,6 +17,11 @@ export {
   openCallLog,
   readCallLog,
 } from './abci-socket/call-log.ts';
+export {
+  checkAbciGrammar,
+  type GrammarOptions,
+  type GrammarVerdict,
+} from './abci-socket/grammar.ts';
 export type { AbciAddress } from './abci-socket/listen.ts';
 export {
   ABCI_LIMITS,
@@ -25,7 +30,7 @@ export {
   type AbciServerOptions,
   serveAbci,
 } from './abci-socket/server.ts';
-export { evidenceAppraiser } from './application/evidence.ts';
+export { appraiseKeyEvidence } from './application/evidence.ts';
 export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
 export {
   APP_VERSION,
