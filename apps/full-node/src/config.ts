@@ -36,6 +36,8 @@ export interface CometBftConfig {
   readonly version: CometBftVersion;
   /** A program to run instead of building `version`. */
   readonly binary: string | undefined;
+  /** Every ABCI call is written down here; grows without bound. */
+  readonly callLogFile: string | undefined;
   readonly settings: CometBftSettings;
 }
 
@@ -94,6 +96,7 @@ function cometBftConfig(
   const member = config.object('cometbft', [
     'version',
     'binary',
+    'callLogFile',
     'moniker',
     'timing',
     'p2pAddress',
@@ -111,6 +114,7 @@ function cometBftConfig(
     kind: 'cometbft',
     version: parseCometBftVersion(member.text('version', COMETBFT_VERSION)),
     binary: member.has('binary') ? resolve(folder, member.text('binary')) : undefined,
+    callLogFile: member.has('callLogFile') ? resolve(folder, member.text('callLogFile')) : undefined,
     settings: {
       moniker: member.text('moniker', 'haca-full-node'),
       timing: member.choice('timing', Object.keys(TIMINGS) as Timing[], 'public'),
