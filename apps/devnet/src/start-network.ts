@@ -113,7 +113,7 @@ async function startFullNodes(
   );
   if (engine === 'cometbft') {
     const done = terminal.step('consensus');
-    done(`${validators} validators, block ${await untilFirstProof(String(started[0]?.ready['rpcUrl']))}`);
+    done(`${validators} validators, block ${await untilFirstBlock(String(started[0]?.ready['rpcUrl']))}`);
   }
   return started;
 }
@@ -143,14 +143,14 @@ function cometBftConfig(members: readonly Membership[], index: number, moniker: 
   };
 }
 
-/** Waits for the header that proves the state of the first block; gives its height. */
-async function untilFirstProof(rpcUrl: string): Promise<number> {
+/** Waits until the validators agreed on a block; gives its height. */
+async function untilFirstBlock(rpcUrl: string): Promise<number> {
   const rpc = connectRpc(rpcUrl);
   const deadline = performance.now() + FIRST_BLOCKS_TIMEOUT_MS;
   try {
     for (;;) {
       const { height } = await rpc.status();
-      if (height >= 2) return height;
+      if (height >= 1) return height;
       if (performance.now() > deadline)
         throw new Error(`the validators agreed on no block in ${FIRST_BLOCKS_TIMEOUT_MS} ms`);
       await new Promise((settle) => setTimeout(settle, 50));
