@@ -30,7 +30,7 @@ export function txHashesOfBlock(height: number): Uint8Array[] {
   return [digest(`tx ${height}`), digest(`tx ${height} second`)];
 }
 
-export const CRASH_STORE_OPTIONS = { flushBytes: 6000, flushHeights: 5 };
+export const CRASH_STORE_OPTIONS = { flushBytes: 6000, flushHeights: 5, historyHeights: 7 };
 
 async function writeUntilKilled(directory: string): Promise<void> {
   const store = openStore(directory, CRASH_STORE_OPTIONS);

@@ -49,6 +49,8 @@ test('what was committed is there again, read at once and after reopening, whate
   const anyOptions = fc.record({
     flushBytes: fc.constantFrom(1, 300, 1e9),
     flushHeights: fc.constantFrom(1, 3, 1e9),
+    historyHeights: fc.constantFrom(0, 2, 1e9),
+    historyBytes: fc.constantFrom(0, 200, 1e9),
   });
   await fc.assert(
     fc.asyncProperty(
@@ -81,7 +83,7 @@ test('what was committed is there again, read at once and after reopening, whate
 
 test('blocks, results, commits and app hashes are found by height, transactions by hash', async (context) => {
   const directory = freshDirectory(context);
-  const options: StoreOptions = { flushHeights: 4 };
+  const options: StoreOptions = { flushHeights: 4, historyHeights: 0 };
   let store = openStore(directory, options);
   assert.deepEqual([store.latestHeight(), store.baseHeight(), store.load().height], [0, 0, 0]);
   for (let height = 7; height <= 30; height++) {
@@ -105,7 +107,7 @@ test('blocks, results, commits and app hashes are found by height, transactions 
     for (const height of [-1, 0, 6, 32, 1.5, Number.NaN]) assert.equal(store.blockAt(height), undefined);
     assert.equal(store.txByHash(new Uint8Array(32)), undefined);
     assert.equal(store.txByHash(NOTHING), undefined);
-    await store.reindexTxs();
+    await store.reindexEvents();
   }
   assert.equal(await store.prune(20), 13);
   assert.deepEqual([store.baseHeight(), store.latestHeight()], [20, 31]);
@@ -159,7 +161,7 @@ test('two stores on one directory do not interleave their chains', async (contex
 
 test('a damaged store is refused, not served', async (context) => {
   const directory = freshDirectory(context);
-  const store = openStore(directory, { flushHeights: 1e9, flushBytes: 1e12 });
+  const store = openStore(directory, { flushHeights: 1e9, flushBytes: 1e12, historyHeights: 0 });
   const tree = createStateTree();
   for (let height = 1; height <= 4; height++) {
     const changes = changesOfBlock(height);
