@@ -1,101 +1,26 @@
-/**
- * A full node: `main.ts CONFIG.json`. Prints one JSON line on stdout when it is ready, readable lines on stderr; stops
- * cleanly on SIGTERM and SIGINT, and goes on from what is on disk after anything else.
- */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import {
-  buildCometBft,
-  createValidatorKeyFile,
-  readValidatorKeyFile,
-  startCometBftNode,
-  startFullNode,
-} from '@haca/chain';
-import { parseGenesisDocument } from '@haca/light-client';
-import { untilAskedToStop } from '@haca/platform';
-import { type CometBftConfig, type EmbeddedConfig, type FullNodeConfig, readConfig } from './config.ts';
-import { failWith, logLine } from './process-log.ts';
-import { staticPages } from './static-pages.ts';
+/** The program of a full node: run it, or prepare a folder for one. */
+import { MalformedError, UsageError } from '@haca/primitives';
+import { INIT_HELP, initFullNode } from './init.ts';
+import { runFullNode } from './run.ts';
 
-const EXPLORER_PATH = '/explorer';
-const log = logLine('full-node');
-const fail = failWith(log);
+const HELP = `Usage: haca node full --config FILE      run a full node; one JSON line on standard output when it is ready
+       haca node full init [flags]        prepare a folder to join a network
 
-/** What is said of a node that is ready, and how it is stopped. */
-interface RunningNode {
-  readonly rpcUrl: string;
-  readonly facts: Readonly<Record<string, unknown>>;
-  readonly close: () => Promise<void>;
+${INIT_HELP}`;
+
+const EXIT_USAGE = 2;
+
+async function main(args: readonly string[]): Promise<void> {
+  const [first, second] = args;
+  if (first === 'init') return await initFullNode(args.slice(1));
+  if (first === '--config' && second !== undefined) return await runFullNode(second);
+  if (first !== undefined && args.length === 1 && !first.startsWith('-')) return await runFullNode(first);
+  process.stderr.write(HELP);
+  process.exit(args.includes('--help') || args.includes('-h') ? 0 : EXIT_USAGE);
 }
 
-async function startEmbedded(config: FullNodeConfig, engine: EmbeddedConfig): Promise<RunningNode> {
-  const { host, rpcPort: port, home, emptyBlockIntervalMs, checkInvariants } = config;
-  const node = await startFullNode({
-    home,
-    genesis: parseGenesisDocument(JSON.parse(readFileSync(config.genesisFile, 'utf8'))),
-    validatorSeed: readValidatorKeyFile(config.validatorKeyFile),
-    host,
-    port,
-    blockIntervalMs: engine.blockIntervalMs,
-    emptyBlockIntervalMs,
-    ...(checkInvariants === undefined ? {} : { checkInvariants }),
-    pages: staticPages(EXPLORER_PATH),
-    log,
-    // What is on disk is consistent; the process that could not go on is not.
-    onFailure: fail,
-  });
-  const { rpcUrl, chainId, close } = node;
-  return { rpcUrl, facts: { chainId, height: node.engine.tip().height }, close };
-}
-
-async function startOnCometBft(
-  configFile: string,
-  config: FullNodeConfig,
-  engine: CometBftConfig,
-): Promise<RunningNode> {
-  const { home, genesisFile, validatorKeyFile, host, rpcPort: port } = config;
-  const { chainId } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
-  const cometBft = engine.binary ?? (await buildCometBft({ version: engine.version, log }));
-  if (!existsSync(validatorKeyFile)) {
-    mkdirSync(dirname(validatorKeyFile), { recursive: true });
-    createValidatorKeyFile(validatorKeyFile);
-    log(`made a consensus key: ${validatorKeyFile}; keep it, and never run it in two places`);
-  }
-  const { rpcUrl, peerId, close } = await startCometBftNode({
-    home,
-    genesisFile,
-    validatorSeed: readValidatorKeyFile(validatorKeyFile),
-    host,
-    port,
-    settings: engine.settings,
-    cometBft,
-    application: { entry: join(import.meta.dirname, 'abci-app.ts'), configFile },
-    pages: staticPages(EXPLORER_PATH),
-    log,
-  });
-  return { rpcUrl, facts: { chainId, peerId, p2pAddress: engine.settings.p2pAddress }, close };
-}
-
-const [configFile] = process.argv.slice(2);
-if (configFile === undefined) {
-  process.stderr.write('usage: main.ts CONFIG.json\n');
-  process.exit(2);
-}
-// Asked for before anything starts, so that a stop while starting is clean too.
-const stopAsked = untilAskedToStop();
-const config = readConfig(configFile);
-const { engine } = config;
-const starting =
-  engine.kind === 'embedded' ? startEmbedded(config, engine) : startOnCometBft(configFile, config, engine);
-const node = await starting.catch(fail);
-void stopAsked.then((reason) => {
-  log(`stopping: ${reason}`);
-  node.close().then(() => process.exit(0), fail);
+await main(process.argv.slice(2)).catch((error: unknown) => {
+  const isInput = error instanceof UsageError || error instanceof MalformedError;
+  process.stderr.write(`haca node full: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(isInput ? EXIT_USAGE : 1);
 });
-
-const { rpcUrl, facts } = node;
-const explorerUrl = `${rpcUrl}${EXPLORER_PATH}`;
-process.stdout.write(
-  `${JSON.stringify({ ready: true, rpcUrl, explorerUrl, engine: engine.kind, ...facts })}\n`,
-);
-log(`chain ${facts['chainId']} on ${engine.kind}, RPC at ${rpcUrl}`);

@@ -7,9 +7,10 @@ import {
   timestampToMs,
   toBase64,
   toUpperHex,
+  validatorSetHash,
   validatorSetOf,
 } from '@haca/light-client';
-import { toHex } from '@haca/primitives';
+import { domainHash, toHex, utf8Encode } from '@haca/primitives';
 import { type AppGenesis, formatAppGenesis } from '@haca/protocol';
 import { applyGenesis } from './state-machine/index.ts';
 import { createStateTree } from './state-tree/index.ts';
@@ -58,4 +59,24 @@ export function makeGenesisDocument(options: GenesisOptions): Readonly<Record<st
 export function genesisAppHash({ app, chainId, time, initialHeight }: GenesisDocument): Uint8Array {
   const { changes } = applyGenesis(app, chainId, timestampToMs(time));
   return createStateTree().update(initialHeight - 1, changes);
+}
+
+/**
+ * Names a genesis by what nodes must agree on, whatever the spelling of its JSON: CometBFT adds members when it hands a
+ * document on.
+ */
+export function genesisHash(genesis: GenesisDocument): Uint8Array {
+  const { chainId, time, initialHeight, consensusParams, validators, json } = genesis;
+  const { evidence } = json['consensus_params'] as { readonly evidence?: Readonly<Record<string, unknown>> };
+  const said = {
+    chainId,
+    time: formatTimestamp(time),
+    initialHeight,
+    blockMaxBytes: `${consensusParams.blockMaxBytes}`,
+    blockMaxGas: `${consensusParams.blockMaxGas}`,
+    evidence: ['max_age_num_blocks', 'max_age_duration', 'max_bytes'].map((name) => `${evidence?.[name]}`),
+    validators: toHex(validatorSetHash(validators)),
+    appHash: toHex(genesisAppHash(genesis)),
+  };
+  return domainHash('haca/genesis/1', utf8Encode(JSON.stringify(said)));
 }

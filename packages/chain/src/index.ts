@@ -69,6 +69,7 @@ export { type FullNode, type FullNodeOptions, NODE_VERSION, startFullNode } from
 export {
   BLOCK_MAX_BYTES_DEFAULT,
   type GenesisOptions,
+  genesisHash,
   makeGenesisDocument,
 } from './genesis-document.ts';
 export { RPC_LIMITS, type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';

@@ -16,11 +16,16 @@ export const devnetCommand: Command = {
   run: ({ raw }) => runApp('apps/devnet/src/main.ts', raw),
 };
 
-export const nodeFullCommand = nodeCommand(
-  'full',
-  'a full node: verifies and orders',
-  'apps/full-node/src/main.ts',
-);
+export const nodeFullCommand: Command = {
+  name: 'node full',
+  summary:
+    'Runs a full node, which verifies and orders; or prepares one to join a network: haca node full init.',
+  operands: '',
+  flags: {},
+  examples: ['haca node full --config full.json', 'haca node full init --help'],
+  passThrough: true,
+  run: ({ raw }) => runApp('apps/full-node/src/main.ts', raw),
+};
 export const nodeInferenceCommand = nodeCommand(
   'inference',
   'an inference node: serves and settles',
