@@ -3,6 +3,7 @@
  * durable before Commit answers; a start rebuilds state and tree from records and asserts the root.
  */
 import { timestampToMs } from '@haca/light-client';
+import { verifySignatureAsync } from '@haca/platform';
 import {
   bytesEqual,
   type CryptoProvider,
@@ -17,32 +18,35 @@ import type {
   Application,
   BlockAttachment,
   BlockRequest,
-  ExecTxResult,
   FinalizeBlockResponse,
   InitChainRequest,
   InitChainResponse,
   PrepareProposalRequest,
 } from './abci.ts';
+import { createArrivals } from './application/arrivals.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
-import { CODESPACE, createPendingPool, type PendingLimits } from './application/pending-pool.ts';
-import { type Candidate, selectTransactions } from './application/proposal.ts';
+import { createCandidates } from './application/candidates.ts';
+import { createPendingPool, type PendingLimits } from './application/pending-pool.ts';
+import { type ProposableTransaction, selectTransactions } from './application/proposal.ts';
 import { answerQuery, type InvariantReport } from './application/queries.ts';
 import { createRecordIndex, type RecordIndex } from './application/record-index.ts';
-import { rememberSignatures } from './application/remembered-crypto.ts';
+import { finalizeBlockResponse } from './application/responses.ts';
+import { createVerification, type VerifyAsync } from './application/verification.ts';
 import {
   type AdmissionWindow,
   type AppraiseEvidence,
   applyGenesis,
+  type BlockInput,
   type BlockOutput,
   type ChainConfig,
-  type ChainEvent,
   type Change,
   checkInvariants,
   type ExecutionContext,
   executeBlock,
+  executeProposal,
   openAdmission,
   readChainConfig,
-  type TxResult,
+  rehearseTransactions,
 } from './state-machine/index.ts';
 import { createStateTree, type StagedState, type StateTree } from './state-tree/index.ts';
 import { restoreStateTree, type Store } from './storage/index.ts';
@@ -50,10 +54,13 @@ import { restoreStateTree, type Store } from './storage/index.ts';
 export const APP_VERSION = 1;
 const VERSIONS_KEPT = 256;
 const NOTHING = new Uint8Array(0);
+const NO_HASH = new Uint8Array(32);
 
 export interface ApplicationOptions {
   readonly store: Store;
   readonly crypto: CryptoProvider;
+  /** As `crypto` answers, on other threads; the thread pool's if not said. */
+  readonly verifyAsync?: VerifyAsync;
   readonly appraise: AppraiseEvidence;
   /** Recompute every invariant from scratch after each block that changed state. Costs a walk of the whole state. */
   readonly checkInvariants?: boolean;
@@ -66,18 +73,17 @@ export interface HacaApplication extends Application {
   readonly invariants: () => InvariantReport;
 }
 
-/** A finalized block that is not committed yet. */
-interface Finalized {
-  readonly height: number;
+/** A block that was executed and is not committed. */
+interface ExecutedBlock {
+  readonly request: BlockRequest;
   readonly staged: StagedState;
   readonly changes: readonly Change[];
   readonly results: BlockResults;
-  readonly txs: readonly Uint8Array[];
 }
 
 export function openApplication(options: ApplicationOptions): HacaApplication {
   const { store } = options;
-  const crypto = rememberSignatures(options.crypto);
+  const verification = createVerification(options.crypto, options.verifyAsync ?? verifySignatureAsync);
   const treeOptions = { versionsKept: options.versionsKept ?? VERSIONS_KEPT };
   const isFresh = store.latestHeight() === 0;
   let tree: StateTree = isFresh ? createStateTree(treeOptions) : restoreStateTree(store, treeOptions);
@@ -86,7 +92,8 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   /** Changes of genesis, until the first block makes them durable with its own. */
   let genesisChanges: readonly Change[] = [];
   let lastTimeMs = isFresh ? 0 : resultsAt(store, store.latestHeight()).timeMs;
-  let finalized: Finalized | null = null;
+  let finalized: ExecutedBlock | null = null;
+  const candidates = createCandidates<ExecutedBlock>(({ staged }) => tree.discard(staged));
   let invariants: InvariantReport = {
     enabled: options.checkInvariants ?? false,
     ok: true,
@@ -95,16 +102,32 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   };
   const blockHashes = new Map<number, Uint8Array>();
 
-  const context = (): ExecutionContext => {
+  const chainConfig = (): ChainConfig => {
     if (config === null) throw new UsageError('InitChain comes first');
-    return { crypto, config, appraise: options.appraise };
+    return config;
   };
-  const openWindow = (mode: 'block' | 'mempool', height: number, timeMs: number): AdmissionWindow =>
-    openAdmission(tree, { height, timeMs }, context(), mode);
-  const pending = createPendingPool(
-    () => openWindow('mempool', tree.height + 1, lastTimeMs),
-    options.pendingLimits,
-  );
+  const context = (crypto: CryptoProvider): ExecutionContext => ({
+    crypto,
+    config: chainConfig(),
+    appraise: options.appraise,
+  });
+  const openMempoolWindow = (): AdmissionWindow => {
+    const head = { height: tree.height + 1, timeMs: lastTimeMs };
+    return openAdmission(tree, head, context(verification.tentative), 'mempool');
+  };
+  const pending = createPendingPool(openMempoolWindow, options.pendingLimits);
+  const arrivals = createArrivals((tx) => {
+    const input: BlockInput = {
+      height: tree.height + 1,
+      timeMs: lastTimeMs,
+      hash: NO_HASH,
+      txs: [tx],
+      proposer: NOTHING,
+      lastCommit: [],
+      recentBlockHash: blockHashAt,
+    };
+    return verification.ahead('mempool', (crypto) => rehearseTransactions(tree, input, context(crypto)));
+  });
 
   const blockHashAt = (height: number): Uint8Array | undefined => {
     const known = blockHashes.get(height);
@@ -128,6 +151,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     genesisChanges = applied.changes;
     lastTimeMs = timeMs;
     finalized = null;
+    candidates.forget();
     pending.reset();
     return {
       validators: applied.validators.map(({ consensusKey, power }) => ({
@@ -138,91 +162,109 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     };
   };
 
+  const checkTx: Application['checkTx'] = (tx, kind) => {
+    const response = pending.check(tx, kind);
+    verification.keep(response.code === 0);
+    if (response.code === 0) {
+      const accepted = pending.find(tx);
+      if (accepted?.hasEvidence) arrivals.add(accepted.hash, tx);
+    }
+    return response;
+  };
+
   const prepareProposal = async (request: PrepareProposalRequest): Promise<readonly Uint8Array[]> => {
-    const timeMs = timestampToMs(request.time);
-    const alone = (): AdmissionWindow => openWindow('mempool', request.height, timeMs);
-    const candidates = request.txs.flatMap((tx, arrival): readonly Candidate[] => {
-      if (pending.isReplaced(tx)) return [];
-      const known = pending.find(tx);
-      if (known !== undefined) return [{ tx, admitted: known.admitted, arrival }];
-      const admission = alone().admit(tx);
-      return admission.ok ? [{ tx, admitted: admission.admitted, arrival }] : [];
+    const head = { height: request.height, timeMs: timestampToMs(request.time) };
+    const proposable = request.txs.flatMap((tx, arrival): readonly ProposableTransaction[] => {
+      const found = pending.inspect(tx);
+      if (found === undefined) return [];
+      const { hash, admitted, hasEvidence } = found;
+      if (hasEvidence) arrivals.add(hash, tx);
+      return [{ tx, admitted, arrival, isReady: !hasEvidence || arrivals.isReady(hash) }];
     });
-    return selectTransactions(candidates, openWindow('block', request.height, timeMs), request.maxTxBytes);
+    verification.keep(true);
+    const window = openAdmission(tree, head, context(verification.crypto), 'block');
+    return selectTransactions(proposable, window, request.maxTxBytes);
+  };
+
+  const inputOf = (request: BlockRequest): BlockInput => ({
+    height: request.height,
+    timeMs: timestampToMs(request.time),
+    hash: request.hash,
+    txs: request.txs,
+    proposer: request.proposerAddress,
+    lastCommit: request.lastCommit,
+    misbehavior: request.misbehavior,
+    recentBlockHash: blockHashAt,
+  });
+  const stage = (request: BlockRequest, output: BlockOutput): ExecutedBlock => {
+    const staged = tree.stage(output.changes);
+    const response = finalizeBlockResponse(output, staged.root);
+    const results = { ...response, blockHash: request.hash, timeMs: timestampToMs(request.time) };
+    return { request, staged, changes: output.changes, results };
   };
 
   const processProposal = async (request: BlockRequest): Promise<'accept' | 'reject'> => {
     if (request.height !== tree.height + 1) return 'reject';
-    const window = openWindow('block', request.height, timestampToMs(request.time));
-    return request.txs.every((tx) => window.admit(tx).ok) ? 'accept' : 'reject';
+    if (candidates.has(request)) return 'accept';
+    const input = inputOf(request);
+    const output = await verification.ahead('block', (crypto) =>
+      executeProposal(tree, input, context(crypto)),
+    );
+    // A block that breaks an invariant must not be decided: once it is, no node could go on.
+    if (output === null || output.violations.length > 0) return 'reject';
+    candidates.add(stage(request, output));
+    return 'accept';
   };
 
   const finalizeBlock = async (request: BlockRequest): Promise<FinalizeBlockResponse> => {
     if (request.height !== tree.height + 1) {
       throw new UsageError(`block ${request.height} finalized on state of height ${tree.height}`);
     }
-    if (finalized !== null) tree.discard(finalized.staged);
+    // Another block of this height may still be decided in its place.
+    if (finalized !== null) candidates.add(finalized);
     finalized = null;
-    const timeMs = timestampToMs(request.time);
-    const output = executeBlock(
-      tree,
-      {
-        height: request.height,
-        timeMs,
-        hash: request.hash,
-        txs: request.txs,
-        proposer: request.proposerAddress,
-        lastCommit: request.lastCommit,
-        misbehavior: request.misbehavior,
-        recentBlockHash: blockHashAt,
-      },
-      context(),
-    );
+    finalized = candidates.take(request) ?? (await execute(request));
+    const { events, txResults, validatorUpdates, appHash } = finalized.results;
+    return { events, txResults, validatorUpdates, appHash };
+  };
+
+  const execute = async (request: BlockRequest): Promise<ExecutedBlock> => {
+    const input = inputOf(request);
+    const output = await verification.ahead('block', (crypto) => executeBlock(tree, input, context(crypto)));
     if (output.violations.length > 0) {
       throw new Error(`block ${request.height} breaks an invariant: ${output.violations.join('; ')}`);
     }
-    const staged = tree.stage(output.changes);
-    const response = responseOf(output, staged.root);
-    finalized = {
-      height: request.height,
-      staged,
-      changes: output.changes,
-      results: { ...response, blockHash: request.hash, timeMs },
-      txs: request.txs,
-    };
-    return response;
+    return stage(request, output);
   };
 
   const commit = async (attachment?: BlockAttachment): Promise<{ retainHeight: number }> => {
     if (finalized === null) throw new UsageError('Commit without FinalizeBlock');
     const block = finalized;
+    const { height, txs } = block.request;
     const changes = genesisChanges.length === 0 ? block.changes : mergeChanges(genesisChanges, block.changes);
     await store.commit({
-      height: block.height,
+      height,
       appHash: block.staged.root,
       changes,
       block: attachment?.block ?? NOTHING,
       results: encodeBlockResults(block.results),
       commit: attachment?.commit ?? NOTHING,
       // The block's own hash comes last, so that it can be found by hash as well.
-      txHashes: [...block.txs.map((tx) => crypto.sha256(tx)), block.results.blockHash],
+      txHashes: [...txs.map(options.crypto.sha256), block.results.blockHash],
     });
     const stateChanged = !bytesEqual(tree.root, block.staged.root);
-    tree.commit(block.staged, block.height);
+    tree.commit(block.staged, height);
+    // The tree discarded every other staged version with that.
+    candidates.forget();
     index.apply(block.changes);
     genesisChanges = [];
     finalized = null;
     lastTimeMs = block.results.timeMs;
-    rememberBlockHash(
-      blockHashes,
-      block.height,
-      block.results.blockHash,
-      context().config.params.settleWindow,
-    );
+    rememberBlockHash(blockHashes, height, block.results.blockHash, chainConfig().params.settleWindow);
     pending.reset();
     if (invariants.enabled && (stateChanged || invariants.height === 0)) {
-      const broken = checkInvariants(tree, context().config, block.height);
-      invariants = { enabled: true, ok: broken.length === 0, height: block.height, broken };
+      const broken = checkInvariants(tree, chainConfig(), height);
+      invariants = { enabled: true, ok: broken.length === 0, height, broken };
     }
     return { retainHeight: 0 };
   };
@@ -236,13 +278,13 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
       lastBlockAppHash: store.latestHeight() === 0 ? NOTHING : tree.root,
     }),
     initChain,
-    checkTx: pending.check,
+    checkTx,
     prepareProposal,
     processProposal,
     finalizeBlock,
     commit,
     query: (request) =>
-      answerQuery({ tree, index, config: context().config, invariants, appHashAt: store.appHashAt }, request),
+      answerQuery({ tree, index, config: chainConfig(), invariants, appHashAt: store.appHashAt }, request),
     invariants: () => invariants,
     listSnapshots: () => [],
     loadSnapshotChunk: async () => NOTHING,
@@ -256,36 +298,6 @@ function resultsAt(store: Store, height: number): BlockResults {
   if (bytes === undefined)
     throw new MalformedError('store.results', '', `results of block ${height}`, 'none');
   return decodeBlockResults(bytes);
-}
-
-function responseOf(output: BlockOutput, appHash: Uint8Array): FinalizeBlockResponse {
-  return {
-    events: output.events.map(abciEvent),
-    txResults: output.results.map(execTxResult),
-    validatorUpdates: output.validatorUpdates.map(({ consensusKey, power }) => ({
-      publicKey: consensusKey,
-      power: BigInt(power),
-    })),
-    appHash,
-  };
-}
-
-function execTxResult(result: TxResult): ExecTxResult {
-  const isApplied = result.code === 0;
-  return {
-    code: result.code,
-    data: NOTHING,
-    log: isApplied ? '' : `${result.codeName}: ${result.info}`,
-    info: result.info,
-    gasWanted: BigInt(result.gasWanted),
-    gasUsed: BigInt(result.gasUsed),
-    events: result.events.map(abciEvent),
-    codespace: isApplied ? '' : CODESPACE,
-  };
-}
-
-function abciEvent({ type, attributes }: ChainEvent) {
-  return { type, attributes: attributes.map(([key, value]) => ({ key, value, index: true })) };
 }
 
 /** One batch out of two in a row; the later value of a key counts. */

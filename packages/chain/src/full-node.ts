@@ -5,7 +5,7 @@ import type { GenesisDocument } from '@haca/light-client';
 import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { bytesEqual, UsageError } from '@haca/primitives';
-import { evidenceAppraiser } from './application/evidence.ts';
+import { appraiseKeyEvidence } from './application/evidence.ts';
 import { type HacaApplication, openApplication } from './application.ts';
 import { createBlockReader } from './engine/block-reader.ts';
 import { type Engine, startEngine } from './engine/engine.ts';
@@ -72,7 +72,7 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
     const application = openApplication({
       store,
       crypto: nodeCrypto,
-      appraise: options.appraise ?? evidenceAppraiser(nodeCrypto),
+      appraise: options.appraise ?? appraiseKeyEvidence,
       checkInvariants: options.checkInvariants ?? options.genesis.app.simulated,
       ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
     });

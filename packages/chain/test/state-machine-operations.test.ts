@@ -273,8 +273,8 @@ test('CHAIN-53 E_INTERNAL: claims that no record can hold open no key, and the c
   for (const claims of [{ measurement: '' }, { endMs: Number.NaN }, { claimsDigest: new Uint8Array(31) }]) {
     const world = createWorld({
       allowInternal: true,
-      appraise: (envelope, expected) => {
-        const result = appraiseTest(envelope, expected);
+      appraise: (envelope, expected, crypto) => {
+        const result = appraiseTest(envelope, expected, crypto);
         return { ...result, claims: result.claims && { ...result.claims, ...claims } };
       },
     });
@@ -596,19 +596,19 @@ test('CHAIN-53 E_EVIDENCE: no verifier, claims of a test enclave on a real netwo
   const genuine = testGenesis(SHORT_PARAMS, false);
   for (const appraise of [
     refuseAllEvidence,
-    ((envelope, expected) => {
-      const result = appraiseTest(envelope, expected);
+    ((envelope, expected, crypto) => {
+      const result = appraiseTest(envelope, expected, crypto);
       return { ...result, claims: result.claims && { ...result.claims, simulated: true } };
     }) satisfies typeof appraiseTest,
-    ((envelope, expected) => {
-      const result = appraiseTest(envelope, expected);
+    ((envelope, expected, crypto) => {
+      const result = appraiseTest(envelope, expected, crypto);
       return {
         ...result,
         claims: result.claims && { ...result.claims, simulated: false, endMs: expected.nowMs },
       };
     }) satisfies typeof appraiseTest,
-    ((envelope, expected) => ({
-      ...appraiseTest(envelope, expected),
+    ((envelope, expected, crypto) => ({
+      ...appraiseTest(envelope, expected, crypto),
       claims: null,
     })) satisfies typeof appraiseTest,
   ]) {

@@ -11,8 +11,7 @@ import {
 } from '@haca/protocol';
 import type { CheckTxResponse } from '../abci.ts';
 import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
-
-export const CODESPACE = 'haca';
+import { CODESPACE } from './responses.ts';
 
 export interface PendingLimits {
   /** Slots and bytes of the whole mempool; general transactions get half of each. */
@@ -27,7 +26,8 @@ export const PENDING_LIMITS: PendingLimits = { slots: 5_000, bytes: 64 * 1024 * 
 export interface PendingTransaction {
   readonly hash: string;
   readonly admitted: AdmittedTransaction;
-  readonly arrival: number;
+  /** It carries evidence or proofs, too dear to verify for the mempool. */
+  readonly hasEvidence: boolean;
 }
 
 export interface PendingPool {
@@ -35,8 +35,8 @@ export interface PendingPool {
   readonly reset: () => void;
   readonly check: (tx: Uint8Array, kind: 'new' | 'recheck') => CheckTxResponse;
   readonly find: (tx: Uint8Array) => PendingTransaction | undefined;
-  /** Superseded by another transaction with the same nonce. */
-  readonly isReplaced: (tx: Uint8Array) => boolean;
+  /** The same for what does not wait but could, by itself; undefined if it could not, or was replaced. */
+  readonly inspect: (tx: Uint8Array) => PendingTransaction | undefined;
 }
 
 /** `openWindow` opens phase 1 for the next block over the committed state. */
@@ -45,7 +45,6 @@ export function createPendingPool(
   limits: PendingLimits = PENDING_LIMITS,
 ): PendingPool {
   let window: AdmissionWindow | null = null;
-  let arrivals = 0;
   let generalCount = 0;
   let generalBytes = 0;
   /** Replaced since the last block: they fill the mempool until their recheck. */
@@ -84,7 +83,7 @@ export function createPendingPool(
   };
 
   const add = (outline: Outline, admitted: AdmittedTransaction): void => {
-    const pending = { hash: outline.hash, admitted, arrival: arrivals++ };
+    const pending = { hash: outline.hash, admitted, hasEvidence: outline.hasEvidence };
     byHash.set(outline.hash, pending);
     byNonce.set(outline.nonceName, pending);
     for (const slot of outline.slots) settlementSlots.add(slot);
@@ -114,7 +113,8 @@ export function createPendingPool(
     staleCount++;
     staleBytes += outline.sizeBytes;
     replaced.add(old.hash);
-    const pending = { hash: outline.hash, admitted: admission.admitted, arrival: old.arrival };
+    const { hash, hasEvidence } = outline;
+    const pending = { hash, admitted: admission.admitted, hasEvidence };
     byHash.delete(old.hash);
     byHash.set(outline.hash, pending);
     byNonce.set(outline.nonceName, pending);
@@ -141,12 +141,19 @@ export function createPendingPool(
     return accepted(admission.admitted);
   };
 
-  return {
-    reset,
-    check,
-    find: (tx) => byHash.get(toHex(sha256(tx))),
-    isReplaced: (tx) => replaced.has(toHex(sha256(tx))),
+  const find = (tx: Uint8Array): PendingTransaction | undefined => byHash.get(toHex(sha256(tx)));
+
+  const inspect = (tx: Uint8Array): PendingTransaction | undefined => {
+    const known = find(tx);
+    if (known !== undefined) return known;
+    const outline = outlineOf(tx);
+    if (outline === null || replaced.has(outline.hash)) return undefined;
+    const admission = openWindow().admit(tx);
+    const { hash, hasEvidence } = outline;
+    return admission.ok ? { hash, admitted: admission.admitted, hasEvidence } : undefined;
   };
+
+  return { reset, check, find, inspect };
 }
 
 /** What the bytes say of themselves, before anything is verified. */
@@ -156,6 +163,7 @@ interface Outline {
   readonly nonceName: string;
   readonly isGeneral: boolean;
   readonly sizeBytes: number;
+  readonly hasEvidence: boolean;
   /** Settlement slots it takes: per node key one statement with a batch and one without. */
   readonly slots: readonly string[];
 }
@@ -177,6 +185,7 @@ function outlineOf(tx: Uint8Array): Outline | null {
     nonceName: `${toHex(accountIdOf(sender))}/${nonce}`,
     isGeneral,
     sizeBytes: tx.length,
+    hasEvidence: transaction.body.ops.some((op) => op.kind === 'open-key' && op.evidence !== null),
     slots: ops.flatMap((op) => (op.kind === 'settle' ? settlementSlot(op.statement) : [])),
   };
 }

@@ -3,10 +3,12 @@ import { toHex } from '@haca/primitives';
 import type { TransactionClass } from '@haca/protocol';
 import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
 
-export interface Candidate {
+export interface ProposableTransaction {
   readonly tx: Uint8Array;
   readonly admitted: AdmittedTransaction;
   readonly arrival: number;
+  /** Its evidence, if it carries any, has its verdicts: including it makes nobody wait. */
+  readonly isReady: boolean;
 }
 
 const CLASS_RANK: Readonly<Record<TransactionClass, number>> = { S: 0, E: 1, G: 2 };
@@ -16,19 +18,19 @@ const CLASS_RANK: Readonly<Record<TransactionClass, number>> = { S: 0, E: 1, G: 
  * block, the function that every validator checks the proposal with: it holds the budgets of classes, gas, rows and bytes.
  */
 export function selectTransactions(
-  candidates: readonly Candidate[],
+  proposable: readonly ProposableTransaction[],
   window: AdmissionWindow,
   maxTxBytes: number,
 ): readonly Uint8Array[] {
   const chosen: Uint8Array[] = [];
   const left = new Set<string>();
   let sizeBytes = 0;
-  for (const { tx, admitted } of inNonceOrder([...candidates].sort(byRank))) {
+  for (const { tx, admitted, isReady } of inNonceOrder([...proposable].sort(byRank))) {
     const sender = toHex(admitted.sender);
-    // What follows a transaction that found no room may count on its effects.
+    // What follows a transaction that was left for later may count on its effects.
     if (left.has(sender)) continue;
     const encodedBytes = encodedTxBytes(tx.length);
-    if (sizeBytes + encodedBytes > maxTxBytes) {
+    if (!isReady || sizeBytes + encodedBytes > maxTxBytes) {
       left.add(sender);
       continue;
     }
@@ -43,7 +45,7 @@ export function selectTransactions(
   return chosen;
 }
 
-function byRank(a: Candidate, b: Candidate): number {
+function byRank(a: ProposableTransaction, b: ProposableTransaction): number {
   const rank = CLASS_RANK[a.admitted.class] - CLASS_RANK[b.admitted.class];
   if (rank !== 0) return rank;
   if (a.admitted.tip !== b.admitted.tip) return a.admitted.tip > b.admitted.tip ? -1 : 1;
@@ -51,7 +53,7 @@ function byRank(a: Candidate, b: Candidate): number {
 }
 
 /** Before a transaction come those of its sender with a lower nonce. */
-function* inNonceOrder(sorted: readonly Candidate[]): Generator<Candidate> {
+function* inNonceOrder(sorted: readonly ProposableTransaction[]): Generator<ProposableTransaction> {
   const ofSender = Map.groupBy(sorted, ({ admitted }) => toHex(admitted.sender));
   for (const queue of ofSender.values()) queue.sort((a, b) => a.admitted.nonce - b.admitted.nonce);
   const done = new Map<string, number>();
@@ -60,7 +62,7 @@ function* inNonceOrder(sorted: readonly Candidate[]): Generator<Candidate> {
     const queue = ofSender.get(sender) ?? [];
     let at = done.get(sender) ?? 0;
     for (; at < queue.length; at++) {
-      const next = queue[at] as Candidate;
+      const next = queue[at] as ProposableTransaction;
       if (next.admitted.nonce > admitted.nonce) break;
       yield next;
     }

@@ -4,7 +4,7 @@
  */
 import { MalformedError } from '@haca/primitives';
 import { codeNumber, type ErrorCode, nopg, type TotalsRecord } from '@haca/protocol';
-import { openFirstPhase, type Payable } from './admission.ts';
+import { type FirstPhase, openFirstPhase, type Payable } from './admission.ts';
 import { eventOf } from './events.ts';
 import { runningViolations } from './invariants.ts';
 import { deleteKey, drainKey, LANE_ROWS_SWEPT_MAX } from './node-keys.ts';
@@ -34,26 +34,66 @@ interface Run {
   readonly state: State;
   readonly input: BlockInput;
   readonly ctx: ExecutionContext;
+  readonly before: TotalsRecord;
+  /** Operator of the proposer, where it is known. */
+  readonly tipsTo: Uint8Array | undefined;
+  readonly phase: FirstPhase;
   readonly events: ChainEvent[];
   readonly postings: PostingStep[];
 }
 
-/** Never throws on hostile transactions; throws `StateCorruptError` where the state itself can't be read. */
-export function executeBlock(view: StateView, input: BlockInput, ctx: ExecutionContext): BlockOutput {
+function openRun(view: StateView, input: BlockInput, ctx: ExecutionContext): Run {
   const state = openState(view, ctx.collectPostings === true);
-  const run: Run = { state, input, ctx, events: [], postings: [] };
   const before = totalsOf(state);
   const tipsTo = validators.get(state, input.proposer)?.operator;
   const phase = openFirstPhase(state, input.height, ctx, 'block', tipsTo !== undefined);
+  return { state, input, ctx, before, tipsTo, phase, events: [], postings: [] };
+}
 
-  const payables = input.txs.map((tx, txIndex) => recorded(run, 'fee', txIndex, () => phase.admit(tx)));
+/** Never throws on hostile transactions; throws `StateCorruptError` where the state itself can't be read. */
+export function executeBlock(view: StateView, input: BlockInput, ctx: ExecutionContext): BlockOutput {
+  const run = openRun(view, input, ctx);
+  return applyBlock(
+    run,
+    input.txs.map((_, txIndex) => admit(run, txIndex)),
+  );
+}
+
+/** As `executeBlock`, but null if a transaction is not payable: a proposer leaves those out. */
+export function executeProposal(
+  view: StateView,
+  input: BlockInput,
+  ctx: ExecutionContext,
+): BlockOutput | null {
+  const run = openRun(view, input, ctx);
+  const payables: Payable[] = [];
+  for (const txIndex of input.txs.keys()) {
+    const payable = admit(run, txIndex);
+    if ('code' in payable) return null;
+    payables.push(payable);
+  }
+  return applyBlock(run, payables);
+}
+
+/** The transactions of `input` one after the other, and nothing kept: all that comes of it is what `ctx.crypto` was asked. */
+export function rehearseTransactions(view: StateView, input: BlockInput, ctx: ExecutionContext): void {
+  const run = openRun(view, input, ctx);
+  for (const txIndex of input.txs.keys()) resultOf(run, admit(run, txIndex), txIndex);
+}
+
+function admit(run: Run, txIndex: number): Payable | Refusal {
+  return recorded(run, 'fee', txIndex, () => run.phase.admit(run.input.txs[txIndex] as Uint8Array));
+}
+
+function applyBlock(run: Run, payables: readonly (Payable | Refusal)[]): BlockOutput {
+  const { state, tipsTo, phase } = run;
   if (tipsTo !== undefined) collectTips(state, tipsTo, payables);
   const results = payables.map((payable, txIndex) => resultOf(run, payable, txIndex));
 
   const gasUsed = results.reduce((sum, result) => sum + result.gasUsed, 0);
   if (gasUsed > 0) closeFees(run, phase.baseFee, gasUsed);
   const validatorUpdates = runDue(run);
-  return outputOf(run, before, results, phase.baseFee, gasUsed, validatorUpdates);
+  return outputOf(run, results, gasUsed, validatorUpdates);
 }
 
 /** Tips go to the proposer's operator once all transactions were charged. No proposer known, no tips taken. */
@@ -166,9 +206,7 @@ function runDue(run: Run): readonly ValidatorUpdate[] {
 
 function outputOf(
   run: Run,
-  before: TotalsRecord,
   results: readonly TxResult[],
-  baseFee: bigint,
   gasUsed: number,
   validatorUpdates: readonly ValidatorUpdate[],
 ): BlockOutput {
@@ -179,8 +217,8 @@ function outputOf(
     validatorUpdates,
     events: run.events,
     gasUsed,
-    baseFee,
-    burnedNopg: burnedSum(after) - burnedSum(before),
+    baseFee: run.phase.baseFee,
+    burnedNopg: burnedSum(after) - burnedSum(run.before),
     violations: runningViolations(after),
     ...(run.ctx.collectPostings === true ? { postings: run.postings } : {}),
   };

@@ -7,7 +7,7 @@ export {
   blockGasLimits,
   openAdmission,
 } from './admission.ts';
-export { executeBlock } from './block.ts';
+export { executeBlock, executeProposal, rehearseTransactions } from './block.ts';
 export { applyGenesis, consensusAddress, type GenesisState } from './genesis.ts';
 export { checkInvariants, decodeRecordValue, runningViolations, transitionViolations } from './invariants.ts';
 export { type KeyPhase, keyClosingAt, keyDrainedAt, keyPhase } from './node-keys.ts';

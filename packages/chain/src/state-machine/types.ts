@@ -56,10 +56,14 @@ export interface EvidenceClaims {
   readonly measurement: string;
 }
 
-/** Total: hostile bytes give a verdict. `claims` is null unless the verdict is ok. */
+/**
+ * Total and pure: hostile bytes give a verdict, and signatures are verified by `crypto` and nothing else. `claims` is null
+ * unless the verdict is ok.
+ */
 export type AppraiseEvidence = (
   envelope: EvidenceEnvelope,
   expectations: EvidenceExpectations,
+  crypto: CryptoProvider,
 ) => { readonly verdict: Verdict; readonly claims: EvidenceClaims | null };
 
 /** What does not change from block to block. */

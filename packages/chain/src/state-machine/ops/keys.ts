@@ -26,7 +26,7 @@ import { closeKey, keyClosingAt, keyPhase, liveKeys, scheduleKey } from '../node
 import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
 import { models, nodeKeys, nodes } from '../tables.ts';
-import type { EvidenceClaims } from '../types.ts';
+import type { EvidenceClaims, EvidenceExpectations } from '../types.ts';
 import { ownNode } from './registry.ts';
 import type { Outcome, Step } from './step.ts';
 
@@ -177,8 +177,8 @@ function appraiseKey(
     return op.evidence === null ? null : refuse('E_METHOD', 'no evidence for a signed key', op.evidence.kind);
   }
   if (op.evidence === null) return refuse('E_EVIDENCE', 'evidence', 'none');
-  const { config, appraise } = step.ctx;
-  const { verdict, claims } = appraise(op.evidence, {
+  const { config, appraise, crypto } = step.ctx;
+  const expectations: EvidenceExpectations = {
     bindingHash,
     publicKey: op.binding.signPublicKey,
     nonce: op.binding.refBlockHash,
@@ -188,7 +188,8 @@ function appraiseKey(
     measurements: config.measurements,
     evidenceAgeMaxMs: config.params.evidenceAgeMaxMs,
     evidenceSkewMaxMs: config.params.evidenceSkewMaxMs,
-  });
+  };
+  const { verdict, claims } = appraise(op.evidence, expectations, crypto);
   if (!verdict.ok || claims === null) return evidenceRefusal(verdict);
   if (claims.simulated && !config.simulated) {
     return refuse('E_EVIDENCE', 'genuine evidence', 'evidence of a test enclave');

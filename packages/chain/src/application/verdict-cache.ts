@@ -1,0 +1,82 @@
+/**
+ * Verdicts of pure checks, by content: whether these bytes pass this check is the same for ever and on every machine. So a
+ * cache, whatever it holds, changes no result; it only saves time.
+ */
+import type { SignatureCheck } from '@haca/platform';
+import type { CryptoProvider } from '@haca/primitives';
+
+export interface VerdictTable {
+  readonly find: (name: string) => boolean | undefined;
+  readonly put: (name: string, verdict: boolean) => void;
+  readonly size: () => number;
+}
+
+/** When full, the older half is dropped at once: at least the newest `verdictsMax / 2` that were used are there. */
+export function createVerdictTable(verdictsMax: number): VerdictTable {
+  let recent = new Map<string, boolean>();
+  let older = new Map<string, boolean>();
+  const put = (name: string, verdict: boolean): void => {
+    if (!recent.has(name) && 2 * (recent.size + 1) > verdictsMax) {
+      older = recent;
+      recent = new Map();
+    }
+    recent.set(name, verdict);
+  };
+  return {
+    find: (name) => {
+      const known = recent.get(name);
+      if (known !== undefined) return known;
+      const old = older.get(name);
+      if (old !== undefined) put(name, old);
+      return old;
+    },
+    put,
+    size: () => recent.size + older.size,
+  };
+}
+
+const SCHEME_TAGS: Readonly<Record<SignatureCheck['scheme'], number>> = {
+  ed25519: 1,
+  'ecdsa-p256': 2,
+  'ecdsa-p384': 3,
+};
+
+/** SHA-256 over scheme, lengths, key, signature and message: nobody finds two checks of one name. */
+export function verdictName(sha256: CryptoProvider['sha256'], check: SignatureCheck): string {
+  const { publicKey, signature, message } = check;
+  const input = new Uint8Array(9 + publicKey.length + signature.length + message.length);
+  input[0] = SCHEME_TAGS[check.scheme];
+  const lengths = new DataView(input.buffer);
+  lengths.setUint32(1, publicKey.length);
+  lengths.setUint32(5, signature.length);
+  input.set(publicKey, 9);
+  input.set(signature, 9 + publicKey.length);
+  input.set(message, 9 + publicKey.length + signature.length);
+  const { buffer, byteOffset, length } = sha256(input);
+  return Buffer.from(buffer, byteOffset, length).toString('latin1');
+}
+
+/** `crypto`, its signature checks answered by `answer`. */
+export function answeringCrypto(
+  crypto: CryptoProvider,
+  answer: (check: SignatureCheck) => boolean,
+): CryptoProvider {
+  const checkOf =
+    (scheme: SignatureCheck['scheme']) =>
+    (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
+      answer({ scheme, publicKey, message, signature });
+  return {
+    ...crypto,
+    verifyEd25519: checkOf('ed25519'),
+    verifyEcdsaP256: checkOf('ecdsa-p256'),
+    verifyEcdsaP384: checkOf('ecdsa-p384'),
+  };
+}
+
+/** The check as `crypto` itself answers it, on this thread. */
+export function answerNow(crypto: CryptoProvider, check: SignatureCheck): boolean {
+  const { publicKey, message, signature } = check;
+  if (check.scheme === 'ed25519') return crypto.verifyEd25519(publicKey, message, signature);
+  if (check.scheme === 'ecdsa-p256') return crypto.verifyEcdsaP256(publicKey, message, signature);
+  return crypto.verifyEcdsaP384(publicKey, message, signature);
+}
