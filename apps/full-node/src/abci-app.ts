@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { appraiseKeyEvidence, openApplication, openStore, serveAbci } from '@haca/chain';
+import { appraiseKeyEvidence, openApplication, openCallLog, openStore, serveAbci } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
 import { nodeCrypto, untilAskedToStop } from '@haca/platform';
 import { readConfig } from './config.ts';
@@ -20,7 +20,7 @@ if (configFile === undefined || socketPath === undefined) {
 }
 
 const stopAsked = untilAskedToStop();
-const { home, genesisFile, checkInvariants } = readConfig(configFile);
+const { home, genesisFile, checkInvariants, engine } = readConfig(configFile);
 const { app } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
 const store = openStore(join(home, 'data'));
 const application = openApplication({
@@ -29,14 +29,21 @@ const application = openApplication({
   appraise: appraiseKeyEvidence,
   checkInvariants: checkInvariants ?? app.simulated,
 });
-const server = await serveAbci({ application, address: { path: socketPath }, log, onFatal: fail }).catch(
-  fail,
-);
+const callLogFile = engine.kind === 'cometbft' ? engine.callLogFile : undefined;
+const recorder = callLogFile === undefined ? undefined : openCallLog(callLogFile, log);
+const server = await serveAbci({
+  application,
+  address: { path: socketPath },
+  log,
+  onFatal: fail,
+  ...(recorder === undefined ? {} : { recorder }),
+}).catch(fail);
 
 process.stdout.write(`${JSON.stringify({ ready: true, height: application.info().lastBlockHeight })}\n`);
 log(`serving ABCI at height ${application.info().lastBlockHeight}`);
 const reason = await stopAsked;
 log(`stopping: ${reason}`);
 await server.close();
+recorder?.close();
 await store.close().catch(fail);
 process.exit(0);
