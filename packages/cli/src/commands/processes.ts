@@ -24,7 +24,10 @@ export const nodeFullCommand: Command = {
   flags: {},
   examples: ['haca node full --config full.json', 'haca node full init --help'],
   passThrough: true,
-  run: ({ raw }) => runApp('apps/full-node/src/main.ts', raw),
+  run: async ({ raw }) => {
+    if (raw.length > 0) return await runApp('apps/full-node/src/main.ts', raw);
+    throw new CommandLineError('node full what? --config FILE runs one, init prepares one; --help says more');
+  },
 };
 export const nodeInferenceCommand = nodeCommand(
   'inference',
