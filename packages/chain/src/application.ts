@@ -28,10 +28,12 @@ import { type BlockResults, decodeBlockResults, encodeBlockResults } from './app
 import { createCandidates } from './application/candidates.ts';
 import { createPendingPool, type PendingLimits } from './application/pending-pool.ts';
 import { type ProposableTransaction, selectTransactions } from './application/proposal.ts';
-import { answerQuery, type InvariantReport } from './application/queries.ts';
+import { answerQuery, type InvariantReport, noStateYet } from './application/queries.ts';
 import { createRecordIndex, type RecordIndex } from './application/record-index.ts';
 import { finalizeBlockResponse } from './application/responses.ts';
+import { createRetention, type RetentionOptions } from './application/retention.ts';
 import { createVerification, type VerifyAsync } from './application/verification.ts';
+import { createStateSync, type SnapshotOptions } from './snapshots/index.ts';
 import {
   type AdmissionWindow,
   type AppraiseEvidence,
@@ -48,6 +50,7 @@ import {
   readChainConfig,
   rehearseTransactions,
 } from './state-machine/index.ts';
+import { lastPaidHeight } from './state-machine/queries.ts';
 import { createStateTree, type StagedState, type StateTree } from './state-tree/index.ts';
 import { restoreStateTree, type Store } from './storage/index.ts';
 
@@ -67,10 +70,18 @@ export interface ApplicationOptions {
   /** State heights that answer queries with proof, the newest included. */
   readonly versionsKept?: number;
   readonly pendingLimits?: PendingLimits;
+  /** Where and how often snapshots are taken; none are if not said. */
+  readonly snapshots?: SnapshotOptions;
+  /** Which blocks may be forgotten; none if not said. */
+  readonly retention?: RetentionOptions;
+  /** Told about snapshots and slow starts. */
+  readonly log?: (line: string) => void;
 }
 
 export interface HacaApplication extends Application {
   readonly invariants: () => InvariantReport;
+  /** Ends what goes on in the background: snapshots and pruning. Before the store is closed. */
+  readonly close: () => Promise<void>;
 }
 
 /** A block that was executed and is not committed. */
@@ -86,12 +97,15 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   const verification = createVerification(options.crypto, options.verifyAsync ?? verifySignatureAsync);
   const treeOptions = { versionsKept: options.versionsKept ?? VERSIONS_KEPT };
   const isFresh = store.latestHeight() === 0;
-  let tree: StateTree = isFresh ? createStateTree(treeOptions) : restoreStateTree(store, treeOptions);
+  const log = options.log ?? (() => undefined);
+  let tree: StateTree = isFresh
+    ? createStateTree(treeOptions)
+    : restoreStateTree(store, { ...treeOptions, log });
   let index: RecordIndex = createRecordIndex(tree.entries());
   let config: ChainConfig | null = isFresh ? null : readChainConfig(tree);
   /** Changes of genesis, until the first block makes them durable with its own. */
   let genesisChanges: readonly Change[] = [];
-  let lastTimeMs = isFresh ? 0 : resultsAt(store, store.latestHeight()).timeMs;
+  let lastTimeMs = isFresh ? 0 : lastBlockTimeMs(store);
   let finalized: ExecutedBlock | null = null;
   const candidates = createCandidates<ExecutedBlock>(({ staged }) => tree.discard(staged));
   let invariants: InvariantReport = {
@@ -133,11 +147,40 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     const known = blockHashes.get(height);
     if (known !== undefined || height < 1 || height > store.latestHeight()) return known;
     const bytes = store.resultsAt(height);
-    if (bytes === undefined) return undefined;
+    if (bytes === undefined || bytes.length === 0) {
+      // A node that does not know what others know must not go on as if there were nothing to know.
+      if (height >= store.baseHeight()) throw new Error(`the store has lost the hash of block ${height}`);
+      return undefined;
+    }
     const { blockHash } = decodeBlockResults(bytes);
     blockHashes.set(height, blockHash);
     return blockHash;
   };
+
+  const stateSync = createStateSync({
+    store,
+    treeOptions,
+    snapshots: options.snapshots,
+    lastPaidHeight,
+    log,
+    adopt: (restored) => {
+      tree = restored;
+      index = createRecordIndex(tree.entries());
+      config = readChainConfig(tree);
+      genesisChanges = [];
+      lastTimeMs = lastBlockTimeMs(store);
+      finalized = null;
+      candidates.forget();
+      blockHashes.clear();
+      pending.reset();
+    },
+  });
+  const retention = createRetention(options.retention ?? { retainBlocks: 0 }, {
+    store,
+    settleWindow: () => chainConfig().params.settleWindow,
+    oldestSnapshot: stateSync.oldestHeight,
+  });
+  if (config !== null) stateSync.committed(tree);
 
   const initChain = (request: InitChainRequest): InitChainResponse => {
     if (store.latestHeight() !== 0) throw new UsageError('InitChain on a chain that has blocks');
@@ -153,6 +196,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     finalized = null;
     candidates.forget();
     pending.reset();
+    stateSync.committed(tree);
     return {
       validators: applied.validators.map(({ consensusKey, power }) => ({
         publicKey: consensusKey,
@@ -266,7 +310,8 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
       const broken = checkInvariants(tree, chainConfig(), height);
       invariants = { enabled: true, ok: broken.length === 0, height, broken };
     }
-    return { retainHeight: 0 };
+    stateSync.committed(tree);
+    return { retainHeight: retention.committed(height, lastTimeMs) };
   };
 
   return {
@@ -284,20 +329,28 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     finalizeBlock,
     commit,
     query: (request) =>
-      answerQuery({ tree, index, config: chainConfig(), invariants, appHashAt: store.appHashAt }, request),
+      config === null
+        ? noStateYet(request)
+        : answerQuery({ tree, index, config, invariants, appHashAt: store.appHashAt }, request),
     invariants: () => invariants,
-    listSnapshots: () => [],
-    loadSnapshotChunk: async () => NOTHING,
-    offerSnapshot: async () => 'abort',
-    applySnapshotChunk: async () => ({ result: 'abort', refetchChunks: [], rejectSenders: [] }),
+    listSnapshots: stateSync.listSnapshots,
+    loadSnapshotChunk: stateSync.loadSnapshotChunk,
+    offerSnapshot: stateSync.offerSnapshot,
+    applySnapshotChunk: stateSync.applySnapshotChunk,
+    close: async () => {
+      await stateSync.close();
+      await retention.idle();
+    },
   };
 }
 
-function resultsAt(store: Store, height: number): BlockResults {
+/** Of a restored state the time is not known: 0. It is asked for to judge what waits for a block, never to execute one. */
+function lastBlockTimeMs(store: Store): number {
+  const height = store.latestHeight();
   const bytes = store.resultsAt(height);
   if (bytes === undefined)
     throw new MalformedError('store.results', '', `results of block ${height}`, 'none');
-  return decodeBlockResults(bytes);
+  return bytes.length === 0 ? 0 : decodeBlockResults(bytes).timeMs;
 }
 
 /** One batch out of two in a row; the later value of a key counts. */

@@ -51,6 +51,12 @@ export function answerQuery(context: QueryContext, request: QueryRequest): Query
   }
 }
 
+/** While a state is being restored there is nothing to answer from. */
+export function noStateYet(request: QueryRequest): QueryResponse {
+  const log = 'this node has no state yet';
+  return { ...responseOf(request, 0, NOTHING), code: 1, log, codespace: 'query' };
+}
+
 function answer(context: QueryContext, request: QueryRequest): QueryResponse {
   const { tree, config } = context;
   const height = request.height === 0 ? tree.height : request.height;

@@ -23,6 +23,11 @@ export function feeState(view: StateView, height: number, config: ChainConfig): 
   return { baseFee: baseFeeOf(totals, height, config.params), height, gasTarget: config.params.gasTarget };
 }
 
+/** Height of the newest block that paid gas: up to there the state holds the block hashes (CHAIN-9). */
+export function lastPaidHeight(view: StateView): number {
+  return totalsOf(openState(view, false)).baseFeeHeight;
+}
+
 /** I1 and I2 on the running totals, in constant time. Empty where they hold. */
 export function checkRunningTotals(view: StateView): readonly string[] {
   return runningViolations(totalsOf(openState(view, false)));

@@ -73,6 +73,8 @@ export interface StateTree {
   readonly has: (key: Uint8Array) => boolean;
   /** Fills an empty tree that has no version yet; gives the root. */
   readonly load: (height: number, entries: Iterable<readonly [Uint8Array, Uint8Array]>) => Uint8Array;
+  /** Adds entries to a tree that has one version, as if they had been loaded with it; gives the root. None may be there yet. */
+  readonly extend: (entries: readonly (readonly [Uint8Array, Uint8Array])[]) => Uint8Array;
   /** Computes the version that the changes would make. Several may be staged on one base; commit one or discard all. */
   readonly stage: (changes: readonly Change[]) => StagedState;
   /** Makes a staged version the newest; every other staged version is discarded with that. */
@@ -219,6 +221,20 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     return rootBytes(store, root);
   }
 
+  function extend(entries: readonly (readonly [Uint8Array, Uint8Array])[]): Uint8Array {
+    const [version] = versions;
+    if (version === undefined || versions.length > 1 || pending.size > 0 || pins.size > 0)
+      throw new UsageError('only a tree with a single version can be extended');
+    const applied = applyBatch(store, version.root, sortBatch(entries));
+    if (applied.sizeDelta !== entries.length) {
+      for (const ref of applied.created) releaseNode(store, ref);
+      throw new UsageError('a key is there already');
+    }
+    for (const ref of applied.retired) releaseNode(store, ref);
+    versions[0] = { ...version, root: applied.root, size: version.size + entries.length };
+    return rootBytes(store, applied.root);
+  }
+
   function entries(): IterableIterator<readonly [Uint8Array, Uint8Array]> {
     const version = newest();
     return entriesOf(version.root, () => {
@@ -248,6 +264,7 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     get: (key) => valueIn(store, newest().root, key),
     has: (key) => leafOf(store, newest().root, key) !== EMPTY_REF,
     load,
+    extend,
     stage,
     commit,
     discard,
