@@ -1,0 +1,243 @@
+/** Networks of four validators on this machine: on CometBFT's built-in key-value store, and on this project's application. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import {
+  type CometBftSettings,
+  createValidatorKeyFile,
+  ensureNodeKey,
+  makeGenesisDocument,
+  nodeKeyFile,
+} from '@haca/chain';
+import { type AppProcess, spawnApp } from '@haca/platform';
+import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
+import { ASSET, CHAIN_ID, digest } from '../settling-nodes.ts';
+import { connectRpcSocket, type RpcSocket } from './rpc-socket.ts';
+
+export type NetworkKind = 'kvstore' | 'haca';
+
+export interface Validator {
+  readonly rpc: RpcSocket;
+  /** The node's public address; null for the key-value store, which has no gateway. */
+  readonly rpcUrl: string | null;
+  readonly metricsUrl: string;
+  readonly pids: {
+    /** Supervisor and gateway of a full node. */
+    readonly supervisor: number;
+    readonly cometBft: number;
+    /** Null where the application is inside CometBFT. */
+    readonly application: number | null;
+  };
+}
+
+export interface Network {
+  readonly kind: NetworkKind;
+  readonly validators: readonly Validator[];
+  /** Stops its processes where they are, so that another network has the machine to itself; `resume` lets them go on. */
+  readonly pause: () => void;
+  readonly resume: () => void;
+  readonly stop: () => Promise<void>;
+}
+
+export interface NetworkOptions {
+  readonly kind: NetworkKind;
+  /** Folder of this network alone. */
+  readonly home: string;
+  readonly cometBft: string;
+  /** Accounts that genesis funds. */
+  readonly accounts: readonly { readonly accountId: Uint8Array; readonly nopg: bigint }[];
+}
+
+export const VALIDATORS = 4;
+const ROOT = resolve(import.meta.dirname, '../..');
+const EMPTY_BLOCK_INTERVAL_MS = 10_000;
+const FIRST_BLOCK_TIMEOUT_MS = 60_000;
+const SELF_BOND = 1_000_000n * NOPG_PER_OPG;
+
+export async function startNetwork(options: NetworkOptions): Promise<Network> {
+  const { kind, home } = options;
+  const members = await layOut(options);
+  const started: AppProcess[] = [];
+  const validators: Validator[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(validators.map(({ rpc }) => rpc.close()));
+    await Promise.all(started.map((process) => process.stop()));
+  };
+  try {
+    for (const { configFile, name } of members) {
+      const entry = kind === 'haca' ? 'apps/full-node/src/main.ts' : 'bench/chain/kvstore-node.ts';
+      const logFile = join(home, `${name}.log`);
+      started.push(spawnApp({ name: `${kind} ${name}`, entry: join(ROOT, entry), configFile, logFile }));
+    }
+    for (const [i, process] of started.entries()) {
+      validators.push(validatorOf(process.pid, await process.ready, members[i] as Member));
+    }
+    await untilFirstBlock(validators);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const signal = (name: NodeJS.Signals): void => {
+    for (const { pids } of validators) {
+      for (const pid of Object.values(pids)) if (pid !== null) process.kill(pid, name);
+    }
+  };
+  return { kind, validators, stop, pause: () => signal('SIGSTOP'), resume: () => signal('SIGCONT') };
+}
+
+interface Member {
+  readonly name: string;
+  readonly home: string;
+  readonly configFile: string;
+  readonly metricsUrl: string;
+}
+
+/** Keys, genesis and configurations. Both kinds get the same genesis; the key-value store does not read what is in `app_state`. */
+async function layOut({ kind, home, cometBft, accounts }: NetworkOptions): Promise<readonly Member[]> {
+  mkdirSync(home, { recursive: true });
+  const ports = await freePorts(2 * VALIDATORS);
+  const nodes = Array.from({ length: VALIDATORS }, (_, i) => {
+    const folder = join(home, `validator-${i + 1}`);
+    const keyFile = nodeKeyFile(join(folder, 'cometbft'));
+    mkdirSync(dirname(keyFile), { recursive: true });
+    return {
+      name: `validator-${i + 1}`,
+      home: folder,
+      key: createValidatorKeyFile(join(home, `key-${i + 1}.json`)),
+      peer: `${ensureNodeKey(keyFile)}@127.0.0.1:${ports[i]}`,
+      metricsAddress: `127.0.0.1:${ports[VALIDATORS + i]}`,
+    };
+  });
+  const genesisFile = join(home, 'genesis.json');
+  const app = genesisOf(
+    nodes.map(({ key }) => key.publicKey),
+    accounts,
+  );
+  writeJson(genesisFile, makeGenesisDocument({ chainId: CHAIN_ID, genesisTimeMs: Date.now(), app }));
+  return nodes.map((node, i) => {
+    const settings: CometBftSettings = {
+      moniker: node.name,
+      timing: 'local',
+      sharedAddresses: true,
+      p2pAddress: node.peer.slice(node.peer.indexOf('@') + 1),
+      persistentPeers: nodes.filter((_, other) => other !== i).map(({ peer }) => peer),
+      seeds: [],
+      emptyBlockIntervalMs: EMPTY_BLOCK_INTERVAL_MS,
+      metricsAddress: node.metricsAddress,
+      logLevel: 'error',
+    };
+    const common = { home: node.home, genesisFile, validatorKeyFile: join(home, `key-${i + 1}.json`) };
+    const configFile = join(home, `${node.name}.json`);
+    writeJson(
+      configFile,
+      kind === 'haca' ? fullNodeConfig(common, settings, cometBft) : { ...common, cometBft, settings },
+    );
+    return {
+      name: node.name,
+      home: node.home,
+      configFile,
+      metricsUrl: `http://${node.metricsAddress}/metrics`,
+    };
+  });
+}
+
+function fullNodeConfig(common: object, settings: CometBftSettings, binary: string): object {
+  const { emptyBlockIntervalMs, ...cometbft } = settings;
+  return {
+    ...common,
+    host: '127.0.0.1',
+    rpcPort: 0,
+    checkInvariants: false,
+    emptyBlockIntervalMs,
+    engine: 'cometbft',
+    cometbft: { ...cometbft, binary },
+  };
+}
+
+export function genesisOf(
+  validatorKeys: readonly Uint8Array[],
+  accounts: NetworkOptions['accounts'],
+): AppGenesis {
+  const spent = accounts.reduce((sum, { nopg }) => sum + nopg, SELF_BOND * BigInt(validatorKeys.length));
+  return {
+    simulated: true,
+    params: DEFAULT_PARAMS,
+    reserveNopg: OPG_SUPPLY_NOPG - spent,
+    accounts,
+    validators: validatorKeys.map((consensusKey) => ({
+      consensusKey,
+      operator: accountIdOf({ algorithm: 'ed25519', publicKey: consensusKey }),
+      selfBond: SELF_BOND,
+    })),
+    assets: [{ asset: ASSET, symbol: 'CREDIT', issuer: digest('issuer') }],
+    measurements: [],
+    testRoots: [],
+  };
+}
+
+function validatorOf(
+  supervisor: number,
+  ready: Readonly<Record<string, unknown>>,
+  { home, metricsUrl }: Member,
+): Validator {
+  if (typeof ready['rpcSocket'] === 'string') {
+    const pids = { supervisor, cometBft: Number(ready['cometBft']), application: null };
+    return { rpc: connectRpcSocket(ready['rpcSocket']), rpcUrl: null, metricsUrl, pids };
+  }
+  const { application, cometBft } = JSON.parse(readFileSync(join(home, 'processes.json'), 'utf8')) as {
+    readonly application: number;
+    readonly cometBft: number;
+  };
+  const toml = readFileSync(join(home, 'cometbft/config/config.toml'), 'utf8');
+  const rpcSocket = /^laddr = "unix:\/\/(.+)"$/m.exec(toml)?.[1];
+  if (rpcSocket === undefined) throw new Error(`no RPC socket in ${home}`);
+  return {
+    rpc: connectRpcSocket(rpcSocket),
+    rpcUrl: String(ready['rpcUrl']),
+    metricsUrl,
+    pids: { supervisor, cometBft, application },
+  };
+}
+
+async function untilFirstBlock(validators: readonly Validator[]): Promise<void> {
+  const deadline = performance.now() + FIRST_BLOCK_TIMEOUT_MS;
+  for (const { rpc } of validators) {
+    while ((await latestHeight(rpc)) < 1) {
+      if (performance.now() > deadline)
+        throw new Error(`the validators agreed on no block in ${FIRST_BLOCK_TIMEOUT_MS} ms`);
+      await new Promise((settle) => setTimeout(settle, 50));
+    }
+  }
+}
+
+export async function latestHeight(rpc: RpcSocket): Promise<number> {
+  const { sync_info: info } = (await rpc.call('status')) as {
+    readonly sync_info: { readonly latest_block_height: string };
+  };
+  return Number(info.latest_block_height);
+}
+
+/** Ports that are free now, all different. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((settle, fail) => {
+          const server = createServer().once('error', fail);
+          server.listen(0, '127.0.0.1', () => settle(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    return address.port;
+  });
+  await Promise.all(servers.map((server) => new Promise((settle) => server.close(settle))));
+  return ports;
+}
+
+function writeJson(file: string, value: unknown): void {
+  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+}
