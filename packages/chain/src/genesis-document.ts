@@ -11,11 +11,12 @@ import {
   validatorSetOf,
 } from '@haca/light-client';
 import { domainHash, toHex, utf8Encode } from '@haca/primitives';
-import { type AppGenesis, formatAppGenesis } from '@haca/protocol';
+import { type AppGenesis, formatAppGenesis, type ProtocolParams } from '@haca/protocol';
 import { applyGenesis } from './state-machine/index.ts';
 import { createStateTree } from './state-tree/index.ts';
 
 export const BLOCK_MAX_BYTES_DEFAULT = 4 * 1024 * 1024;
+const INT64_MAX = (1n << 63n) - 1n;
 
 export interface GenesisOptions {
   readonly chainId: string;
@@ -39,7 +40,7 @@ export function makeGenesisDocument(options: GenesisOptions): Readonly<Record<st
     initial_height: '1',
     consensus_params: {
       block: { max_bytes: `${options.blockMaxBytes ?? BLOCK_MAX_BYTES_DEFAULT}`, max_gas: '-1' },
-      evidence: { max_age_num_blocks: '100000', max_age_duration: '172800000000000', max_bytes: '1048576' },
+      evidence: { ...evidenceAge(options.app.params), max_bytes: '1048576' },
       validator: { pub_key_types: ['ed25519'] },
       version: { app: '1' },
       abci: { vote_extensions_enable_height: '0' },
@@ -52,6 +53,15 @@ export function makeGenesisDocument(options: GenesisOptions): Readonly<Record<st
     })),
     app_hash: '',
     app_state: formatAppGenesis(options.app, toHex),
+  };
+}
+
+/** Evidence is good for as long as the stake behind a fault can be slashed: no earlier fault is out of reach. */
+function evidenceAge({ unbondingTime, unbondingTimeMs }: ProtocolParams) {
+  const nanos = BigInt(unbondingTimeMs) * 1_000_000n;
+  return {
+    max_age_num_blocks: `${unbondingTime}`,
+    max_age_duration: `${nanos < 1n ? 1n : nanos > INT64_MAX ? INT64_MAX : nanos}`,
   };
 }
 

@@ -16,6 +16,7 @@ import {
 } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { sha256, toHex, utf8Encode } from '@haca/primitives';
+import { nopg, validatorPossessionMessage } from '@haca/protocol';
 import fc from 'fast-check';
 import { createBlockReader } from '../src/engine/block-reader.ts';
 import { type CommittedBlock, type Engine, startEngine } from '../src/engine/engine.ts';
@@ -29,6 +30,7 @@ import {
   temporaryFolder,
   testApplication,
   testNode,
+  transaction,
   transfer,
   VALIDATOR_SEED,
 } from './engine-fixture.ts';
@@ -233,6 +235,36 @@ test('a block that cannot be executed is not voted for', async (t) => {
   await blocksUntil(again.engine, (blocks) => blocks.length === 2);
 });
 
+test('CHAIN-88: a block that would take the majority from the embedded key is not made; the chain goes on without it', async (t) => {
+  const genesis = genesisDocument(Date.now());
+  const failures: string[] = [];
+  const node = await testNode(t, { genesis, onFailure: ({ message }) => void failures.push(message) });
+  const register = (nonce: number, name: string, bond: bigint): Uint8Array => {
+    const key = actor(`consensus ${name}`).signer;
+    const { publicKey: consensusKey } = key;
+    const message = validatorPossessionMessage({ chainId: CHAIN, operator: FAUCET.id, consensusKey });
+    const op = { kind: 'register-validator', consensusKey, possession: key.sign(message) } as const;
+    return transaction(FAUCET, nonce, [{ ...op, bond: nopg(bond) }]);
+  };
+  const small = blocksUntil(node.engine, (blocks) => blocks.some(({ block }) => block.txs.length > 0));
+  node.engine.submit(register(0, 'small', 499_000n * OPG));
+  await small;
+  const { height } = node.engine.tip();
+  node.engine.submit(register(1, 'large', 1_000n * OPG * 101n));
+  while (failures.length === 0) await delay(2);
+  assert.match(
+    failures.join(),
+    /block \d+ was not made .*1000 of 1600, not more than 2\/3 of the voting power; use CometBFT/,
+  );
+  await node.close();
+  const again = await testNode(t, { genesis, home: node.home, emptyBlockIntervalMs: 1 });
+  await blocksUntil(again.engine, (blocks) => blocks.length === 5);
+  const { validators, totalPower } = again.engine.tip().validators;
+  assert.deepEqual([validators.length, totalPower], [2, 1_499n]);
+  await again.close();
+  assert.ok(auditChain(t, node.home, CHAIN).length > height, 'also with the commits of a set of two');
+});
+
 test('a folder belongs to one genesis', async (t) => {
   const genesis = genesisDocument(Date.now());
   const node = await testNode(t, { genesis });
@@ -272,6 +304,39 @@ test('a genesis whose validators are not those of its app_state, or not this key
   await assert.rejects(testNode(t, { genesis: parseGenesisDocument(changed) }), /not those of its app_state/);
   const stranger = new Uint8Array(32).fill(3);
   await assert.rejects(testNode(t, { validatorSeed: stranger }), /not more than 2\/3/);
+});
+
+test('CHAIN-86: a genesis of several validators has their powers, and keeps evidence as long as their stake', () => {
+  const genesis = testGenesis();
+  const selfBond = 100_000n * OPG;
+  const more = ['a', 'b', 'c'].map((name) => ({
+    consensusKey: actor(`consensus ${name}`).key.publicKey,
+    operator: actor(name).id,
+    selfBond,
+  }));
+  const app = {
+    ...genesis,
+    reserveNopg: genesis.reserveNopg - 3n * selfBond,
+    validators: [...genesis.validators, ...more],
+  };
+  const made = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs: 0, app });
+  const json = JSON.parse(JSON.stringify(made)) as {
+    consensus_params: { evidence: unknown };
+    validators: { power: string }[];
+  };
+  assert.deepEqual(json.consensus_params.evidence, {
+    max_age_num_blocks: `${app.params.unbondingTime}`,
+    max_age_duration: `${app.params.unbondingTimeMs}000000`,
+    max_bytes: '1048576',
+  });
+  assert.deepEqual(
+    json.validators.map(({ power }) => power),
+    ['1000', '100', '100', '100'],
+  );
+  assert.deepEqual(parseGenesisDocument(json).app.validators, app.validators);
+  const farOff = { ...app, params: { ...app.params, unbondingTimeMs: 10_000_000_000_000 } };
+  const clamped = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs: 0, app: farOff });
+  assert.match(JSON.stringify(clamped), /"max_age_duration":"9223372036854775807"/);
 });
 
 test('genesis documents are parsed strictly', () => {

@@ -43,6 +43,8 @@ const CODES = {
   E_MEASUREMENT: [208, 'The measurement is not approved, or was revoked.'],
   E_DISABLED: [209, 'This proof kind is disabled.'],
   E_METHOD: [210, 'The model or key does not allow this method.'],
+  E_VALIDATOR: [211, 'No such validator, it double signed, or its consensus key was registered before.'],
+  E_VALIDATOR_SET: [212, 'The validator set is full, or would be left without a validator.'],
   // Settlement (300-399).
   E_SEQ: [
     300,

@@ -70,6 +70,17 @@ function opGas(op: Op): number {
     case 'abandon-key':
       // Closing moves the key's two places in the queue.
       return 4 * GAS.rowWrite;
+    case 'register-validator':
+      // The account, the set and the validator, whose row keeps its key from ever being used again.
+      return 3 * GAS.rowWrite + GAS.permanentRow + GAS.ed25519;
+    case 'bond-validator':
+      // The account, the validator, and the set where its power changes.
+      return 3 * GAS.rowWrite;
+    case 'unbond-validator':
+      // The validator, the entry, its place in the queue, and the set.
+      return 4 * GAS.rowWrite + GAS.temporaryRow;
+    case 'claim-rewards':
+      return 2 * GAS.rowWrite;
     case 'open-key':
       return (
         4 * GAS.rowWrite +
@@ -135,6 +146,7 @@ const PERMANENT_ROWS: ReadonlyMap<Op['kind'], number> = new Map([
   ['register-node', 2],
   ['update-node', 1],
   ['register-model', 1],
+  ['register-validator', 1],
 ]);
 
 /** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */

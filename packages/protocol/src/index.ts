@@ -17,5 +17,6 @@ export { type SignedKind, type SignedObject, signedKind } from './signed-object.
 export * from './statement.ts';
 export * from './transaction.ts';
 export * from './units.ts';
+export * from './validator.ts';
 export * from './verdict.ts';
 export * from './voucher.ts';

@@ -28,6 +28,7 @@ import { DEFAULT_PARAMS, type ProtocolParams } from './params.ts';
 import { runningTotalsCodec } from './receipt.ts';
 import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
+import { consensusAddressCodec } from './validator.ts';
 import { LANES_PER_CHANNEL_AND_KEY, SESSIONS_PER_CHANNEL } from './voucher.ts';
 
 const TABLES = {
@@ -47,6 +48,7 @@ const TABLES = {
   params: 14,
   validatorSet: 15,
   recentBlock: 16,
+  validatorUnbonding: 17,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -70,6 +72,9 @@ export const recordKey = {
   unbonding: (nodeId: Uint8Array, height: number): Uint8Array =>
     keyOf(TABLES.unbonding, nodeId, bigEndian(height, 8)),
   validator: (consensusAddress: Uint8Array): Uint8Array => keyOf(TABLES.validator, consensusAddress),
+  /** Maturing bonds of a validator, by the height they mature at. */
+  validatorUnbonding: (consensusAddress: Uint8Array, height: number): Uint8Array =>
+    keyOf(TABLES.validatorUnbonding, consensusAddress, bigEndian(height, 8)),
   /** Work due at a height. */
   queue: (height: number): Uint8Array => keyOf(TABLES.queue, bigEndian(height, 8)),
   validatorSet: (): Uint8Array => Uint8Array.of(TABLES.validatorSet),
@@ -318,21 +323,35 @@ export const validatorRecordCodec = struct({
   consensusKey: field(0, bytesOf(32)),
   operator: field(1, digest32),
   selfBond: field(2, nopgCodec),
+  /** Voting power that consensus was told last. */
   power: field(3, uint()),
   /** Accrued out of the reserve and not claimed yet. */
   rewards: field(4, nopgCodec),
+  /** It was proved to have signed twice: never a validator again. */
   tombstoned: optionalField(5, bool),
+  /** Lowest height it was proved to have signed twice at. */
+  faultHeight: optionalField(6, heightCodec),
+  /** Heights its unbonding entries are due at, ascending: their record keys. */
+  unbondingDue: field(7, arrayOf(heightCodec, UNBONDING_ENTRIES_MAX)),
 });
 export type ValidatorRecord = TypeOf<typeof validatorRecordCodec>;
 
-/** Every validator there ever was, by consensus address, and how often each signed in the running epoch. */
+/** The validators with voting power, by consensus address, and what counts for their reward of the running epoch. */
 export const validatorSetRecordCodec = struct({
   epoch: field(0, uint()),
   /** Non-empty blocks of the epoch so far, and of them those whose last commit holds the validator's signature. */
   blocks: field(1, uint()),
   members: field(
     2,
-    arrayOf(struct({ address: field(0, bytesOf(20)), signed: field(1, uint()) }), VALIDATORS_MAX),
+    arrayOf(
+      struct({
+        address: field(0, consensusAddressCodec),
+        signed: field(1, uint()),
+        /** Least power it had since the epoch began: what it is paid by. 0 for one that joined since. */
+        leastPower: field(2, uint()),
+      }),
+      VALIDATORS_MAX,
+    ),
   ),
 });
 export type ValidatorSetRecord = TypeOf<typeof validatorSetRecordCodec>;
@@ -344,7 +363,12 @@ export const recentBlockRecordCodec = struct({
 });
 export type RecentBlockRecord = TypeOf<typeof recentBlockRecordCodec>;
 
-export const QUEUE_TASKS = ['mature-unbonding', 'drain-key', 'delete-key'] as const;
+export const QUEUE_TASKS = [
+  'mature-unbonding',
+  'drain-key',
+  'delete-key',
+  'mature-validator-unbonding',
+] as const;
 /** Tasks of one height: those that find it full are due one block later. */
 export const QUEUE_TASKS_MAX = 256;
 
@@ -352,7 +376,7 @@ export const QUEUE_TASKS_MAX = 256;
 export const queueRecordCodec = arrayOf(
   struct({
     task: field(0, oneOf(...QUEUE_TASKS)),
-    /** A node for `mature-unbonding`, else a node key. */
+    /** A node for `mature-unbonding`, a consensus key for `mature-validator-unbonding`, else a node key. */
     subject: field(1, digest32),
     /** The height it was first due at; of an unbonding entry part of its record key. */
     due: field(2, heightCodec),

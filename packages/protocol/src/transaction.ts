@@ -32,6 +32,7 @@ import { modelManifestCodec } from './model.ts';
 import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
 import { CHARGE_LINES_MAX, STATEMENT_MAX_BYTES } from './statement.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
+import { consensusAddressCodec } from './validator.ts';
 import { SESSIONS_PER_CHANNEL, VOUCHER_MAX_BYTES } from './voucher.ts';
 
 export const TRANSACTION_MAX_BYTES = 512 * 1024;
@@ -42,7 +43,7 @@ const sessionIndex = uint(SESSIONS_PER_CHANNEL - 1);
 
 /**
  * Everything a transaction can do. Tags are grouped by area and never change meaning; reserved: 66 prove, 80 challenge,
- * 81 answer, 82 evidence, 96 decree, 112-115 validator staking.
+ * 81 answer, 82 evidence, 96 decree.
  */
 export const opCodec = union({
   'transfer-opg': variant(1, struct({ to: field(0, digest32), amount: field(1, nopgCodec) })),
@@ -143,6 +144,29 @@ export const opCodec = union({
       vouchers: field(1, arrayOf(bytesOf(1, VOUCHER_MAX_BYTES), CHARGE_LINES_MAX)),
     }),
   ),
+
+  /** The sender becomes its operator. */
+  'register-validator': variant(
+    112,
+    struct({
+      /** Ed25519 key that votes, never registered before. */
+      consensusKey: field(0, bytesOf(32)),
+      bond: field(1, nopgCodec),
+      /** By the consensus key over `validatorPossessionMessage`. */
+      possession: field(2, signature64),
+    }),
+  ),
+  /** Adds to a bond. A validator that has left comes back by bonding the minimum again. */
+  'bond-validator': variant(
+    113,
+    struct({ validator: field(0, consensusAddressCodec), amount: field(1, nopgCodec) }),
+  ),
+  /** Part of a bond, or all of it: then the validator leaves. */
+  'unbond-validator': variant(
+    114,
+    struct({ validator: field(0, consensusAddressCodec), amount: field(1, nopgCodec) }),
+  ),
+  'claim-rewards': variant(115, struct({ validator: field(0, consensusAddressCodec) })),
 });
 export type Op = TypeOf<typeof opCodec>;
 export type OpKind = Op['kind'];

@@ -2,10 +2,11 @@
  * One fixed, fully populated example of every protocol object, made from fixed key seeds: the source of the golden vectors
  * and the starting point of tests that change one thing at a time.
  */
-import { domainHash, merkleInclusionPath, merkleRoot, utf8Encode } from '@haca/primitives';
+import { domainHash, merkleInclusionPath, merkleRoot, sha256, utf8Encode } from '@haca/primitives';
 import {
   type AccountKey,
   accountIdOf,
+  CONSENSUS_ADDRESS_BYTES,
   channelIdOf,
   credit,
   keyIdOf,
@@ -37,6 +38,7 @@ import {
   type TransactionBody,
   VOUCHER,
   type Voucher,
+  validatorPossessionMessage,
   ZERO_DIGEST,
 } from '@haca/protocol';
 
@@ -280,6 +282,7 @@ function exampleTransactions(
 ): Examples['transactions'] {
   const { payer, operator, nodeId, keyId, channelId } = ids;
   const amount = credit(5_000_000_000n);
+  const validator = sha256(keys.node.publicKey).slice(0, CONSENSUS_ADDRESS_BYTES);
   const ops: readonly Op[] = [
     { kind: 'transfer-opg', to: operator, amount: nopg(3_000_000_000n) },
     { kind: 'transfer-credit', to: operator, asset: 1, amount },
@@ -332,6 +335,21 @@ function exampleTransactions(
     { kind: 'close-key', keyId },
     { kind: 'abandon-key', keyId },
     { kind: 'settle', statement: objects.statement.bytes, vouchers: [objects.voucher.bytes] },
+    {
+      kind: 'register-validator',
+      consensusKey: keys.node.publicKey,
+      bond: nopg(100_000_000_000_000n),
+      possession: keys.node.sign(
+        validatorPossessionMessage({
+          chainId: EXAMPLE_CHAIN_ID,
+          operator: payer,
+          consensusKey: keys.node.publicKey,
+        }),
+      ),
+    },
+    { kind: 'bond-validator', validator, amount: nopg(1_000_000_000n) },
+    { kind: 'unbond-validator', validator, amount: nopg(1_000_000_000n) },
+    { kind: 'claim-rewards', validator },
   ];
   return new Map(
     ops.map((op, nonce) => [op.kind, signTransaction(exampleBody(keys, nonce, [op]), keys.payer.sign)]),

@@ -156,11 +156,19 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
       selfBond: nopg(1_000_000_000_000_000n),
       power: 1_000,
       rewards: nopg(2_000n),
+      tombstoned: true,
+      faultHeight: 90,
+      unbondingDue: [1_209_700],
+    }),
+    vector('validator-unbonding', recordKey.validatorUnbonding(address, 1_209_700), unbondingRecordCodec, {
+      amount: nopg(3_000_000_000n),
+      sinceHeight: 100,
+      sinceMs: 1_800_000_100_000,
     }),
     vector('validator-set', recordKey.validatorSet(), validatorSetRecordCodec, {
       epoch: 1,
       blocks: 9,
-      members: [{ address, signed: 9 }],
+      members: [{ address, signed: 9, leastPower: 1_000 }],
     }),
     vector('queue', recordKey.queue(86_942), queueRecordCodec, [
       { task: 'drain-key', subject: keyId, due: 86_942 },

@@ -228,7 +228,11 @@ async function decideBlock(
   const blockId = { hash: request.hash, parts: partSetHeaderOf(blockBytes) };
   const results = await application.finalizeBlock(request);
   const afterNextValidators = updatedValidators(tip.afterNextValidators, results.validatorUpdates);
-  requireOwnMajority(afterNextValidators, options.publicKey);
+  requireOwnMajority(
+    afterNextValidators,
+    options.publicKey,
+    `block ${height} was not made and is forgotten with its transactions, the chain goes on without it after a restart: `,
+  );
   const signBytes = precommitSignBytes(genesis.chainId, { height, round: 0, blockId }, voteTime);
   const signature = await guard.sign({ height, timestamp: voteTime, signBytes, block: blockBytes });
   const commit = commitOf(tip.nextValidators, options.publicKey, height, blockId, voteTime, signature);
@@ -273,11 +277,11 @@ function lastVotes(tip: ChainTip): readonly VoteInfo[] {
 }
 
 /** One process votes: without more than two thirds of the power it can't make a block anybody would accept. */
-function requireOwnMajority(set: ValidatorSet, publicKey: Uint8Array): void {
+function requireOwnMajority(set: ValidatorSet, publicKey: Uint8Array, what = ''): void {
   const own = set.validators.find((validator) => bytesEqual(validator.publicKey, publicKey));
   if (own !== undefined && own.power * 3n > set.totalPower * 2n) return;
   throw new Error(
-    `the embedded engine's key ${toHex(publicKey)} has not more than 2/3 of the voting power; use CometBFT for several validators`,
+    `${what}the embedded engine's key ${toHex(publicKey)} would have ${own?.power ?? 0} of ${set.totalPower}, not more than 2/3 of the voting power; use CometBFT for several validators`,
   );
 }
 

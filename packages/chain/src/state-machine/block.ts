@@ -26,8 +26,8 @@ import type {
   TxResult,
   ValidatorUpdate,
 } from './types.ts';
-import { matureUnbonding } from './unbonding.ts';
-import { countParticipation, payEpoch, punishMisbehavior } from './validators.ts';
+import { matureUnbonding, matureValidatorUnbonding } from './unbonding.ts';
+import { countParticipation, payEpoch, punishMisbehavior, updateValidatorSet } from './validators.ts';
 
 /** The block being executed. */
 interface Run {
@@ -40,6 +40,8 @@ interface Run {
   readonly phase: FirstPhase;
   readonly events: ChainEvent[];
   readonly postings: PostingStep[];
+  /** Some operation may have changed voting power. */
+  stakesChanged: boolean;
 }
 
 function openRun(view: StateView, input: BlockInput, ctx: ExecutionContext): Run {
@@ -47,7 +49,7 @@ function openRun(view: StateView, input: BlockInput, ctx: ExecutionContext): Run
   const before = totalsOf(state);
   const tipsTo = validators.get(state, input.proposer)?.operator;
   const phase = openFirstPhase(state, input.height, ctx, 'block', tipsTo !== undefined);
-  return { state, input, ctx, before, tipsTo, phase, events: [], postings: [] };
+  return { state, input, ctx, before, tipsTo, phase, events: [], postings: [], stakesChanged: false };
 }
 
 /** Never throws on hostile transactions; throws `StateCorruptError` where the state itself can't be read. */
@@ -139,6 +141,9 @@ function applyAll(run: Run, payable: Payable, txIndex: number, events: ChainEven
     sender: payable.admitted.sender,
     senderKey: body.sender,
     nonce: body.nonce,
+    restake: () => {
+      run.stakesChanged = true;
+    },
     emit: (type, attributes) => events.push(eventOf(type, attributes)),
   };
   for (const [i, op] of body.ops.entries()) {
@@ -192,14 +197,18 @@ function closeFees(run: Run, baseFee: bigint, gasUsed: number): void {
 /** Steps of the block itself: total functions of the state, bounded in work. */
 function runDue(run: Run): readonly ValidatorUpdate[] {
   const { state, input, events } = run;
-  const updates = recorded(run, 'misbehavior', undefined, () =>
+  const isPunished = recorded(run, 'misbehavior', undefined, () =>
     punishMisbehavior(state, input.misbehavior ?? [], events),
   );
+  const updates = run.stakesChanged || isPunished ? updateValidatorSet(state, events) : [];
   const budget = { laneRows: LANE_ROWS_SWEPT_MAX };
   for (const task of takeDue(state, input.height)) {
     if (task.task === 'drain-key') drainKey(state, task, input.height, budget);
     else if (task.task === 'delete-key') deleteKey(state, task, input.height, budget);
-    else recorded(run, task.task, undefined, () => matureUnbonding(state, task, input, run.ctx, events));
+    else {
+      const mature = task.task === 'mature-unbonding' ? matureUnbonding : matureValidatorUnbonding;
+      recorded(run, task.task, undefined, () => mature(state, task, input, run.ctx, events));
+    }
   }
   return updates;
 }

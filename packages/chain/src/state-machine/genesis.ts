@@ -1,10 +1,9 @@
 /** The first state, out of a genesis document. Every node derives the same bytes. */
-import { MalformedError, sha256, toHex, UsageError } from '@haca/primitives';
+import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import {
   type AppGenesis,
   type AssetRecord,
   credit,
-  type GenesisValidator,
   nopg,
   OPG_SUPPLY_NOPG,
   tableOf,
@@ -23,7 +22,7 @@ import {
   validators,
 } from './tables.ts';
 import type { Change, StateView, ValidatorUpdate } from './types.ts';
-import { powerOf } from './validators.ts';
+import { consensusAddress, powerOf } from './validators.ts';
 
 const ASSETS_MAX = 8;
 const EMPTY_VIEW: StateView = { get: () => undefined };
@@ -156,21 +155,20 @@ function putValidators(state: State, { params, validators: list }: AppGenesis): 
     if (power < 1) throw new UsageError(`validator ${toHex(address)} bonds less than one unit of power`);
     validators.put(
       state,
-      { consensusKey, operator, selfBond: nopg(selfBond), power, rewards: nopg(0n) },
+      { consensusKey, operator, selfBond: nopg(selfBond), power, rewards: nopg(0n), unbondingDue: [] },
       address,
     );
   }
   putValidatorSet(state, {
     epoch: 0,
     blocks: 0,
-    members: members.map(({ address }) => ({ address, signed: 0 })),
+    members: members.map(({ validator, address }) => ({
+      address,
+      signed: 0,
+      leastPower: powerOf(validator.selfBond),
+    })),
   });
   return list.map(({ consensusKey, selfBond }) => ({ consensusKey, power: powerOf(selfBond) }));
-}
-
-/** CometBFT's address of an Ed25519 consensus key: the first 20 bytes of its SHA-256. */
-export function consensusAddress(consensusKey: GenesisValidator['consensusKey']): Uint8Array {
-  return sha256(consensusKey).slice(0, 20);
 }
 
 function requireUnique(what: string, names: readonly string[]): void {

@@ -8,7 +8,7 @@ export {
   openAdmission,
 } from './admission.ts';
 export { executeBlock, executeProposal, rehearseTransactions } from './block.ts';
-export { applyGenesis, consensusAddress, type GenesisState } from './genesis.ts';
+export { applyGenesis, type GenesisState } from './genesis.ts';
 export { checkInvariants, decodeRecordValue, runningViolations, transitionViolations } from './invariants.ts';
 export { type KeyPhase, keyClosingAt, keyDrainedAt, keyPhase } from './node-keys.ts';
 export { assuranceOf } from './ops/keys.ts';
@@ -21,3 +21,4 @@ export {
 } from './queries.ts';
 export { StateCorruptError } from './state.ts';
 export type * from './types.ts';
+export { consensusAddress, NOPG_PER_POWER } from './validators.ts';

@@ -17,6 +17,7 @@ import {
   allocationRecordCodec,
   assetRecordCodec,
   type ChannelRecord,
+  CONSENSUS_ADDRESS_BYTES,
   chainConfigRecordCodec,
   channelRecordCodec,
   type LaneRecord,
@@ -28,6 +29,7 @@ import {
   nodeRecordCodec,
   OPG_SUPPLY_NOPG,
   type ProtocolParams,
+  type QueueRecord,
   queueRecordCodec,
   type RunningTotals,
   recentBlockRecordCodec,
@@ -48,7 +50,7 @@ import { creditSum } from './credit-ledger.ts';
 import { keyDrainedAt } from './node-keys.ts';
 import { opgSum } from './opg-ledger.ts';
 import type { ChainConfig, EnumerableView } from './types.ts';
-import { NOPG_PER_POWER } from './validators.ts';
+import { consensusAddress, earnedPower, NOPG_PER_POWER, validatorBondFloor } from './validators.ts';
 
 /** I1 and I2 on the running totals: O(1), also what a light client can check with one proof. */
 export function runningViolations(totals: TotalsRecord): readonly string[] {
@@ -98,6 +100,8 @@ interface Records {
   readonly nodeKey: (readonly [string, NodeKeyRecord])[];
   readonly unbonding: (readonly [string, UnbondingRecord])[];
   readonly validator: (readonly [string, ValidatorRecord])[];
+  readonly validatorUnbonding: (readonly [string, UnbondingRecord])[];
+  readonly queue: (readonly [string, QueueRecord])[];
   readonly validatorSet: (readonly [string, ValidatorSetRecord])[];
 }
 
@@ -114,6 +118,7 @@ const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
   nodeKey: nodeKeyRecordCodec as Codec<unknown>,
   unbonding: unbondingRecordCodec as Codec<unknown>,
   validator: validatorRecordCodec as Codec<unknown>,
+  validatorUnbonding: unbondingRecordCodec as Codec<unknown>,
   queue: queueRecordCodec as Codec<unknown>,
   params: chainConfigRecordCodec as Codec<unknown>,
   validatorSet: validatorSetRecordCodec as Codec<unknown>,
@@ -148,7 +153,9 @@ export function checkInvariants(
     ...channelViolations(records),
     ...keyViolations(records, params, height),
     ...nodeViolations(records, params),
-    ...validatorViolations(records, totals),
+    ...validatorViolations(records, totals, params),
+    ...setViolations(records),
+    ...queueViolations(records),
   ];
 }
 
@@ -164,6 +171,8 @@ function readAll(view: EnumerableView, found: string[]): Records {
     nodeKey: [],
     unbonding: [],
     validator: [],
+    validatorUnbonding: [],
+    queue: [],
     validatorSet: [],
   };
   const entries = [...view.entries()].sort(([a], [b]) => compareBytes(a, b));
@@ -186,7 +195,7 @@ function opgViolations(records: Records, totals: TotalsRecord): readonly string[
     ['nodeBond', sum(records.node.map(([, { bond }]) => bond))],
     ['nodeUnbonding', sum(records.unbonding.map(([, { amount }]) => amount))],
     ['valPool', sum(records.validator.map(([, { selfBond }]) => selfBond))],
-    ['valUnbonding', 0n],
+    ['valUnbonding', sum(records.validatorUnbonding.map(([, { amount }]) => amount))],
     ['deposit', 0n],
     ['restitution', 0n],
   ];
@@ -296,7 +305,7 @@ function nodeViolations(records: Records, params: ProtocolParams): readonly stri
       found.push(`node ${id} lists a key that is not there`);
     }
     const entries = unbondingOf.get(id) ?? [];
-    const dues = entries.map(([other]) => Number.parseInt(other.slice(64), 16)).sort((a, b) => a - b);
+    const dues = entries.map(([other]) => dueOf(other, ID_DIGITS)).sort((a, b) => a - b);
     if (dues.join() !== [...node.unbondingDue].join()) found.push(`node ${id} lists other unbonding entries`);
     if (sum(entries.map(([, { amount }]) => amount)) !== node.unbonding) {
       found.push(`node ${id} has ${node.unbonding} nopg unbonding, its entries sum to another amount`);
@@ -306,25 +315,86 @@ function nodeViolations(records: Records, params: ProtocolParams): readonly stri
   return found;
 }
 
-function validatorViolations(records: Records, totals: TotalsRecord): readonly string[] {
+function validatorViolations(
+  records: Records,
+  totals: TotalsRecord,
+  params: ProtocolParams,
+): readonly string[] {
+  const found: string[] = [];
+  const entriesOf = Map.groupBy(records.validatorUnbonding, ([id]) => id.slice(0, ADDRESS_DIGITS));
+  for (const [id, validator] of records.validator) {
+    const { selfBond, tombstoned, faultHeight, unbondingDue } = validator;
+    if (toHex(consensusAddress(validator.consensusKey)) !== id) found.push(`validator ${id} has another key`);
+    const isSmall = selfBond > 0n && selfBond < validatorBondFloor(params) && tombstoned !== true;
+    if (isSmall) found.push(`validator ${id} bonds ${selfBond} nopg`);
+    if ((tombstoned === true) !== (faultHeight !== undefined))
+      found.push(`validator ${id} is tombstoned without a fault, or has a fault and is not`);
+    const entries = entriesOf.get(id) ?? [];
+    const dues = entries.map(([other]) => dueOf(other, ADDRESS_DIGITS)).sort((a, b) => a - b);
+    if (dues.join() !== [...unbondingDue].join()) found.push(`validator ${id} lists other unbonding entries`);
+    if (entries.some(([, { amount }]) => amount === 0n)) found.push(`validator ${id} unbonds nothing`);
+  }
+  const known = new Set(records.validator.map(([id]) => id));
+  if ([...entriesOf.keys()].some((id) => !known.has(id))) found.push('an unbonding entry has no validator');
+  const powers = records.validator.map(([, { power }]) => BigInt(power));
+  const isKept =
+    sum(powers) === 1n && records.validator.every(([, validator]) => earnedPower(validator) === 0);
+  if (sum(powers) * NOPG_PER_POWER > totals.valPool && !isKept) found.push('I11: more power than bonded');
+  if (sum(powers) < 1n) found.push('I11: the validator set is empty');
+  if (sum(powers) > OPG_SUPPLY_NOPG / NOPG_PER_POWER) found.push('I11: more power than there is OPG');
+  return found;
+}
+
+/** Who has power, has what it earned and a seat; nobody else has. Only where nobody earned any, one keeps 1. */
+function setViolations(records: Records): readonly string[] {
   const found: string[] = [];
   const set = records.validatorSet[0]?.[1];
-  const powers = records.validator.map(([, { power }]) => BigInt(power));
-  const isLone = powers.filter((power) => power > 0n).length === 1;
-  if (sum(powers) * NOPG_PER_POWER > totals.valPool && !isLone) found.push('I11: more power than bonded');
-  if (sum(powers) < 1n) found.push('I11: the validator set is empty');
-  const listed = new Set(set?.members.map(({ address }) => toHex(address)));
-  if (listed.size !== records.validator.length || records.validator.some(([id]) => !listed.has(id))) {
-    found.push('the validator set lists other validators than there are');
+  if (set === undefined) return ['there is no validator set record'];
+  const isEmpty = records.validator.every(([, validator]) => earnedPower(validator) === 0);
+  const seats = new Map(set.members.map((member) => [toHex(member.address), member]));
+  if (seats.size !== set.members.length) found.push('a validator has two seats');
+  for (const [id, validator] of records.validator) {
+    const seat = seats.get(id);
+    const isKept = isEmpty && validator.power === 1;
+    if (validator.power !== earnedPower(validator) && !isKept)
+      found.push(`I11: validator ${id} has power ${validator.power}, it earned ${earnedPower(validator)}`);
+    if ((seat !== undefined) !== validator.power > 0)
+      found.push(`validator ${id} has power or a seat, not both`);
+    if (seat !== undefined && seat.leastPower > earnedPower(validator))
+      found.push(`validator ${id} is paid by more power than it has`);
+    if (seat !== undefined && seat.signed > set.blocks)
+      found.push(`validator ${id} signed more than there was`);
+    seats.delete(id);
   }
-  if (set?.members.some(({ signed }) => signed > set.blocks))
-    found.push('a validator signed more than there was');
-  return found;
+  return seats.size === 0 ? found : [...found, 'a seat belongs to no validator'];
+}
+
+/** Whatever unbonds is waited for: an entry that nothing would ever mature is lost money. */
+function queueViolations(records: Records): readonly string[] {
+  const waited = new Set(
+    records.queue.flatMap(([, tasks]) =>
+      tasks.map(({ task, subject, due }) => `${task}/${toHex(subject)}/${due}`),
+    ),
+  );
+  const wanted = [
+    ...records.unbonding.map(([id]) => `mature-unbonding/${ownerOf(id)}/${dueOf(id, ID_DIGITS)}`),
+    ...records.validator.flatMap(([, { consensusKey, unbondingDue }]) =>
+      unbondingDue.map((due) => `mature-validator-unbonding/${toHex(consensusKey)}/${due}`),
+    ),
+  ];
+  return wanted.filter((name) => !waited.has(name)).map((name) => `nothing waits for ${name}`);
+}
+
+const ID_DIGITS = 64;
+const ADDRESS_DIGITS = 2 * CONSENSUS_ADDRESS_BYTES;
+
+function dueOf(id: string, ownerDigits: number): number {
+  return Number.parseInt(id.slice(ownerDigits), 16);
 }
 
 /** The 32-byte id that a record key begins with: of the channel, key or node that the row belongs to. */
 function ownerOf(id: string): string {
-  return id.slice(0, 64);
+  return id.slice(0, ID_DIGITS);
 }
 
 function byOwner<T>(rows: readonly (readonly [string, T])[]): Map<string, (readonly [string, T])[]> {

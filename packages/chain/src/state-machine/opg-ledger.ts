@@ -4,9 +4,18 @@
  */
 
 import { UsageError } from '@haca/primitives';
-import { type Nopg, nopg, type TotalsRecord } from '@haca/protocol';
+import { type Nopg, nopg, type TotalsRecord, type ValidatorRecord } from '@haca/protocol';
 import type { State } from './state.ts';
-import { accounts, NEW_ACCOUNT, nodes, putTotals, totalsOf, unbondings, validators } from './tables.ts';
+import {
+  accounts,
+  NEW_ACCOUNT,
+  nodes,
+  putTotals,
+  totalsOf,
+  unbondings,
+  validators,
+  validatorUnbondings,
+} from './tables.ts';
 
 export const OPG_SLOTS = [
   'liquid',
@@ -115,7 +124,7 @@ export function finishUnbonding(state: State, nodeId: Uint8Array, due: number): 
 
 /** Out of the reserve into a validator's accrued rewards. */
 export function accrueReward(state: State, address: Uint8Array, amount: Nopg): void {
-  const validator = existing(validators.get(state, address), 'validator');
+  const validator = existingValidator(state, address);
   validators.put(state, { ...validator, rewards: nopg(validator.rewards + amount) }, address);
   move(state, 'reserve', 'rewards', amount);
 }
@@ -125,10 +134,68 @@ export function accrueDust(state: State, amount: Nopg): void {
   move(state, 'reserve', 'rewards', amount);
 }
 
+/** All accrued rewards of a validator to its operator. Returns the amount. */
+export function claimRewards(state: State, address: Uint8Array): Nopg {
+  const validator = existingValidator(state, address);
+  validators.put(state, { ...validator, rewards: nopg(0n) }, address);
+  addLiquid(state, validator.operator, validator.rewards);
+  move(state, 'rewards', 'liquid', validator.rewards);
+  return validator.rewards;
+}
+
+/** Out of the operator's account. */
+export function bondValidator(state: State, address: Uint8Array, amount: Nopg): void {
+  const validator = existingValidator(state, address);
+  addLiquid(state, validator.operator, -amount);
+  validators.put(state, { ...validator, selfBond: nopg(validator.selfBond + amount) }, address);
+  move(state, 'liquid', 'valPool', amount);
+}
+
+/** Bond to unbonding; the entry of its due height, made or grown. */
+export function beginValidatorUnbonding(
+  state: State,
+  address: Uint8Array,
+  amount: Nopg,
+  due: number,
+  since: { readonly height: number; readonly timeMs: number },
+): void {
+  const validator = existingValidator(state, address);
+  validators.put(state, { ...validator, selfBond: nopg(validator.selfBond - amount) }, address);
+  const entry = validatorUnbondings.get(state, address, due);
+  const grown = nopg((entry?.amount ?? 0n) + amount);
+  validatorUnbondings.put(
+    state,
+    { amount: grown, sinceHeight: since.height, sinceMs: since.timeMs },
+    address,
+    due,
+  );
+  move(state, 'valPool', 'valUnbonding', amount);
+}
+
+/** A matured entry goes back to the operator; the entry's row is removed. Returns the amount. */
+export function finishValidatorUnbonding(state: State, address: Uint8Array, due: number): Nopg {
+  const { amount } = existing(validatorUnbondings.get(state, address, due), 'unbonding entry');
+  const { operator } = existingValidator(state, address);
+  validatorUnbondings.remove(state, address, due);
+  addLiquid(state, operator, amount);
+  move(state, 'valUnbonding', 'liquid', amount);
+  return amount;
+}
+
 export function slashValidator(state: State, address: Uint8Array, amount: Nopg): void {
-  const validator = existing(validators.get(state, address), 'validator');
+  const validator = existingValidator(state, address);
   validators.put(state, { ...validator, selfBond: nopg(validator.selfBond - amount) }, address);
   move(state, 'valPool', 'burnedSlash', amount);
+}
+
+export function slashValidatorUnbonding(state: State, address: Uint8Array, due: number, amount: Nopg): void {
+  const entry = existing(validatorUnbondings.get(state, address, due), 'unbonding entry');
+  validatorUnbondings.put(state, { ...entry, amount: nopg(entry.amount - amount) }, address, due);
+  move(state, 'valUnbonding', 'burnedSlash', amount);
+}
+
+function existingValidator(state: State, address: Uint8Array): ValidatorRecord {
+  return existing(validators.get(state, address), 'validator');
 }
 
 function existing<T>(record: T | undefined, name: string): T {

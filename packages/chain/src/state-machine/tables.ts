@@ -85,6 +85,10 @@ export const recentBlocks = table<RecentBlockRecord, [height: number, settleWind
   recentBlockRecordCodec,
   recordKey.recentBlock,
 );
+export const validatorUnbondings = table<UnbondingRecord, [address: Uint8Array, due: number]>(
+  unbondingRecordCodec,
+  recordKey.validatorUnbonding,
+);
 export const queues = table<QueueRecord, [height: number]>(queueRecordCodec, recordKey.queue);
 
 const totalsKey = recordKey.totals();

@@ -6,6 +6,7 @@ import type {
   EvidenceEnvelope,
   GenesisMeasurement,
   OpKind,
+  QueueTask,
   TransactionClass,
   Verdict,
 } from '@haca/protocol';
@@ -124,7 +125,7 @@ export interface Posting {
 
 /** The postings of one step: the fee of a transaction, one of its operations, or one end-of-block step. */
 export interface PostingStep {
-  readonly step: 'genesis' | 'fee' | OpKind | 'epoch' | 'misbehavior' | 'mature-unbonding';
+  readonly step: 'genesis' | 'fee' | OpKind | 'epoch' | 'misbehavior' | QueueTask['task'];
   /** Index of the transaction; absent for steps of the block itself. */
   readonly txIndex?: number;
   readonly postings: readonly Posting[];

@@ -4,6 +4,7 @@ import * as channels from './channels.ts';
 import * as keys from './keys.ts';
 import * as registry from './registry.ts';
 import { applySettle } from './settle.ts';
+import * as staking from './staking.ts';
 import type { Outcome, Step } from './step.ts';
 import * as transfers from './transfers.ts';
 
@@ -54,6 +55,14 @@ export function applyOp(step: Step, op: Op, statement: SignedObject<Statement> |
       return keys.applyCloseKey(step, op);
     case 'abandon-key':
       return keys.applyAbandonKey(step, op);
+    case 'register-validator':
+      return staking.applyRegisterValidator(step, op);
+    case 'bond-validator':
+      return staking.applyBondValidator(step, op);
+    case 'unbond-validator':
+      return staking.applyUnbondValidator(step, op);
+    case 'claim-rewards':
+      return staking.applyClaimRewards(step, op);
     case 'settle':
       return statement === undefined
         ? refuse('E_MALFORMED', 'a statement', 'none')

@@ -12,6 +12,8 @@ export interface Step {
   readonly sender: Uint8Array;
   readonly senderKey: AccountKey;
   readonly nonce: number;
+  /** The voting power of some validator may be another after this. */
+  readonly restake: () => void;
   readonly emit: (type: string, attributes: Readonly<Record<string, EventValue>>) => void;
 }
 
