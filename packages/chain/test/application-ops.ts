@@ -36,19 +36,29 @@ export function operatorOf(name: string) {
       transaction(FAUCET, 1, [{ kind: 'register-model', manifest: MODEL }]),
     ],
     register: registerNode(operator),
-    openKey: openKey(operator, nodeId, signer),
+    openKey: openKey(operator, nodeId, signer, 1, 1),
+    /** A key of its own epoch, backed by evidence that `evidenceOf` makes for its binding. */
+    openTeeKey: (nonce: number, keyEpoch: number, evidenceOf: (bindingHash: Uint8Array) => Uint8Array) =>
+      openKey(operator, nodeId, actor(`${name} key ${keyEpoch}`).signer, nonce, keyEpoch, evidenceOf),
     settle: (nonce: number, count: number) =>
       transaction(operator, nonce, [settleOp(statementOf(key, count, 0n).bytes)]),
   };
 }
 
 /** Names block 1 by the hash that the tests of the application give it. */
-function openKey(operator: Actor, nodeId: Uint8Array, signer: Ed25519Signer): Uint8Array {
+function openKey(
+  operator: Actor,
+  nodeId: Uint8Array,
+  signer: Ed25519Signer,
+  nonce: number,
+  keyEpoch: number,
+  evidenceOf?: (bindingHash: Uint8Array) => Uint8Array,
+): Uint8Array {
   const binding: RegistrationBinding = {
     chainId: CHAIN,
     operator: operator.id,
     nodeId,
-    keyEpoch: 1,
+    keyEpoch,
     signPublicKey: signer.publicKey,
     hpkePublicKey: null,
     tlsSpkiHash: null,
@@ -59,14 +69,14 @@ function openKey(operator: Actor, nodeId: Uint8Array, signer: Ed25519Signer): Ui
     refBlockHash: sha256(utf8Encode('block 1')),
   };
   const bindingHash = registrationBindingHash(nodeCrypto, binding);
-  return transaction(operator, 1, [
+  return transaction(operator, nonce, [
     {
       kind: 'open-key',
       binding,
-      method: 'signed',
+      method: evidenceOf === undefined ? 'signed' : 'tee',
       modelId: null,
       modelIds: [MODEL_ID],
-      evidence: null,
+      evidence: evidenceOf === undefined ? null : { kind: 'nitro', document: evidenceOf(bindingHash) },
       possession: signer.sign(possessionMessage(bindingHash)),
     },
   ]);

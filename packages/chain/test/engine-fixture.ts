@@ -8,7 +8,7 @@ import { nodeCrypto } from '@haca/platform';
 import { sha256, utf8Encode } from '@haca/primitives';
 import { nopg, type Op, signTransaction } from '@haca/protocol';
 import type { PendingLimits } from '../src/application/pending-pool.ts';
-import { type HacaApplication, openApplication } from '../src/application.ts';
+import { type ApplicationOptions, type HacaApplication, openApplication } from '../src/application.ts';
 import { type FullNode, type FullNodeOptions, startFullNode } from '../src/full-node.ts';
 import { makeGenesisDocument } from '../src/genesis-document.ts';
 import { openStore, type Store } from '../src/storage/index.ts';
@@ -105,6 +105,7 @@ export function testApplication(
     readonly folder?: string;
     readonly versionsKept?: number;
     readonly pendingLimits?: PendingLimits;
+    readonly over?: Partial<ApplicationOptions>;
   } = {},
 ): { readonly application: HacaApplication; readonly store: Store; readonly folder: string } {
   const folder = options.folder ?? temporaryFolder(t);
@@ -117,6 +118,7 @@ export function testApplication(
     checkInvariants: true,
     ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
     ...(options.pendingLimits === undefined ? {} : { pendingLimits: options.pendingLimits }),
+    ...options.over,
   });
   return { application, store, folder };
 }

@@ -268,10 +268,7 @@ test('arrivals are verified one at a time, in order, once, and never within the 
 
 test('attack: the queue of arrivals is bounded in number and bytes, and what found no room may come again', async () => {
   const seen: string[] = [];
-  let go = (): void => undefined;
-  const gate = new Promise<void>((resolve) => {
-    go = resolve;
-  });
+  const { promise: gate, resolve: go } = Promise.withResolvers<void>();
   const arrivals = createArrivals(
     async (tx) => {
       await gate;
