@@ -5,6 +5,7 @@ import type { GenesisDocument } from '@haca/light-client';
 import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { bytesEqual, UsageError } from '@haca/primitives';
+import { eventTags } from './application/event-tags.ts';
 import { appraiseKeyEvidence } from './application/evidence.ts';
 import { type HacaApplication, openApplication } from './application.ts';
 import { createBlockReader } from './engine/block-reader.ts';
@@ -64,7 +65,7 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
-    const store = openStore(join(options.home, 'data'));
+    const store = openStore(join(options.home, 'data'), { eventTags });
     closers.push(store.close);
     requireSameGenesis(store, options.genesis);
     const guard = await openSignGuard(join(options.home, 'sign-state'), signer);
@@ -74,8 +75,10 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
       crypto: nodeCrypto,
       appraise: options.appraise ?? appraiseKeyEvidence,
       checkInvariants: options.checkInvariants ?? options.genesis.app.simulated,
+      ...(options.log === undefined ? {} : { log: options.log }),
       ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
     });
+    closers.push(application.close);
     const engine = await startEngine({
       genesis: options.genesis,
       application,

@@ -73,6 +73,7 @@ export {
   makeGenesisDocument,
 } from './genesis-document.ts';
 export { RPC_LIMITS, type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
+export type { SnapshotOptions } from './snapshots/index.ts';
 export {
   type AppraiseEvidence,
   applyGenesis,
@@ -96,8 +97,11 @@ export {
 export { createStateTree, type StateTree } from './state-tree/index.ts';
 export {
   openStore,
+  type RolledBack,
   restoreStateTree,
+  rollbackStore,
   StorageCorruptError,
   StorageFailedError,
   type Store,
+  type StoreOptions,
 } from './storage/index.ts';

@@ -7,7 +7,7 @@ import {
   type ValidatorSet,
 } from '@haca/light-client';
 import { type BlockResults, decodeBlockResults } from '../application/block-results.ts';
-import type { Store } from '../storage/index.ts';
+import type { EventRow, Store } from '../storage/index.ts';
 import { type CommitRecord, decodeCommitRecord } from './chain-tip.ts';
 
 export class HeightError extends Error {
@@ -30,6 +30,11 @@ export interface BlockReader {
   readonly commit: (height: number) => Commit;
   readonly validators: (height: number) => ValidatorSet;
   readonly heightOfHash: (blockHash: Uint8Array) => number | undefined;
+  /** Up to here `eventRows` are complete; the index of events follows the blocks. */
+  readonly indexedHeight: () => number;
+  readonly eventRows: (tag: string, first: number, last: number) => Iterable<EventRow>;
+  readonly eventRowAt: (tag: string, height: number) => EventRow | undefined;
+  readonly countEventRows: (tag: string, first: number, last: number, limit: number) => number;
   readonly txPlace: (txHash: Uint8Array) => { readonly height: number; readonly index: number } | undefined;
 }
 
@@ -80,6 +85,10 @@ export function createBlockReader(store: Store): BlockReader {
       const place = placeOf(blockHash);
       return place !== undefined && place.index === place.txCount ? place.height : undefined;
     },
+    indexedHeight: store.indexedHeight,
+    eventRows: store.eventRows,
+    eventRowAt: store.eventRowAt,
+    countEventRows: store.countEventRows,
     txPlace: (txHash) => {
       const place = placeOf(txHash);
       return place !== undefined && place.index < place.txCount ? place : undefined;

@@ -17,13 +17,12 @@ import {
 } from '@haca/light-client';
 import { bytesEqual, sha256, toHex } from '@haca/primitives';
 import type { Application } from '../abci.ts';
-import { eventValues } from '../application/block-results.ts';
 import type { BlockReader } from '../engine/block-reader.ts';
 import { HeightError } from '../engine/block-reader.ts';
 import type { CommittedBlock, Engine } from '../engine/engine.ts';
 import { MempoolError } from '../engine/mempool.ts';
 import { breather } from './breather.ts';
-import { heightRange, matchesQuery, parseEventQuery } from './event-query.ts';
+import { parseEventQuery } from './event-query.ts';
 import { internalFault, type ParamSpec, type Params, RpcFault } from './json-rpc.ts';
 import {
   encodeEventsJson,
@@ -31,6 +30,7 @@ import {
   encodeTxResultJson,
   encodeValidatorUpdateJson,
 } from './json-shapes.ts';
+import { searchTxs } from './tx-search.ts';
 
 export interface RpcContext {
   readonly application: Application;
@@ -54,8 +54,6 @@ const COMMIT_WAITERS_MAX = 100;
 const PER_PAGE_DEFAULT = 30;
 const PER_PAGE_MAX = 100;
 const BLOCK_METAS_MAX = 20;
-const SEARCH_HEIGHTS_MAX = 20_000;
-const SEARCH_HITS_MAX = 10_000;
 const SEARCHES_MAX = 4;
 
 const HEIGHT: ParamSpec = { name: 'height', kind: 'int' };
@@ -387,7 +385,6 @@ function txJson(blocks: BlockReader, height: number, index: number, prove: boole
 
 let searches = 0;
 
-/** Walks the newest blocks that the query's heights leave open. */
 async function txSearch({ blocks }: RpcContext, params: Params): Promise<Json> {
   const conditions = parseEventQuery(params.text('query') ?? '');
   const order = params.text('order_by') || 'asc';
@@ -395,27 +392,13 @@ async function txSearch({ blocks }: RpcContext, params: Params): Promise<Json> {
     throw internalFault('expected order_by to be either `asc` or `desc` or empty');
   if (searches >= SEARCHES_MAX) throw internalFault('too many searches are running; try again');
   searches++;
-  const breathe = breather();
   try {
-    const [first, last] = heightRange(conditions, 'tx.height', blocks.base(), blocks.latest());
-    const hits: (readonly [height: number, index: number])[] = [];
-    const lowest = Math.max(first, last - SEARCH_HEIGHTS_MAX + 1);
-    for (let height = last; height >= lowest && hits.length < SEARCH_HITS_MAX; height--) {
-      await breathe();
-      const { txResults } = blocks.results(height);
-      if (txResults.length === 0) continue;
-      const { txs } = blocks.block(height).block;
-      for (let index = txResults.length - 1; index >= 0; index--) {
-        const values = eventValues(txResults[index]?.events ?? []);
-        values.set('tx.height', [`${height}`]);
-        values.set('tx.hash', [toUpperHex(sha256(txs[index] as Uint8Array))]);
-        if (matchesQuery(conditions, values)) hits.push([height, index]);
-      }
-    }
+    const hits = await searchTxs(blocks, conditions);
     if (order === 'asc') hits.reverse();
     const { items, total } = paged(hits, params);
+    const breathe = breather();
     const txs: Json[] = [];
-    for (const [height, index] of items) {
+    for (const { height, index } of items) {
       await breathe();
       txs.push(txJson(blocks, height, index, params.bool('prove')));
     }

@@ -12,7 +12,7 @@ import {
   type StoredBlock,
   type TxPlace,
 } from './records.ts';
-import { copyOf, firstHeight, INDEX_HEIGHT_KEY, metaHeight, putMetaHeight, type Tables } from './tables.ts';
+import { copyOf, firstHeight, INDEX_HEIGHT_KEY, type Tables } from './tables.ts';
 
 /** Event tags of one block's results, each with the places of the transactions it is found by, ascending. */
 export type EventTags = (results: Uint8Array) => ReadonlyMap<string, readonly number[]>;
@@ -25,13 +25,17 @@ export interface EventRow {
 
 const TAG_BYTES = 12;
 const HEIGHT_BYTES = 8;
+/** Which indexes there are; of another number, should tags be made otherwise one day. */
+const KIND_TXS = 1;
+const KIND_EVENTS = 2;
 /** One write holds at most about this much of blocks and results. */
 const GROUP_BYTES = 1 << 20;
 const GROUP_HEIGHTS = 64;
 
 export interface Indexes {
-  /** Up to here they are complete. */
+  /** Up to here they are complete; of events, where there are tags for them. */
   readonly height: () => number;
+  readonly hasEvents: boolean;
   readonly place: (txHash: Uint8Array) => TxPlace | undefined;
   /** Writes the next group of blocks up to `latest`; gives the new height. */
   readonly advance: (latest: number) => Promise<number>;
@@ -48,7 +52,14 @@ export interface Indexes {
 
 export function openIndexes(tables: Tables, eventTags: EventTags | undefined): Indexes {
   const { blocks, txs, events, meta } = tables;
-  let indexed = metaHeight(meta, INDEX_HEIGHT_KEY) ?? Math.max(0, firstHeight(blocks) - 1);
+  const kind = eventTags === undefined ? KIND_TXS : KIND_EVENTS;
+  let indexed = indexedBefore() ?? Math.max(0, firstHeight(blocks) - 1);
+
+  /** What was indexed without events, or otherwise than now, has to be indexed again. */
+  function indexedBefore(): number | undefined {
+    const bytes = meta.get(INDEX_HEIGHT_KEY);
+    return bytes === undefined || bytes[HEIGHT_BYTES] !== kind ? undefined : heightOfKey(bytes);
+  }
 
   const tagsOf = (results: Uint8Array): ReadonlyMap<string, readonly number[]> =>
     eventTags === undefined || results.length === 0 ? new Map() : eventTags(results);
@@ -80,7 +91,7 @@ export function openIndexes(tables: Tables, eventTags: EventTags | undefined): I
         for (const [tag, indexes] of tagsOf(block.results))
           events.put(rowKey(tagHash(tag), height), encodeIndexes(indexes));
       }
-      putMetaHeight(meta, INDEX_HEIGHT_KEY, upTo);
+      meta.put(INDEX_HEIGHT_KEY, Uint8Array.of(...heightKey(upTo), kind));
     });
     indexed = upTo;
     return indexed;
@@ -88,6 +99,7 @@ export function openIndexes(tables: Tables, eventTags: EventTags | undefined): I
 
   return {
     height: () => indexed,
+    hasEvents: eventTags !== undefined,
     place: (txHash) => {
       const bytes = txHash.length === 32 ? txs.get(txHash) : undefined;
       return bytes === undefined ? undefined : decodeTxPlace(bytes);

@@ -21,7 +21,6 @@ import {
   copyOf,
   FLAT_HEIGHT_KEY,
   firstHeight,
-  INDEX_HEIGHT_KEY,
   lastHeight,
   mapKey,
   metaHeight,
@@ -101,7 +100,7 @@ export interface Store {
   readonly appHashAt: (height: number) => Uint8Array | undefined;
   /** Where a transaction was included last. */
   readonly txByHash: (hash: Uint8Array) => TxPlace | undefined;
-  /** Height up to which the indexes are complete; above it, ask the blocks. */
+  /** Height up to which event rows are complete, 0 where there are none; above it, ask the blocks. */
   readonly indexedHeight: () => number;
   /** Blocks in which an event tag occurs, the newest first. Another tag may share the row: look at the events too. */
   readonly eventRows: (tag: string, first: number, last: number) => Iterable<EventRow>;
@@ -353,6 +352,7 @@ export function openStore(directory: string, options: StoreOptions = {}): Store 
         await durable(writeRestored(tables, height, appHash));
         [latest, flatHeight, sizes, sizesBytes] = [height, height, [], 0];
         isRestoring = false;
+        startIndexing();
       },
       discard: async () => {
         if (!isRestoring) return;
@@ -410,7 +410,7 @@ export function openStore(directory: string, options: StoreOptions = {}): Store 
     commitAt: (height) => storedAt(height)?.commit,
     appHashAt: (height) => storedAt(height)?.appHash,
     txByHash,
-    indexedHeight: () => indexes.height(),
+    indexedHeight: () => (indexes.hasEvents ? indexes.height() : 0),
     eventRows: indexes.rows,
     eventRowAt: indexes.rowAt,
     countEventRows: indexes.countRows,
@@ -503,8 +503,7 @@ function writeRestored({ blocks, meta }: Tables, height: number, appHash: Uint8A
   });
   return blocks.batch(() => {
     blocks.put(heightKey(height), block);
-    for (const key of [FLAT_HEIGHT_KEY, RESTORED_HEIGHT_KEY, INDEX_HEIGHT_KEY])
-      putMetaHeight(meta, key, height);
+    for (const key of [FLAT_HEIGHT_KEY, RESTORED_HEIGHT_KEY]) putMetaHeight(meta, key, height);
     meta.remove(RESTORING_KEY);
   });
 }
