@@ -30,8 +30,10 @@ export {
   type AbciServerOptions,
   serveAbci,
 } from './abci-socket/server.ts';
+export { eventTags } from './application/event-tags.ts';
 export { appraiseKeyEvidence } from './application/evidence.ts';
 export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
+export type { RetentionOptions } from './application/retention.ts';
 export {
   APP_VERSION,
   type ApplicationOptions,
