@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { appraiseKeyEvidence, openApplication, openCallLog, openStore, serveAbci } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
 import { nodeCrypto, untilAskedToStop } from '@haca/platform';
+import { UsageError } from '@haca/primitives';
 import { readConfig } from './config.ts';
 import { failWith, logLine } from './process-log.ts';
 
 const log = logLine('application');
-const fail = failWith(log);
+const fail: (error: unknown) => never = failWith(log);
 
 const [configFile, socketPath] = process.argv.slice(2);
 if (configFile === undefined || socketPath === undefined) {
@@ -21,15 +22,20 @@ if (configFile === undefined || socketPath === undefined) {
 
 const stopAsked = untilAskedToStop();
 const { home, genesisFile, checkInvariants, engine } = readConfig(configFile);
+if (engine.kind !== 'cometbft') fail(new UsageError(`${configFile} is for the embedded engine`));
 const { app } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
-const store = openStore(join(home, 'data'));
+// CometBFT keeps the blocks and looks transactions up.
+const store = openStore(join(home, 'data'), { indexTxs: false });
 const application = openApplication({
   store,
   crypto: nodeCrypto,
   appraise: appraiseKeyEvidence,
   checkInvariants: checkInvariants ?? app.simulated,
+  snapshots: { directory: join(home, 'snapshots'), intervalHeights: engine.snapshotIntervalHeights },
+  retention: { retainBlocks: engine.retainBlocks },
+  log,
 });
-const callLogFile = engine.kind === 'cometbft' ? engine.callLogFile : undefined;
+const { callLogFile } = engine;
 const recorder = callLogFile === undefined ? undefined : openCallLog(callLogFile, log);
 const server = await serveAbci({
   application,
@@ -45,5 +51,6 @@ const reason = await stopAsked;
 log(`stopping: ${reason}`);
 await server.close();
 recorder?.close();
+await application.close();
 await store.close().catch(fail);
 process.exit(0);

@@ -39,6 +39,10 @@ export interface CometBftConfig {
   /** Every ABCI call is written down here; grows without bound. */
   readonly callLogFile: string | undefined;
   readonly settings: CometBftSettings;
+  /** How often the state is offered to nodes that join by state sync; 0: never. */
+  readonly snapshotIntervalHeights: number;
+  /** Newest blocks to keep; 0: all. */
+  readonly retainBlocks: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -108,6 +112,8 @@ function cometBftConfig(
     'stateSync',
     'metricsAddress',
     'logLevel',
+    'snapshotIntervalHeights',
+    'retainBlocks',
   ]);
   const stateSync = member.has('stateSync') ? stateSyncOptions(path, member) : undefined;
   return {
@@ -115,6 +121,8 @@ function cometBftConfig(
     version: parseCometBftVersion(member.text('version', COMETBFT_VERSION)),
     binary: member.has('binary') ? resolve(folder, member.text('binary')) : undefined,
     callLogFile: member.has('callLogFile') ? resolve(folder, member.text('callLogFile')) : undefined,
+    snapshotIntervalHeights: member.integer('snapshotIntervalHeights', 0, Number.MAX_SAFE_INTEGER, 1_000),
+    retainBlocks: member.integer('retainBlocks', 0, Number.MAX_SAFE_INTEGER, 0),
     settings: {
       moniker: member.text('moniker', 'haca-full-node'),
       timing: member.choice('timing', Object.keys(TIMINGS) as Timing[], 'public'),
