@@ -169,7 +169,9 @@ export interface World extends EnumerableView {
   readonly ok: (by: Actor, ops: readonly Op[], over?: TxOptions) => TxResult;
   readonly read: <T>(codec: Codec<T>, key: Uint8Array) => T | undefined;
   readonly blockHash: (height: number) => Uint8Array;
+  /** Of every block so far. */
   readonly outputs: BlockOutput[];
+  readonly inputs: BlockInput[];
 }
 
 export interface TxOptions {
@@ -204,6 +206,7 @@ export function createWorld(options: WorldOptions = {}): World {
   let timeMs = 1_700_000_000_000;
   const nonces = new Map<string, number>();
   const outputs: BlockOutput[] = [];
+  const inputs: BlockInput[] = [];
   const apply = (changes: readonly Change[]): void => {
     for (const [key, value] of changes) {
       if (value === null) state.delete(toHex(key));
@@ -232,6 +235,7 @@ export function createWorld(options: WorldOptions = {}): World {
     ctx,
     state,
     outputs,
+    inputs,
     read,
     height: () => height,
     timeMs: () => timeMs,
@@ -264,6 +268,7 @@ export function createWorld(options: WorldOptions = {}): World {
       assert.equal(output.burnedNopg, burnedOf(totals()) - burnedOf(before));
       if (options.audit !== false) assert.deepEqual(checkInvariants(view, ctx.config, height), []);
       outputs.push(output);
+      inputs.push(input);
       return output;
     },
     skip: (blocks) => {

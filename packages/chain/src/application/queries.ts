@@ -12,6 +12,7 @@ import { OPG_SUPPLY_NOPG, recordKey, recordListCodec, toJsonView, totalsRecordCo
 import type { ProofOp, QueryRequest, QueryResponse } from '../abci.ts';
 import { type ChainConfig, feeState } from '../state-machine/index.ts';
 import type { StateTree } from '../state-tree/index.ts';
+import { moduleRoots } from './module-roots.ts';
 import type { RecordIndex } from './record-index.ts';
 
 export interface InvariantReport {
@@ -80,10 +81,11 @@ function answer(context: QueryContext, request: QueryRequest): QueryResponse {
   if (request.path === '/fee') return json(request, height, feeState(tree, height + 1, config));
   if (request.path === '/supply') return json(request, height, supplyOf(tree, height));
   if (request.path === '/invariants') return json(request, height, context.invariants);
+  if (request.path === '/module-roots') return json(request, height, modules(context));
   throw new MalformedError(
     'query.path',
     'path',
-    '/record, /records, /fee, /supply or /invariants',
+    '/record, /records, /fee, /supply, /invariants or /module-roots',
     JSON.stringify(request.path.slice(0, 64)),
   );
 }
@@ -114,6 +116,19 @@ function keptVersion({ tree, appHashAt }: QueryContext, height: number): number 
   const hash = height === oldest - 1 ? appHashAt(height) : undefined;
   if (hash !== undefined && bytesEqual(hash, tree.rootAt(oldest))) return oldest;
   throw new MalformedError('query.height', 'height', `a height of ${oldest} to ${tree.height}`, `${height}`);
+}
+
+/** A walk of the whole state for whoever asks: only where the operator has every block walk it anyway. */
+function modules({ tree, invariants }: QueryContext): object {
+  if (!invariants.enabled) {
+    throw new MalformedError(
+      'query.path',
+      'path',
+      'a node that checks invariants',
+      'one that does not: it does not walk its state',
+    );
+  }
+  return Object.fromEntries(moduleRoots(tree.entries()));
 }
 
 function supplyOf(tree: StateTree, height: number) {
