@@ -250,7 +250,13 @@ function decodeValidatorUpdate(reader: WireReader): Validator {
     else skipField(reader, tag, 0b110);
   }
   leaveMessage(reader, outerEnd);
-  return { publicKey, power };
+  if (publicKey.length === 32) return { publicKey, power };
+  throw new MalformedError(
+    'abci-request.key',
+    'pub_key',
+    'an Ed25519 key of 32 bytes',
+    `${publicKey.length}`,
+  );
 }
 
 /** `tendermint.crypto.PublicKey`; Ed25519 is all this network knows. */
@@ -263,8 +269,7 @@ function decodePublicKey(reader: WireReader): Uint8Array {
     else throw new MalformedError('abci-request.key', 'pub_key', 'an Ed25519 key', `kind ${tag >> 3}`);
   }
   leaveMessage(reader, outerEnd);
-  if (key.length === 32) return key;
-  throw new MalformedError('abci-request.key', 'pub_key', 'an Ed25519 key of 32 bytes', `${key.length}`);
+  return key;
 }
 
 function decodePrepareProposal(reader: WireReader): PrepareProposalRequest & CommitOf {

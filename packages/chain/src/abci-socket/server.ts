@@ -26,6 +26,8 @@ export interface AbciLimits {
   /** The same in bytes of requests. One request may exceed it. */
   readonly queuedBytes: number;
   readonly connections: number;
+  /** How long a second consensus connection waits for the first to be gone before it is refused. */
+  readonly takeoverMs: number;
 }
 
 export const ABCI_LIMITS: AbciLimits = {
@@ -33,6 +35,7 @@ export const ABCI_LIMITS: AbciLimits = {
   queuedRequests: 4096,
   queuedBytes: 16 * 1024 * 1024,
   connections: 64,
+  takeoverMs: 2000,
 };
 
 export interface AbciServerOptions {
@@ -87,8 +90,6 @@ class CallRefusedError extends Error {
 
 /** Output is sent on once it has this size; usually it is all that one arrival of data leads to. */
 const SEND_BYTES = 256 * 1024;
-/** How long a second consensus connection waits for the first to be gone. */
-const TAKEOVER_TIMEOUT_MS = 2000;
 
 /** Resolves once the server listens. Rejects where it cannot. */
 export async function serveAbci(options: AbciServerOptions): Promise<AbciServer> {
@@ -248,7 +249,7 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
     const isFree = (): boolean => consensusConnection === owner && (owner === null || owner.isOver);
     if (owner === connection) return;
     if (owner !== null && !owner.isOver) {
-      await Promise.race([owner.ended, delay(TAKEOVER_TIMEOUT_MS, undefined, { ref: false })]);
+      await Promise.race([owner.ended, delay(limits.takeoverMs, undefined, { ref: false })]);
     }
     if (!isFree()) throw new CallRefusedError('another connection drives the consensus of this application');
     consensusConnection = connection;

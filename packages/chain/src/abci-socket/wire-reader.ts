@@ -47,9 +47,9 @@ export function readUint(reader: WireReader): number {
     const byte = bytes[i] as number;
     value += (byte & 0x7f) * scale;
     if (byte < 0x80) {
+      if (value > Number.MAX_SAFE_INTEGER) break;
       reader.offset = i + 1;
-      if (value <= Number.MAX_SAFE_INTEGER) return value;
-      break;
+      return value;
     }
     scale *= 128;
     // Nine bytes can hold 2^56 at least: too much whatever follows.
