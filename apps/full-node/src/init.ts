@@ -42,7 +42,8 @@ interface StateSyncPoint {
   readonly trustPeriodHours: number;
 }
 
-export async function initFullNode(args: readonly string[]): Promise<void> {
+/** Gives what to print. Throws `UsageError` before anything is written. */
+export async function initFullNode(args: readonly string[]): Promise<string> {
   const flags = readFlags(args);
   if (flags.home === undefined) throw new UsageError('--home DIR is needed');
   const home = resolve(flags.home);
@@ -68,7 +69,7 @@ export async function initFullNode(args: readonly string[]): Promise<void> {
     consensusKey: toHex(publicKey),
     peers,
   };
-  report(flags.json, { configFile, ...facts, stateSync: stateSync ?? null });
+  return report(flags.json, { configFile, ...facts, stateSync: stateSync ?? null });
 }
 
 function readFlags(args: readonly string[]) {
@@ -108,15 +109,20 @@ function requireHash(hash: string, expected: string | undefined): string {
   );
 }
 
+interface NodeInfo {
+  readonly id: string;
+  readonly listen_addr: string;
+  readonly channels: string;
+}
+
 /** Where the node behind an RPC is met by peers: its own word, at the host that the RPC was reached at. */
 async function peerAt(url: string): Promise<string> {
   return await withRpc(url, async (rpc) => {
-    const { node_info: info } = (await rpc.call('status')) as {
-      node_info: { id: string; listen_addr: string };
-    };
+    const { node_info: info } = (await rpc.call('status')) as { readonly node_info: NodeInfo };
     const port = /:([0-9]{1,5})$/.exec(info.listen_addr)?.[1];
-    if (!/^[0-9a-f]{40}$/.test(info.id) || port === undefined) {
-      throw new UsageError(`${url} is no node on CometBFT: it names no peer id and port`);
+    // The embedded engine has no channels: nobody can be its peer.
+    if (!/^[0-9a-f]{40}$/.test(info.id) || port === undefined || info.channels === '') {
+      throw new UsageError(`${url} is no node on CometBFT: it can't be a peer`);
     }
     return `${info.id}@${new URL(url).hostname}:${port}`;
   });
@@ -183,11 +189,8 @@ function writeJson(path: string, value: unknown): void {
   writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
 }
 
-function report(json: boolean, facts: Readonly<Record<string, unknown>>): void {
-  if (json) {
-    process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
-    return;
-  }
+function report(json: boolean, facts: Readonly<Record<string, unknown>>): string {
+  if (json) return `${JSON.stringify(facts, null, 2)}\n`;
   const { configFile, chainId, genesisHash: hash, peerId, consensusKey, peers, stateSync } = facts;
   const sync = stateSync as StateSyncPoint | null;
   const lines = [
@@ -201,5 +204,5 @@ function report(json: boolean, facts: Readonly<Record<string, unknown>>): void {
     `Start it       haca node full --config ${String(configFile)}`,
     'Keep           validator.json: it is the vote of this node. Never run it in two places.',
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  return `${lines.join('\n')}\n`;
 }

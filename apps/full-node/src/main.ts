@@ -1,7 +1,7 @@
 /** The program of a full node: run it, or prepare a folder for one. */
-import { MalformedError, UsageError } from '@haca/primitives';
 import { INIT_HELP, initFullNode } from './init.ts';
 import { MAINTAIN_HELP, reindexFullNode, rollbackFullNode } from './maintain.ts';
+import { exitCodeOf } from './process-log.ts';
 import { runFullNode } from './run.ts';
 
 const HELP = `Usage: haca node full --config FILE      run a full node; one JSON line on standard output when it is ready
@@ -13,21 +13,26 @@ ${MAINTAIN_HELP}`;
 
 const EXIT_USAGE = 2;
 
+const WORK: Readonly<Record<string, (args: readonly string[]) => Promise<string>>> = {
+  init: initFullNode,
+  rollback: rollbackFullNode,
+  reindex: reindexFullNode,
+};
+
 async function main(args: readonly string[]): Promise<void> {
-  const [first, second] = args;
-  if (first === 'init') return await initFullNode(args.slice(1));
-  if (first === 'rollback') return await rollbackFullNode(args.slice(1));
-  if (first === 'reindex') return await reindexFullNode(args.slice(1));
-  if (first === '--config' && second !== undefined) return await runFullNode(second);
-  if (first !== undefined && args.length === 1 && !first.startsWith('-')) return await runFullNode(first);
-  process.stderr.write(HELP);
-  process.exit(args.includes('--help') || args.includes('-h') ? 0 : EXIT_USAGE);
+  const [first = '', second] = args;
+  const work = Object.hasOwn(WORK, first) ? WORK[first] : undefined;
+  if (args.includes('--help') || args.includes('-h')) process.stdout.write(HELP);
+  else if (work !== undefined) process.stdout.write(await work(args.slice(1)));
+  else if (first === '--config' && second !== undefined) await runFullNode(second);
+  else if (first !== '' && args.length === 1 && !first.startsWith('-')) await runFullNode(first);
+  else {
+    process.stderr.write(HELP);
+    process.exit(EXIT_USAGE);
+  }
 }
 
 await main(process.argv.slice(2)).catch((error: unknown) => {
-  const { code = '' } = error as { code?: string };
-  const isInput =
-    error instanceof UsageError || error instanceof MalformedError || code.startsWith('ERR_PARSE_ARGS');
   process.stderr.write(`haca node full: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(isInput ? EXIT_USAGE : 1);
+  process.exit(exitCodeOf(error));
 });

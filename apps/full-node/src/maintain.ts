@@ -15,18 +15,18 @@ haca node full reindex --config FILE
   Both on a node that is stopped; both take --json.
 `;
 
-export async function rollbackFullNode(args: readonly string[]): Promise<void> {
+export async function rollbackFullNode(args: readonly string[]): Promise<string> {
   const { config, to, json } = readFlags(args);
   if (to === undefined || !/^[1-9][0-9]{0,15}$/.test(to)) throw new UsageError('--to HEIGHT is needed');
   const { height, appHash } = await rollbackStore(dataFolder(config), Number(to));
-  report(
+  return report(
     json,
     { height, appHash: toHex(appHash) },
     `the application is at height ${height}, app hash ${toHex(appHash)}`,
   );
 }
 
-export async function reindexFullNode(args: readonly string[]): Promise<void> {
+export async function reindexFullNode(args: readonly string[]): Promise<string> {
   const { config, json } = readFlags(args);
   const { engine, home } = config;
   if (engine.kind === 'cometbft') {
@@ -37,7 +37,7 @@ export async function reindexFullNode(args: readonly string[]): Promise<void> {
     await store.reindexEvents();
     await store.close();
   }
-  report(json, { engine: engine.kind, reindexed: true }, 'the index is made anew');
+  return report(json, { engine: engine.kind, reindexed: true }, 'the index is made anew');
 }
 
 function readFlags(args: readonly string[]): {
@@ -67,6 +67,6 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-function report(json: boolean, facts: object, text: string): void {
-  process.stdout.write(json ? `${JSON.stringify(facts)}\n` : `${text}\n`);
+function report(json: boolean, facts: object, text: string): string {
+  return json ? `${JSON.stringify(facts)}\n` : `${text}\n`;
 }

@@ -112,7 +112,7 @@ test('a configuration that is wrong is refused by name', async (t) => {
       log += data.toString();
     });
     const code = await new Promise((resolve) => child.once('close', resolve));
-    assert.equal(code, 1, log);
+    assert.equal(code, 2, log);
     return log;
   };
   assert.match(await run(makeFolder(t, { rpcPort: 70_000 })), /rpcPort must be an integer of 0 to 65535/);
