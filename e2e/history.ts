@@ -54,7 +54,7 @@ export function openHistory(rpc: RpcClient): ChainHistory {
   };
 }
 
-function settlementOf(text: (name: string) => string, height: number): Settlement {
+export function settlementOf(text: (name: string) => string, height: number): Settlement {
   return {
     keyId: text('keyId'),
     firstSeq: Number(text('firstSeq')),
@@ -63,7 +63,7 @@ function settlementOf(text: (name: string) => string, height: number): Settlemen
   };
 }
 
-function paymentOf(text: (name: string) => string): Payment {
+export function paymentOf(text: (name: string) => string): Payment {
   return {
     keyId: text('keyId'),
     channelId: text('channelId'),

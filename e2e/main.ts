@@ -1,9 +1,19 @@
-/** `npm run e2e -- crash [--kills N] [--seed N] [--clients N] [--json]`: the long runs, each with a report of what was checked. */
+/**
+ * The long runs, each with a report of what was checked:
+ *
+ *   npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]
+ *   npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]
+ */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { type CometReport, runCometBft, SCENARIOS } from './cometbft/run.ts';
 import { type CrashReport, runCrash } from './crash.ts';
 
-const USAGE = 'Usage: npm run e2e -- crash [--kills N] [--seed N] [--clients N] [--json]\n';
+const USAGE = [
+  'Usage: npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]',
+  '       npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]',
+  `       names: ${SCENARIOS.map(({ name }) => name).join(', ')}\n`,
+].join('\n');
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -11,48 +21,94 @@ const { values, positionals } = parseArgs({
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: `${randomInt(1, 2 ** 31)}` },
     clients: { type: 'string', default: '4' },
+    only: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
-if (positionals.length !== 1 || positionals[0] !== 'crash') {
-  process.stderr.write(USAGE);
-  process.exit(2);
-}
 const startedAt = performance.now();
 const log = (line: string): void => {
   process.stderr.write(`${((performance.now() - startedAt) / 1000).toFixed(0).padStart(4)} s  ${line}\n`);
 };
-log(`seed ${values.seed}`);
-const report = await runCrash({
-  kills: countOf('kills'),
-  seed: countOf('seed'),
-  clients: countOf('clients'),
-  log,
-});
-process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : summaryOf(report));
-process.exitCode = report.violations.length === 0 && report.answers > 0 ? 0 : 1;
+
+if (positionals.length === 1 && positionals[0] === 'crash') await crash();
+else if (positionals.length === 1 && positionals[0] === 'cometbft') await cometBft();
+else giveUp('which run?');
+
+async function crash(): Promise<void> {
+  const options = { kills: countOf('kills'), seed: countOf('seed'), clients: countOf('clients') };
+  log(`seed ${options.seed}`);
+  const report = await runCrash({ ...options, log });
+  print(report, crashSummary(report));
+  process.exitCode = report.violations.length === 0 && report.answers > 0 ? 0 : 1;
+}
+
+async function cometBft(): Promise<void> {
+  const names = values.only?.split(',') ?? SCENARIOS.map(({ name }) => name);
+  const unknown = names.filter((name) => SCENARIOS.every((scenario) => scenario.name !== name));
+  if (unknown.length > 0) giveUp(`no scenario ${unknown.join(', ')}`);
+  const seed = countOf('seed');
+  log(`seed ${seed}`);
+  const scenarios = SCENARIOS.filter(({ name }) => names.includes(name));
+  const report = await runCometBft({ seed, scenarios, log });
+  print(report, cometBftSummary(report));
+  process.exitCode = report.violations.length === 0 && report.scenarios.length === scenarios.length ? 0 : 1;
+}
+
+function print(report: object, summary: string): void {
+  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : summary);
+}
 
 function countOf(name: 'kills' | 'seed' | 'clients'): number {
   const value = Number(values[name]);
   if (Number.isSafeInteger(value) && value > 0) return value;
-  process.stderr.write(`--${name} takes a whole number above 0\n${USAGE}`);
+  return giveUp(`--${name} takes a whole number above 0`);
+}
+
+function giveUp(reason: string): never {
+  process.stderr.write(`${reason}\n${USAGE}`);
   process.exit(2);
 }
 
-function summaryOf(crash: CrashReport): string {
-  const { kills, violations, unanswered } = crash;
+function crashSummary(report: CrashReport): string {
+  const { kills, violations, unanswered } = report;
   const cutOff = Object.entries(unanswered).map(([code, count]) => `${count} ${code}`);
   const lines = [
-    `kills        ${kills.inferenceNode} of the inference node (${kills.whileStarting} while starting), ${kills.fullNode} of the full node, seed ${crash.seed}`,
-    `clients      ${crash.answers} verified answers; without an answer: ${cutOff.join(', ') || 'none'}`,
-    `node logs    ${crash.receipts} receipts under ${crash.keys} keys; ${crash.undelivered} of them cut off on their way to the client`,
-    `chain        ${crash.settled} receipts settled in ${crash.batches} batches, ${crash.proven} proven by the light client, height ${crash.height}`,
-    `money        ${crash.charged} charged, ${crash.paid} paid on ${crash.lanes} lanes`,
-    `time         ${crash.seconds} s; all settled and paid ${(crash.settledAfterMs / 1000).toFixed(1)} s after the last request`,
+    `kills        ${kills.inferenceNode} of the inference node (${kills.whileStarting} while starting), ${kills.fullNode} of the full node, seed ${report.seed}`,
+    `clients      ${report.answers} verified answers; without an answer: ${cutOff.join(', ') || 'none'}`,
+    `node logs    ${report.receipts} receipts under ${report.keys} keys; ${report.undelivered} of them cut off on their way to the client`,
+    `chain        ${report.settled} receipts settled in ${report.batches} batches, ${report.proven} proven by the light client, height ${report.height}`,
+    `money        ${report.charged} charged, ${report.paid} paid on ${report.lanes} lanes`,
+    `time         ${report.seconds} s; all settled and paid ${(report.settledAfterMs / 1000).toFixed(1)} s after the last request`,
     ...violations.slice(0, 50).map((violation) => `VIOLATION    ${violation}`),
     violations.length === 0
       ? 'result       every receipt settled once, every charge paid once, all invariants hold'
       : `result       ${violations.length} violations`,
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function cometBftSummary({ scenarios, violations, seed, seconds, load }: CometReport): string {
+  const lines = scenarios.flatMap(({ name, ok, facts, after, seconds: took }) => [
+    `${name.padEnd(19)} ${ok ? 'ok    ' : 'FAILED'} ${`${took}`.padStart(4)} s  ${factsText(facts)}`,
+    ...(after === null
+      ? []
+      : [
+          `${' '.repeat(33)}height ${after.height} on ${after.nodes.length} nodes, ${after.headersCompared} headers compared, ` +
+            `${after.abciCalls} ABCI calls in order, ${after.acceptedTransactions} transactions and ${after.settlements} settlements applied once`,
+        ]),
+  ]);
+  const sum = (pick: (report: (typeof load)[number]) => number): number =>
+    load.reduce((total, report) => total + pick(report), 0);
+  const result = [
+    `load                ${sum(({ transfers }) => transfers)} transfers, ${sum(({ settlements }) => settlements)} settlements of ${sum(({ receipts }) => receipts)} receipts, ${sum(({ resent }) => resent)} sent again`,
+    ...violations.slice(0, 50).map((violation) => `VIOLATION           ${violation}`),
+    `result              ${violations.length === 0 ? 'one app hash per height on all nodes, all invariants hold, nothing accepted was lost' : `${violations.length} violations`}; seed ${seed}, ${seconds} s`,
+  ];
+  return `${[...lines, ...result].join('\n')}\n`;
+}
+
+function factsText(facts: CometReport['scenarios'][number]['facts']): string {
+  return Object.entries(facts)
+    .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join('/') : value}`)
+    .join(', ');
 }
