@@ -47,6 +47,7 @@ export {
   CometBftBuildError,
   type CometBftProgram,
   type CometBftVersion,
+  findCometBft,
   parseCometBftVersion,
 } from './cometbft/binary.ts';
 export {

@@ -45,12 +45,19 @@ function defaultCacheFolder(): string {
   return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'haca');
 }
 
+/** Path of the program where it was built before. */
+export function findCometBft(options: BuildOptions = {}): string | undefined {
+  const path = join(programFolder(options), options.program ?? 'cometbft');
+  return existsSync(path) ? path : undefined;
+}
+
 /** Path of the program; builds it where it was not built before. Throws `CometBftBuildError`. */
 export async function buildCometBft(options: BuildOptions = {}): Promise<string> {
-  const { version = COMETBFT_VERSION, program = 'cometbft', cacheFolder = defaultCacheFolder() } = options;
-  const folder = join(cacheFolder, `cometbft-${version}`);
+  const { version = COMETBFT_VERSION, program = 'cometbft' } = options;
+  const known = findCometBft(options);
+  if (known !== undefined) return known;
+  const folder = programFolder(options);
   const path = join(folder, program);
-  if (existsSync(path)) return path;
   const log = options.log ?? (() => undefined);
   const goVersion = await goVersionOf();
   mkdirSync(folder, { recursive: true });
@@ -66,6 +73,13 @@ export async function buildCometBft(options: BuildOptions = {}): Promise<string>
     rmSync(temporary, { recursive: true, force: true });
   }
   return path;
+}
+
+function programFolder({
+  version = COMETBFT_VERSION,
+  cacheFolder = defaultCacheFolder(),
+}: BuildOptions): string {
+  return join(cacheFolder, `cometbft-${version}`);
 }
 
 async function goVersionOf(): Promise<string> {
