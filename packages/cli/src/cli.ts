@@ -6,6 +6,12 @@ import { doctorCommand } from './commands/doctor.ts';
 import { evidenceVerifyCommand } from './commands/evidence.ts';
 import { devnetCommand, inferCommand, nodeFullCommand, nodeInferenceCommand } from './commands/processes.ts';
 import { queryCommand, txCommand } from './commands/query.ts';
+import {
+  bondValidatorCommand,
+  claimRewardsCommand,
+  registerValidatorCommand,
+  unbondValidatorCommand,
+} from './commands/staking.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { walletFundCommand, walletNewCommand, walletShowCommand } from './commands/wallet.ts';
 import { checkLines } from './report.ts';
@@ -15,6 +21,10 @@ export const COMMANDS: readonly Command[] = [
   chatCommand,
   verifyCommand,
   queryCommand,
+  registerValidatorCommand,
+  bondValidatorCommand,
+  unbondValidatorCommand,
+  claimRewardsCommand,
   txCommand,
   walletNewCommand,
   walletShowCommand,

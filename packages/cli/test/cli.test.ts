@@ -56,6 +56,16 @@ test('what is mistyped is exit code 2 with what was meant', async () => {
       ['chat', 'hi', '--max-tokens', 'many', '--rpc', 'http://127.0.0.1:1', '--genesis', '/nowhere'],
       /nowhere/,
     ],
+    [['tx', 'bond-validator', 'abc', '--amount', '1'], /a validator is 40 hex digits, not abc/],
+    [['tx', 'bond-validator', 'ab'.repeat(20)], /--amount is needed/],
+    [['tx', 'bond-validator', 'ab'.repeat(20), '--amount', '1.0000000001'], /nine decimals/],
+    [['tx', 'bond-validator', 'ab'.repeat(20), '--amount', '-1'], /--amount/],
+    [['tx', 'unbond-validator', 'ab'.repeat(20)], /either --amount or --all/],
+    [['tx', 'unbond-validator', 'ab'.repeat(20), '--amount', '1', '--all'], /either --amount or --all/],
+    [['tx', 'register-validator', '--bond', '100000'], /--consensus-key is needed/],
+    [['tx', 'register-validator', '--consensus-key', '/nowhere', '--bond', '1'], /nowhere/],
+    [['tx', 'claim-rewards'], /a validator is 40 hex digits/],
+    [['query', 'validatrs'], /did you mean validators\?/],
     [['infer'], /reserved/],
     [['node', 'full'], /--config/],
     [[], undefined],
@@ -73,6 +83,8 @@ test('without a network every command that needs one says how to get one', async
     ['query', 'supply'],
     ['wallet', 'show'],
     ['tx', '00'.repeat(32)],
+    ['tx', 'claim-rewards', '00'.repeat(20)],
+    ['query', 'validators'],
   ]) {
     const { code, err } = await run(...args);
     assert.equal(code, 2);

@@ -9,6 +9,7 @@ import type { Haca, HacaOptions } from './options.ts';
 import { bodyBytes } from './request.ts';
 import { infer } from './send.ts';
 import { type Inference, openSession } from './session.ts';
+import { listValidators } from './validators.ts';
 
 export const HACA_BASE_URL = 'https://haca.invalid/v1';
 
@@ -45,6 +46,7 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
     chat: (request) => chat(haca, directory, request),
     models: directory.models,
     nodes: directory.nodes,
+    validators: () => listValidators(chain.rpc),
     directory,
     chain,
     wallet,

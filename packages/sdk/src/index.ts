@@ -47,6 +47,13 @@ export {
 export { parseTrustedHeader, type Trust } from './trust.ts';
 export { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 export {
+  listValidators,
+  registerValidatorOp,
+  type ValidatorEntry,
+  type ValidatorRegistration,
+  validatorAddressOf,
+} from './validators.ts';
+export {
   type AnswerExpectations,
   type AnswerRecords,
   assuranceOf,

@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
+import { fromBase64, type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
-import { MalformedError, toHex, UsageError } from '@haca/primitives';
+import { bytesEqual, MalformedError, toHex, UsageError } from '@haca/primitives';
 import { openHaca as openCore } from './client.ts';
 import { asHex, asObject, parseJson } from './json.ts';
 import { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
@@ -68,9 +68,7 @@ export function createWalletFile(
 
 /** Opens a wallet file; refuses one that others can read. */
 export function readWalletFile(path: string): WalletFile {
-  if (process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0) {
-    throw new UsageError(`${path} can be read by others; run: chmod 600 ${path}`);
-  }
+  requirePrivate(path);
   const doc = asObject(parseJson(readFileSync(path, 'utf8'), path), path);
   if (doc['version'] !== 1 || doc['kind'] !== 'haca-wallet') {
     throw new MalformedError('wallet.kind', path, 'a haca-wallet file of version 1', String(doc['kind']));
@@ -134,6 +132,44 @@ export function readNetworkFile(path: string = networkFilePath()): NetworkFile |
 
 export function writeNetworkFile(network: NetworkFile, path: string = networkFilePath()): void {
   writeAtomically(path, `${JSON.stringify(formatNetworkFile(network), null, 2)}\n`, 0o644);
+}
+
+const COMETBFT_PRIVATE_KEY = 'tendermint/PrivKeyEd25519';
+
+/**
+ * The key that a validator votes with: CometBFT's `priv_validator_key.json`, or a `haca-validator` file. Refuses one that
+ * others can read.
+ */
+export function readConsensusKeyFile(path: string): Signer {
+  requirePrivate(path);
+  const doc = asObject(parseJson(readFileSync(path, 'utf8'), path), path);
+  if (doc['kind'] === 'haca-validator' && doc['version'] === 1) {
+    return ed25519SignerFromSeed(asHex(doc['seed'], `${path}.seed`, 32));
+  }
+  const key = asObject(doc['priv_key'] ?? {}, `${path}.priv_key`);
+  const bytes =
+    key['type'] === COMETBFT_PRIVATE_KEY && typeof key['value'] === 'string'
+      ? fromBase64(key['value'], `${path}.priv_key.value`)
+      : new Uint8Array(0);
+  if (bytes.length !== 64) {
+    throw new MalformedError(
+      'consensus-key.form',
+      path,
+      `a haca-validator file, or priv_key of type ${COMETBFT_PRIVATE_KEY}`,
+      'another document',
+    );
+  }
+  const signer = ed25519SignerFromSeed(bytes.slice(0, 32));
+  if (!bytesEqual(signer.publicKey, bytes.subarray(32))) {
+    throw new MalformedError('consensus-key.key', path, toHex(signer.publicKey), toHex(bytes.subarray(32)));
+  }
+  return signer;
+}
+
+function requirePrivate(path: string): void {
+  if (process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0) {
+    throw new UsageError(`${path} can be read by others; run: chmod 600 ${path}`);
+  }
 }
 
 export function readGenesisFile(path: string): GenesisDocument {

@@ -6,6 +6,7 @@ import type { AppraiseEvidence } from './evidence.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
 import type { Trust } from './trust.ts';
+import type { ValidatorEntry } from './validators.ts';
 import type { Wallet, WalletKey } from './wallet.ts';
 
 export interface ChannelOptions {
@@ -45,6 +46,8 @@ export interface Haca {
   readonly chat: (request: ChatOptions) => Promise<ChatResult>;
   readonly models: () => Promise<readonly ModelEntry[]>;
   readonly nodes: () => Promise<readonly NodeEntry[]>;
+  /** Unproven, as the other lists. */
+  readonly validators: () => Promise<readonly ValidatorEntry[]>;
   readonly directory: Directory;
   readonly chain: ChainView;
   readonly wallet: Wallet | null;

@@ -3,12 +3,14 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { ed25519SignerFromSeed } from '@haca/platform';
 import { concatBytes, toHex, utf8Encode } from '@haca/primitives';
 import {
   createWalletFile,
   type NetworkFile,
   parseTrustedHeader,
   parseWalletState,
+  readConsensusKeyFile,
   readNetworkFile,
   readWalletFile,
   splitSse,
@@ -27,6 +29,43 @@ test('a wallet file is private, comes back the same, and is never overwritten', 
   assert.throws(() => createWalletFile(path), { name: 'UsageError' });
   chmodSync(path, 0o644);
   assert.throws(() => readWalletFile(path), { name: 'UsageError', message: /chmod 600/ });
+});
+
+test('consensus keys are read out of both kinds of file, private and whole, or not at all', () => {
+  const seed = new Uint8Array(32).fill(5);
+  const { publicKey } = ed25519SignerFromSeed(seed);
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  const path = join(folder, 'consensus.json');
+  const write = (document: unknown, mode = 0o600): string => {
+    rmSync(path, { force: true });
+    writeFileSync(path, JSON.stringify(document), { mode });
+    return path;
+  };
+  const type = 'tendermint/PrivKeyEd25519';
+  const cometbft = { priv_key: { type, value: base64(concatBytes(seed, publicKey)) } };
+  const own = { version: 1, kind: 'haca-validator', seed: toHex(seed) };
+  for (const document of [cometbft, own]) {
+    assert.deepEqual(readConsensusKeyFile(write(document)).publicKey, publicKey);
+    assert.throws(() => readConsensusKeyFile(write(document, 0o644)), { message: /chmod 600/ });
+  }
+  const wrong = [
+    {},
+    [],
+    { priv_key: { type: 'tendermint/PrivKeySecp256k1', value: cometbft.priv_key.value } },
+    { priv_key: { type, value: base64(seed) } },
+    { priv_key: { type, value: base64(concatBytes(seed, seed)) } },
+    { priv_key: { type, value: '!' } },
+    { ...own, seed: 'ab' },
+    { ...own, version: 2 },
+    { ...own, kind: 'haca-wallet' },
+  ];
+  for (const document of wrong) {
+    assert.throws(
+      () => readConsensusKeyFile(write(document)),
+      { name: 'MalformedError' },
+      JSON.stringify(document),
+    );
+  }
 });
 
 test('a wallet file whose seed and public key do not fit is refused', () => {

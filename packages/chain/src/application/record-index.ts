@@ -14,6 +14,7 @@ const LISTED: ReadonlySet<TableName> = new Set([
   'node',
   'nodeKey',
   'validator',
+  'validatorUnbonding',
 ]);
 
 /** Most bytes of one listing. */

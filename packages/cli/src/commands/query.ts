@@ -17,10 +17,14 @@ import {
   toJsonView,
   totalsRecordCodec,
   transactionHash,
+  type ValidatorRecord,
+  validatorRecordCodec,
+  validatorSetRecordCodec,
 } from '@haca/protocol';
 import { type Haca, headerTimeMs } from '@haca/sdk/node';
 import { type Call, type Command, CommandLineError, suggestion } from '../command.ts';
 import { findNetwork, NETWORK_FLAGS, openClient } from '../connection.ts';
+import { validatorId } from './staking.ts';
 
 interface RecordKind {
   /** Operands after the kind. */
@@ -88,9 +92,19 @@ const RECORDS: Readonly<Record<string, RecordKind>> = {
     key: ([a]) => recordKey.asset(small(a, 'an asset')),
     decode: decoded(assetRecordCodec),
   },
+  validator: {
+    operands: 'ADDRESS',
+    key: ([a]) => recordKey.validator(validatorId(a)),
+    decode: decoded(validatorRecordCodec),
+  },
+  'validator-set': {
+    operands: '',
+    key: () => recordKey.validatorSet(),
+    decode: decoded(validatorSetRecordCodec),
+  },
   params: { operands: '', key: () => recordKey.params(), decode: decoded(chainConfigRecordCodec) },
 };
-const KINDS = [...Object.keys(RECORDS), 'supply', 'block', 'models', 'nodes'];
+const KINDS = [...Object.keys(RECORDS), 'supply', 'block', 'models', 'nodes', 'validators'];
 
 export const queryCommand: Command = {
   name: 'query',
@@ -101,6 +115,8 @@ Kinds: ${KINDS.join(', ')}`,
   examples: [
     'haca query supply',
     'haca query nodes',
+    'haca query validators',
+    'haca query validator 3c…(40 hex digits) --json',
     'haca query key 3f…(64 hex digits) --json',
     'haca query account 8a…(64 hex digits) --prove --json',
     'haca query block 12',
@@ -121,6 +137,7 @@ async function runQuery(call: Call): Promise<number> {
     if (record !== undefined && key !== undefined) return await showRecord(call, haca, key, record.decode);
     if (kind === 'supply') return await showSupply(call, haca);
     if (kind === 'block') return await showBlock(call, haca, operands[0]);
+    if (kind === 'validators') return await showValidators(call, haca);
     return await showList(call, haca, kind);
   } finally {
     haca.close();
@@ -193,8 +210,41 @@ async function showList(call: Call, haca: Haca, kind: string): Promise<number> {
           keys: record.keys.map(toHex),
           bond: formatOpg(record.bond),
         }));
-  print(call, { [kind]: entries, verified: 'listing only: each entry can be proven with its own query' });
+  print(call, { [kind]: entries, verified: LISTING_ONLY });
   return 0;
+}
+
+const LISTING_ONLY = 'listing only: each entry can be proven with its own query';
+
+async function showValidators(call: Call, haca: Haca): Promise<number> {
+  const validators = (await haca.validators()).map(({ address, record, unbonding }) => ({
+    address: toHex(address),
+    power: record.power,
+    status: statusOf(record),
+    bond: formatOpg(record.selfBond),
+    unbonding: unbonding.map(({ due, amount }) => ({ amount: formatOpg(amount), due })),
+    rewards: formatOpg(record.rewards),
+    operator: toHex(record.operator),
+    consensusKey: toHex(record.consensusKey),
+    ...(record.faultHeight === undefined ? {} : { faultHeight: record.faultHeight }),
+  }));
+  if (call.json) {
+    call.out(JSON.stringify({ validators, verified: LISTING_ONLY }, null, 2));
+    return 0;
+  }
+  const total = validators.reduce((sum, { power }) => sum + power, 0);
+  for (const { address, power, status, bond, unbonding, rewards, operator } of validators) {
+    call.out(`${address}  ${status}, power ${power} (${((100 * power) / total).toFixed(1)} %)`);
+    call.out(`  bond ${bond}, rewards ${rewards}, operator ${operator}`);
+    for (const { amount, due } of unbonding) call.out(`  unbonding ${amount}, due at height ${due}`);
+  }
+  call.out(LISTING_ONLY);
+  return 0;
+}
+
+function statusOf({ tombstoned, power }: ValidatorRecord): 'active' | 'left' | 'double signed' {
+  if (tombstoned === true) return 'double signed';
+  return power > 0 ? 'active' : 'left';
 }
 
 function verifiedBy(haca: Haca, stateHeight: number) {
