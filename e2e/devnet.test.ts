@@ -1,6 +1,6 @@
 /** The first command anybody runs: one JSON object, of which every line is true. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -26,26 +26,42 @@ function runDevnet(home: string, ...args: string[]): Promise<Run> {
 
 type Json = Readonly<Record<string, unknown>>;
 
-test('--once --json runs the whole way and its books balance', async () => {
-  const home = mkdtempSync(join(tmpdir(), 'haca-e2e-'));
-  try {
-    const { code, stdout, stderr } = await runDevnet(home, '--once', '--json');
-    assert.equal(code, 0, stderr);
-    const report = JSON.parse(stdout) as Json;
-    assert.deepEqual(Object.keys(report), [
-      ...['engine', 'chat', 'money', 'lightClient', 'invariants', 'rssMb'],
-    ]);
-    assert.equal(report['engine'], 'embedded');
-    assert.equal(report['invariants'], 'ok');
-    assert.ok((report['rssMb'] as number) > 0);
-    assert.equal((report['lightClient'] as Json)['verified'], true);
-    checkChat(report['chat'] as Json);
-    checkMoney(report['money'] as Record<string, string>);
-    assert.equal(existsSync(join(home, 'devnet', 'network.json')), false, 'a stopped network has no file');
-  } finally {
-    rmSync(home, { recursive: true, force: true });
-  }
-});
+const goMissing: string | false =
+  spawnSync('go', ['version']).status === 0 ? false : 'no Go on the PATH, which CometBFT is built with';
+
+const NETWORKS = [
+  { engine: 'embedded', validators: 1, flags: [], skip: false },
+  {
+    engine: 'cometbft',
+    validators: 4,
+    flags: ['--engine', 'cometbft', '--validators', '4'],
+    skip: goMissing,
+  },
+] as const;
+
+for (const { engine, validators, flags, skip } of NETWORKS) {
+  test(`--once --json runs the whole way on ${engine} and its books balance`, { skip }, async () => {
+    const home = mkdtempSync(join(tmpdir(), 'haca-e2e-'));
+    try {
+      const { code, stdout, stderr } = await runDevnet(home, '--once', '--json', ...flags);
+      assert.equal(code, 0, stderr);
+      const report = JSON.parse(stdout) as Json;
+      assert.deepEqual(Object.keys(report), [
+        ...['engine', 'validators', 'chat', 'money', 'lightClient', 'invariants', 'rssMb'],
+      ]);
+      assert.equal(report['engine'], engine);
+      assert.equal(report['validators'], validators);
+      assert.equal(report['invariants'], 'ok');
+      assert.ok((report['rssMb'] as number) > 0);
+      assert.equal((report['lightClient'] as Json)['verified'], true);
+      checkChat(report['chat'] as Json);
+      checkMoney(report['money'] as Record<string, string>);
+      assert.equal(existsSync(join(home, 'devnet', 'network.json')), false, 'a stopped network has no file');
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+}
 
 function checkChat(chat: Json): void {
   for (const name of ['model', 'tokens', 'answerMs', 'receiptId', 'assurance', 'lifecycle']) {
@@ -87,7 +103,11 @@ test('options that mean nothing are refused with a hint, and nothing starts', as
   const unknown = await runDevnet(home, '--jsno');
   assert.equal(unknown.code, 2);
   assert.match(unknown.stderr, /Usage: npm start/);
-  const engine = await runDevnet(home, '--engine', 'cometbft');
+  const engine = await runDevnet(home, '--engine', 'raft');
   assert.equal(engine.code, 2);
+  assert.match(engine.stderr, /embedded or cometbft/);
+  const several = await runDevnet(home, '--validators', '4');
+  assert.equal(several.code, 2);
+  assert.match(several.stderr, /--engine cometbft/);
   assert.equal(existsSync(home), false);
 });
