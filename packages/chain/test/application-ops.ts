@@ -38,21 +38,31 @@ export function operatorOf(name: string) {
     register: registerNode(operator),
     openKey: openKey(operator, nodeId, signer, 1, 1),
     /** A key of its own epoch, backed by evidence that `evidenceOf` makes for its binding. */
-    openTeeKey: (nonce: number, keyEpoch: number, evidenceOf: (bindingHash: Uint8Array) => Uint8Array) =>
-      openKey(operator, nodeId, actor(`${name} key ${keyEpoch}`).signer, nonce, keyEpoch, evidenceOf),
+    openTeeKey: (nonce: number, keyEpoch: number, evidenceOf: EvidenceOf, ref: BlockRef = BLOCK_1) =>
+      openKey(operator, nodeId, actor(`${name} key ${keyEpoch}`).signer, nonce, keyEpoch, evidenceOf, ref),
     settle: (nonce: number, count: number) =>
       transaction(operator, nonce, [settleOp(statementOf(key, count, 0n).bytes)]),
   };
 }
 
-/** Names block 1 by the hash that the tests of the application give it. */
+type EvidenceOf = (bindingHash: Uint8Array) => Uint8Array;
+
+interface BlockRef {
+  readonly height: number;
+  readonly hash: Uint8Array;
+}
+
+/** By the hash that the tests of the application give it. */
+const BLOCK_1: BlockRef = { height: 1, hash: sha256(utf8Encode('block 1')) };
+
 function openKey(
   operator: Actor,
   nodeId: Uint8Array,
   signer: Ed25519Signer,
   nonce: number,
   keyEpoch: number,
-  evidenceOf?: (bindingHash: Uint8Array) => Uint8Array,
+  evidenceOf?: EvidenceOf,
+  ref = BLOCK_1,
 ): Uint8Array {
   const binding: RegistrationBinding = {
     chainId: CHAIN,
@@ -65,8 +75,8 @@ function openKey(
     modelSetRoot: merkleRoot([merkleLeafHash(MODEL_ID)]),
     configHash: ZERO_DIGEST,
     gpuEvidenceRoot: null,
-    refHeight: 1,
-    refBlockHash: sha256(utf8Encode('block 1')),
+    refHeight: ref.height,
+    refBlockHash: ref.hash,
   };
   const bindingHash = registrationBindingHash(nodeCrypto, binding);
   return transaction(operator, nonce, [

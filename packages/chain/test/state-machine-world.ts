@@ -172,6 +172,7 @@ export interface World extends EnumerableView {
   /** Of every block so far. */
   readonly outputs: BlockOutput[];
   readonly inputs: BlockInput[];
+  readonly genesisChanges: readonly Change[];
 }
 
 export interface TxOptions {
@@ -217,7 +218,8 @@ export function createWorld(options: WorldOptions = {}): World {
     get: (key) => state.get(toHex(key))?.[1],
     entries: () => state.values(),
   };
-  apply(applyGenesis(genesis, CHAIN, timeMs).changes);
+  const genesisChanges = applyGenesis(genesis, CHAIN, timeMs).changes;
+  apply(genesisChanges);
   const ctx: ExecutionContext = {
     crypto: nodeCrypto,
     config: readChainConfig(view),
@@ -236,6 +238,7 @@ export function createWorld(options: WorldOptions = {}): World {
     state,
     outputs,
     inputs,
+    genesisChanges,
     read,
     height: () => height,
     timeMs: () => timeMs,
