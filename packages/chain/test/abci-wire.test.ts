@@ -457,6 +457,27 @@ test('ABCI-3: any block that another encoder writes is read back', () => {
   );
 });
 
+test('ABCI-3, ABCI-5: a block of thousands of transactions of any size is read back, each with bytes of its own', () => {
+  const sizes = fc.array(fc.constantFrom(0, 1, 64, 250, 4095, 4096, 4097, 20_000), {
+    minLength: 1,
+    maxLength: 400,
+  });
+  fc.assert(
+    fc.property(sizes, (list) => {
+      const txs = list.map((size, i) => bytes(i, size));
+      const message = Buffer.from(request('finalize-block', { txs, hash: bytes(5, 32) }));
+      const decoded = decodeRequest(message);
+      message.fill(0xee);
+      assert.ok(decoded.method === 'finalize-block');
+      assert.deepEqual(decoded.block.txs, txs);
+      assert.deepEqual(decoded.block.hash, bytes(5, 32));
+      // Whoever keeps one transaction does not keep the whole block.
+      for (const tx of decoded.block.txs) assert.ok(tx.buffer.byteLength <= Math.max(tx.length, 64 * 1024));
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test('ABCI-3, ABCI-4: any query, transaction and snapshot that another encoder writes is read back', () => {
   const text = fc.string({ unit: 'binary', maxLength: 60 });
   const query = fc.record({ data: blob, path: text, height: int64, prove: fc.boolean() });

@@ -20,6 +20,7 @@ import {
   readBool,
   readBytes,
   readInt64,
+  readListedBytes,
   readTag,
   readText,
   readUint,
@@ -282,7 +283,7 @@ function decodePrepareProposal(reader: WireReader): PrepareProposalRequest & Com
   const misbehavior: Misbehavior[] = [];
   while (reader.offset < reader.end) {
     const tag = readTag(reader);
-    if (tag === 0x12) txs.push(readBytes(reader));
+    if (tag === 0x12) txs.push(readListedBytes(reader));
     else if (tag === 0x08) maxTxBytes = readHeight(reader, 'max_tx_bytes');
     else if (tag === 0x1a) lastCommit = decodeCommitInfo(reader, 0x28);
     else if (tag === 0x22) misbehavior.push(decodeMisbehavior(reader));
@@ -305,7 +306,7 @@ function decodeBlock(reader: WireReader): BlockRequest {
   const misbehavior: Misbehavior[] = [];
   while (reader.offset < reader.end) {
     const tag = readTag(reader);
-    if (tag === 0x0a) txs.push(readBytes(reader));
+    if (tag === 0x0a) txs.push(readListedBytes(reader));
     else if (tag === 0x12) lastCommit = decodeCommitInfo(reader, 0x18);
     else if (tag === 0x1a) misbehavior.push(decodeMisbehavior(reader));
     else if (tag === 0x22) hash = readBytes(reader);

@@ -10,9 +10,14 @@ export interface WireReader {
   offset: number;
   /** End of the message that is being read. */
   end: number;
+  /** A copy of the bytes from `slabStart` on, which small byte strings of a long list are cut from. */
+  slab: ArrayBuffer;
+  slabStart: number;
 }
 
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
+const SLAB_BYTES = 64 * 1024;
+const SLAB_STRING_BYTES_MAX = 4 * 1024;
 const WIRE_VARINT = 0;
 const WIRE_FIXED64 = 1;
 const WIRE_BYTES = 2;
@@ -23,7 +28,7 @@ const text = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 export function wireReader(bytes: Uint8Array): WireReader {
   // `slice` of a Buffer is a view, of a plain array a copy.
   const plain = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
-  return { bytes: plain, offset: 0, end: bytes.length };
+  return { bytes: plain, offset: 0, end: bytes.length, slab: new ArrayBuffer(0), slabStart: 0 };
 }
 
 /** The next field's number and wire type as one number: `number << 3 | type`. */
@@ -96,6 +101,24 @@ export function readBytes(reader: WireReader): Uint8Array {
   const start = reader.offset;
   reader.offset = end;
   return start === end ? EMPTY_BYTES : reader.bytes.slice(start, end);
+}
+
+/**
+ * A copy too, several times quicker where there are thousands: byte strings of up to 4 kB share memory with their neighbours
+ * in the message, 64 kB of it at most.
+ */
+export function readListedBytes(reader: WireReader): Uint8Array {
+  const end = readLength(reader);
+  const start = reader.offset;
+  const length = end - start;
+  reader.offset = end;
+  if (length === 0) return EMPTY_BYTES;
+  if (length > SLAB_STRING_BYTES_MAX) return reader.bytes.slice(start, end);
+  if (start < reader.slabStart || end > reader.slabStart + reader.slab.byteLength) {
+    reader.slab = reader.bytes.slice(start, Math.min(start + SLAB_BYTES, reader.end)).buffer;
+    reader.slabStart = start;
+  }
+  return new Uint8Array(reader.slab, start - reader.slabStart, length);
 }
 
 /** Never throws for what the bytes are; see above. */
