@@ -61,8 +61,8 @@ export function snapshotHash(height: number, metadata: Uint8Array): Uint8Array {
   return domainHash('haca/snapshot/1', concatBytes(head, metadata));
 }
 
-/** Gathers entries and cuts them into chunks; never holds more than one chunk. */
-export function createChunker() {
+/** Gathers entries and cuts them into chunks; never holds more than one chunk. All nodes must cut at the same size. */
+export function createChunker(chunkEntryBytes = CHUNK_ENTRY_BYTES) {
   const buffer = new Uint8Array(CHUNK_ENTRY_BYTES);
   const view = new DataView(buffer.buffer);
   let offset = 0;
@@ -75,7 +75,7 @@ export function createChunker() {
     add: (entry: Entry): boolean => {
       const [key, value] = entry;
       const end = offset + ENTRY_HEAD_BYTES + key.length + value.length;
-      if (end > CHUNK_ENTRY_BYTES) return false;
+      if (count > 0 && end > chunkEntryBytes) return false;
       view.setUint16(offset, key.length);
       view.setUint32(offset + 2, value.length);
       buffer.set(key, offset + ENTRY_HEAD_BYTES);

@@ -94,10 +94,10 @@ export function createSnapshotRestore(context: RestoreContext): SnapshotRestore 
     const { index, chunk: bytes, sender } = request;
     if (session === null) return answer('abort');
     const { height, chunkHashes, restore, tree, appHash } = session;
-    if (index < session.next) return answer('accept');
     const wanted = chunkHashes[index];
     // Chunks come in order; where one is left out everything is asked for again.
     if (wanted === undefined || index > session.next) return answer('retry-snapshot');
+    if (index < session.next) return answer('accept');
     if (!bytesEqual(sha256(bytes), wanted)) {
       log(`snapshot ${height}: chunk ${index} from ${sender} is not the one that was announced`);
       return { result: 'retry', refetchChunks: [index], rejectSenders: sender === '' ? [] : [sender] };

@@ -18,9 +18,10 @@ export async function writeSnapshot(
   pinned: PinnedState,
   folder: SnapshotFolder,
   signal: AbortSignal,
+  chunkEntryBytes?: number,
 ): Promise<Snapshot> {
   const files = folder.begin(pinned.height);
-  const chunker = createChunker();
+  const chunker = createChunker(chunkEntryBytes);
   const cut = async (): Promise<void> => {
     const [key] = chunker.last() as readonly [Uint8Array, Uint8Array];
     await files.addChunk(chunker.cut(pinned.prove(key).proof));

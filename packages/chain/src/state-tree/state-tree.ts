@@ -73,7 +73,10 @@ export interface StateTree {
   readonly has: (key: Uint8Array) => boolean;
   /** Fills an empty tree that has no version yet; gives the root. */
   readonly load: (height: number, entries: Iterable<readonly [Uint8Array, Uint8Array]>) => Uint8Array;
-  /** Adds entries to a tree that has one version, as if they had been loaded with it; gives the root. None may be there yet. */
+  /**
+   * Adds entries to a tree that has one version, as if they had been loaded with it; gives the root. They come in the order of
+   * their paths, and none may be there yet.
+   */
   readonly extend: (entries: readonly (readonly [Uint8Array, Uint8Array])[]) => Uint8Array;
   /** Computes the version that the changes would make. Several may be staged on one base; commit one or discard all. */
   readonly stage: (changes: readonly Change[]) => StagedState;
@@ -225,7 +228,10 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     const [version] = versions;
     if (version === undefined || versions.length > 1 || pending.size > 0 || pins.size > 0)
       throw new UsageError('only a tree with a single version can be extended');
-    const applied = applyBatch(store, version.root, sortBatch(entries));
+    const batch = sortBatch(entries);
+    if (batch.order.some((index, i) => index !== i))
+      throw new UsageError('entries in the order of their paths');
+    const applied = applyBatch(store, version.root, batch);
     if (applied.sizeDelta !== entries.length) {
       for (const ref of applied.created) releaseNode(store, ref);
       throw new UsageError('a key is there already');
