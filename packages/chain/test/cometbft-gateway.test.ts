@@ -1,28 +1,30 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { connectRpc } from '@haca/platform';
 import { WebSocketServer } from 'ws';
 import { startGateway } from '../src/cometbft/gateway.ts';
-import { temporaryFolder } from './engine-fixture.ts';
 
 async function started(t: TestContext) {
-  const rpcSocket = join(temporaryFolder(t), 'rpc.sock');
+  // Nothing listens there until a test says where.
+  const rpc = { port: 1 };
   const pages = new Map([['/explorer', { contentType: 'text/html', body: '<p>here</p>' }]]);
   const gateway = await startGateway({
     host: '127.0.0.1',
     port: 0,
-    rpcSocket,
+    rpcPort: () => rpc.port,
     pages,
     state: () => 'starting again in 200 ms',
   });
   t.after(gateway.close);
-  return { rpcSocket, url: gateway.url };
+  return { rpc, url: gateway.url };
 }
 
-/** Answers with what it was asked, as CometBFT's RPC would on its socket. */
-async function upstream(t: TestContext, rpcSocket: string): Promise<{ readonly die: () => Promise<void> }> {
+/** Answers with what it was asked, as CometBFT's RPC would. */
+async function upstream(
+  t: TestContext,
+  rpc: { port: number },
+): Promise<{ readonly die: () => Promise<void> }> {
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const part of request) body += String(part);
@@ -33,7 +35,10 @@ async function upstream(t: TestContext, rpcSocket: string): Promise<{ readonly d
   });
   const sockets = new WebSocketServer({ server, path: '/websocket' });
   sockets.on('connection', (client) => client.on('message', (data) => client.send(`echo ${String(data)}`)));
-  await new Promise<void>((resolve) => server.listen(rpcSocket, resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  rpc.port = address.port;
   const die = async (): Promise<void> => {
     for (const client of sockets.clients) client.terminate();
     server.closeAllConnections();
@@ -44,8 +49,8 @@ async function upstream(t: TestContext, rpcSocket: string): Promise<{ readonly d
 }
 
 test('requests reach CometBFT as they are, answers come back with the header browsers need', async (t) => {
-  const { rpcSocket, url } = await started(t);
-  await upstream(t, rpcSocket);
+  const { rpc: place, url } = await started(t);
+  await upstream(t, place);
   const posted = await fetch(url, { method: 'POST', body: '{"a":1}', headers: { 'x-secret': 'no' } });
   assert.equal(posted.headers.get('access-control-allow-origin'), '*');
   const seen = (await posted.json()) as { method: string; url: string; body: string; headers: object };
@@ -64,7 +69,7 @@ test('the explorer is there whether CometBFT is or not', async (t) => {
 });
 
 test('while CometBFT is down every caller is told so at once, and served as soon as it is back', async (t) => {
-  const { rpcSocket, url } = await started(t);
+  const { rpc: place, url } = await started(t);
   const answer = await fetch(url, { method: 'POST', body: '{}' });
   assert.equal(answer.status, 503);
   assert.equal(answer.headers.get('retry-after'), '1');
@@ -73,15 +78,15 @@ test('while CometBFT is down every caller is told so at once, and served as soon
   const rpc = connectRpc(url);
   await assert.rejects(rpc.status(), { code: 'unreachable', message: /starting again in 200 ms/ });
   rpc.close();
-  const { die } = await upstream(t, rpcSocket);
+  const { die } = await upstream(t, place);
   assert.equal((await fetch(`${url}/status`)).status, 200);
   await die();
   assert.equal((await fetch(`${url}/status`)).status, 503);
 });
 
 test('subscriptions go through, from any origin, and end when CometBFT does', async (t) => {
-  const { rpcSocket, url } = await started(t);
-  const { die } = await upstream(t, rpcSocket);
+  const { rpc: place, url } = await started(t);
+  const { die } = await upstream(t, place);
   const socket = new WebSocket(`${url.replace('http', 'ws')}/websocket`);
   const message = await new Promise((resolve, reject) => {
     socket.addEventListener('open', () => socket.send('hello'));

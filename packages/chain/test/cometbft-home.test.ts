@@ -28,7 +28,7 @@ function write(folder: string, settings: Partial<CometBftSettings> = {}, validat
     genesisFile: 'genesis.json',
     validatorSeed,
     applicationSocket: '/tmp/a',
-    rpcSocket: '/tmp/r',
+    rpcPort: 4567,
     settings: { ...SETTINGS, ...settings },
   });
 }
@@ -96,7 +96,7 @@ test('the configuration says what the settings say, escaped', (t) => {
   for (const line of [
     'moniker = "a \\"quoted\\" name"',
     'proxy_app = "unix:///tmp/a"',
-    'laddr = "unix:///tmp/r"',
+    'laddr = "tcp://127.0.0.1:4567"',
     'persistent_peers = "a@h:1,b@h:2"',
     'allow_duplicate_ip = true',
     'create_empty_blocks = false',

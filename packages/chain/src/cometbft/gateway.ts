@@ -18,8 +18,8 @@ export interface GatewayOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  /** Path of the unix socket that CometBFT's RPC listens on. */
-  readonly rpcSocket: string;
+  /** The port on 127.0.0.1 that CometBFT's RPC listens on now. */
+  readonly rpcPort: () => number;
   readonly pages?: ReadonlyMap<string, StaticPage>;
   /** What the processes behind it are doing, for people: part of the answer while CometBFT gives none. */
   readonly state: () => string;
@@ -30,18 +30,20 @@ export interface Gateway {
   readonly close: () => Promise<void>;
 }
 
+const LOOPBACK = '127.0.0.1';
 /** Longer than any answer of CometBFT: it waits 10 s in broadcast_tx_commit. */
 const ANSWER_TIMEOUT_MS = 30_000;
 const FORWARDED_HEADERS = ['content-type', 'content-length', 'accept'] as const;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { rpcSocket } = options;
+  const { rpcPort } = options;
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   const tunnels = new Set<Socket>();
 
   const forward = (incoming: IncomingMessage, response: ServerResponse): void => {
     const outgoing = sendRequest({
-      socketPath: rpcSocket,
+      host: LOOPBACK,
+      port: rpcPort(),
       agent,
       method: incoming.method,
       path: incoming.url,
@@ -100,7 +102,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       client.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
       return;
     }
-    const upstream = connect(rpcSocket);
+    const upstream = connect(rpcPort(), LOOPBACK);
     tunnels.add(client);
     const drop = (): void => {
       tunnels.delete(client);

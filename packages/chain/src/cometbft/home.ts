@@ -53,7 +53,8 @@ export interface CometBftHomeOptions {
   /** 32 bytes. */
   readonly validatorSeed: Uint8Array;
   readonly applicationSocket: string;
-  readonly rpcSocket: string;
+  /** Where its RPC listens on 127.0.0.1. */
+  readonly rpcPort: number;
   readonly settings: CometBftSettings;
 }
 
@@ -107,7 +108,8 @@ function configToml(options: CometBftHomeOptions): string {
       log_format: 'plain',
     },
     rpc: {
-      laddr: `unix://${options.rpcSocket}`,
+      // CometBFT tells subscribers apart by their address, and all clients of a unix socket have the same.
+      laddr: `tcp://127.0.0.1:${options.rpcPort}`,
       max_body_bytes: RPC_BODY_BYTES_MAX,
       max_request_batch_size: 20,
       max_open_connections: 1_100,

@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AppProcessError, type ProgramProcess, spawnApp, spawnProgram } from '@haca/platform';
@@ -52,18 +53,27 @@ export async function startCometBftNode(options: CometBftNodeOptions): Promise<C
   mkdirSync(join(home, 'logs'), { recursive: true });
   // Paths of unix sockets are short, those of home folders may not be.
   const runFolder = mkdtempSync(join(tmpdir(), 'haca-'));
-  const sockets = { application: join(runFolder, 'abci.sock'), rpc: join(runFolder, 'rpc.sock') };
-  const { peerId } = writeCometBftHome({
-    folder: join(home, 'cometbft'),
-    genesisFile: options.genesisFile,
-    validatorSeed: options.validatorSeed,
-    applicationSocket: sockets.application,
-    rpcSocket: sockets.rpc,
-    settings: options.settings,
-  });
+  const applicationSocket = join(runFolder, 'abci.sock');
+  const writeHome = (rpcPort: number) =>
+    writeCometBftHome({
+      folder: join(home, 'cometbft'),
+      genesisFile: options.genesisFile,
+      validatorSeed: options.validatorSeed,
+      applicationSocket,
+      rpcPort,
+      settings: options.settings,
+    });
+  let rpcPort = await freePort();
+  const { peerId } = writeHome(rpcPort);
+  /** A new port for every start: another program may have taken the last one. */
+  const prepare = async (): Promise<number> => {
+    rpcPort = await freePort();
+    writeHome(rpcPort);
+    return rpcPort;
+  };
   let state = 'starting';
   let gateway: Gateway | undefined;
-  const processes = superviseProcesses(options, sockets, (next) => {
+  const processes = superviseProcesses(options, { applicationSocket, prepare }, (next) => {
     state = next;
     log(next);
   });
@@ -77,7 +87,7 @@ export async function startCometBftNode(options: CometBftNodeOptions): Promise<C
     gateway = await startGateway({
       host,
       port,
-      rpcSocket: sockets.rpc,
+      rpcPort: () => rpcPort,
       state: () => state,
       ...(pages === undefined ? {} : { pages }),
     });
@@ -89,9 +99,10 @@ export async function startCometBftNode(options: CometBftNodeOptions): Promise<C
   }
 }
 
-interface Sockets {
-  readonly application: string;
-  readonly rpc: string;
+interface Places {
+  readonly applicationSocket: string;
+  /** Before each start: gives the port of CometBFT's RPC. */
+  readonly prepare: () => Promise<number>;
 }
 
 interface SupervisedProcesses {
@@ -101,7 +112,7 @@ interface SupervisedProcesses {
 
 function superviseProcesses(
   options: CometBftNodeOptions,
-  sockets: Sockets,
+  { applicationSocket, prepare }: Places,
   tell: (state: string) => void,
 ): SupervisedProcesses {
   const { home } = options;
@@ -129,13 +140,15 @@ function superviseProcesses(
   /** Why one of them died; undefined where they were asked to stop. */
   const runOnce = async (): Promise<string | undefined> => {
     starts++;
-    for (const path of Object.values(sockets)) rmSync(path, { force: true });
+    rmSync(applicationSocket, { force: true });
+    const rpcPort = await prepare();
+    if (isStopping) return undefined;
     const { entry, configFile } = options.application;
     const application = spawnApp({
       name: 'application',
       entry,
       configFile,
-      args: [sockets.application],
+      args: [applicationSocket],
       env: { UV_THREADPOOL_SIZE: '4' },
       logFile: logFiles.application,
     });
@@ -154,7 +167,7 @@ function superviseProcesses(
     });
     start(cometBft);
     const died = Promise.race([application.exited, cometBft.exited, halted]);
-    if (await untilRpcAnswers(sockets.rpc, died)) {
+    if (await untilRpcAnswers(rpcPort, died)) {
       wasReady = true;
       tell('running');
       settleReady();
@@ -203,15 +216,25 @@ function superviseProcesses(
   };
 }
 
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
 /** False where a process died before. */
-async function untilRpcAnswers(socketPath: string, died: Promise<unknown>): Promise<boolean> {
+async function untilRpcAnswers(port: number, died: Promise<unknown>): Promise<boolean> {
   let isDead = false;
   void died.then(() => {
     isDead = true;
   });
   while (!isDead) {
     const answers = await new Promise<boolean>((resolve) => {
-      const request = get({ socketPath, path: '/health', headers: { host: 'rpc' } }, (response) => {
+      const request = get({ host: '127.0.0.1', port, path: '/health' }, (response) => {
         response.resume();
         resolve(response.statusCode === 200);
       });
