@@ -2,12 +2,11 @@
  * A validator that runs CometBFT's built-in key-value store: `kvstore-node.ts CONFIG.json`. Same home, same configuration as a
  * full node's; the application is inside CometBFT. Prints one JSON line when it is ready.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CometBftSettings, readValidatorKeyFile, writeCometBftHome } from '@haca/chain';
 import { spawnProgram, untilAskedToStop } from '@haca/platform';
-import { connectRpcSocket } from './rpc-socket.ts';
+import { connectRpc } from './rpc-line.ts';
 
 export interface KvstoreNodeConfig {
   readonly home: string;
@@ -16,6 +15,7 @@ export interface KvstoreNodeConfig {
   /** Path of CometBFT's program. */
   readonly cometBft: string;
   readonly settings: CometBftSettings;
+  readonly rpcPort: number;
 }
 
 const POLL_MS = 50;
@@ -27,14 +27,13 @@ if (configFile === undefined) {
 }
 const stopAsked = untilAskedToStop();
 const config = JSON.parse(readFileSync(configFile, 'utf8')) as KvstoreNodeConfig;
-const runFolder = mkdtempSync(join(tmpdir(), 'haca-'));
-const rpcSocket = join(runFolder, 'rpc.sock');
 writeCometBftHome({
   folder: join(config.home, 'cometbft'),
   genesisFile: config.genesisFile,
   validatorSeed: readValidatorKeyFile(config.validatorKeyFile),
-  applicationSocket: join(runFolder, 'none.sock'),
-  rpcSocket,
+  // Not used: the application is said below.
+  applicationSocket: join(config.home, 'none.sock'),
+  rpcPort: config.rpcPort,
   settings: config.settings,
 });
 const cometBft = spawnProgram({
@@ -48,18 +47,18 @@ let hasEnded = false;
 void ended.then(async (reason) => {
   hasEnded = true;
   await cometBft.stop();
-  rmSync(runFolder, { recursive: true, force: true });
   if (reason !== undefined) process.stderr.write(`${reason}\n`);
   process.exit(reason === undefined ? 0 : 1);
 });
-const rpc = connectRpcSocket(rpcSocket);
+const directUrl = `http://127.0.0.1:${config.rpcPort}`;
+const rpc = connectRpc(directUrl);
 while (!hasEnded) {
   const isUp = await rpc.call('health').then(
     () => true,
     () => false,
   );
   if (isUp) {
-    process.stdout.write(`${JSON.stringify({ ready: true, rpcSocket, cometBft: cometBft.pid })}\n`);
+    process.stdout.write(`${JSON.stringify({ ready: true, directUrl, cometBft: cometBft.pid })}\n`);
     break;
   }
   await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -3,7 +3,7 @@
  * last. So the mempools are never empty, never overflow, and a network gets as much as it can take, not more.
  */
 import type { Network } from './network.ts';
-import { BATCH_MAX, type RpcSocket } from './rpc-socket.ts';
+import { BATCH_MAX, type RpcLine } from './rpc-line.ts';
 
 export interface LoadBlock {
   readonly height: number;
@@ -96,11 +96,11 @@ export async function runLoad(network: Network, lanes: readonly Lane[]): Promise
 
 type OnBlock = (block: LoadBlock, txs: readonly string[]) => void;
 
-const followers = new WeakMap<RpcSocket, { listener: (height: number) => void }>();
+const followers = new WeakMap<RpcLine, { listener: (height: number) => void }>();
 
 /** Calls back with each block once every validator has it. */
 async function followBlocks(
-  rpcs: readonly RpcSocket[],
+  rpcs: readonly RpcLine[],
   onBlock: OnBlock,
   fail: (error: unknown) => void,
 ): Promise<() => void> {
@@ -112,7 +112,7 @@ async function followBlocks(
     if (seen.length < rpcs.length) return;
     arrivals.delete(height);
     // Each in turn makes the answer, so that no validator has more to do than the others.
-    const rpc = rpcs[height % rpcs.length] as RpcSocket;
+    const rpc = rpcs[height % rpcs.length] as RpcLine;
     const [firstAtMs = 0] = seen;
     const lastAtMs = seen.at(-1) ?? firstAtMs;
     rpc
@@ -141,7 +141,7 @@ async function followBlocks(
 
 const REQUESTS_AT_ONCE = 4;
 
-function openSender(rpc: RpcSocket, queue: string[], fail: (error: unknown) => void): { flush: () => void } {
+function openSender(rpc: RpcLine, queue: string[], fail: (error: unknown) => void): { flush: () => void } {
   let inFlight = 0;
   const flush = (): void => {
     while (inFlight < REQUESTS_AT_ONCE && queue.length > 0) {

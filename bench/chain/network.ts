@@ -1,4 +1,7 @@
-/** Networks of four validators on this machine: on CometBFT's built-in key-value store, and on this project's application. */
+/**
+ * The networks that are measured, all on this machine: four validators on CometBFT's built-in key-value store, four on this
+ * project's application, and the embedded engine, which is its own only validator.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
@@ -9,23 +12,25 @@ import {
   makeGenesisDocument,
   nodeKeyFile,
 } from '@haca/chain';
+import { type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { type AppProcess, spawnApp } from '@haca/platform';
 import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
 import { ASSET, CHAIN_ID, digest } from '../settling-nodes.ts';
-import { connectRpcSocket, type RpcSocket } from './rpc-socket.ts';
+import { connectRpc, type RpcLine } from './rpc-line.ts';
 
-export type NetworkKind = 'kvstore' | 'haca';
+export type NetworkKind = 'kvstore' | 'haca' | 'embedded';
 
 export interface Validator {
-  readonly rpc: RpcSocket;
+  readonly rpc: RpcLine;
   /** The node's public address; null for the key-value store, which has no gateway. */
   readonly rpcUrl: string | null;
-  readonly metricsUrl: string;
+  /** Null where there is no CometBFT. */
+  readonly metricsUrl: string | null;
   readonly pids: {
-    /** Supervisor and gateway of a full node. */
+    /** Supervisor and gateway of a full node; the whole node where the engine is embedded. */
     readonly supervisor: number;
-    readonly cometBft: number;
-    /** Null where the application is inside CometBFT. */
+    readonly cometBft: number | null;
+    /** Null where the application is no process of its own. */
     readonly application: number | null;
   };
 }
@@ -33,6 +38,7 @@ export interface Validator {
 export interface Network {
   readonly kind: NetworkKind;
   readonly validators: readonly Validator[];
+  readonly genesis: GenesisDocument;
   /** Stops its processes where they are, so that another network has the machine to itself; `resume` lets them go on. */
   readonly pause: () => void;
   readonly resume: () => void;
@@ -50,6 +56,7 @@ export interface NetworkOptions {
 
 export const VALIDATORS = 4;
 const ROOT = resolve(import.meta.dirname, '../..');
+const GENESIS_FILE = 'genesis.json';
 const EMPTY_BLOCK_INTERVAL_MS = 10_000;
 const FIRST_BLOCK_TIMEOUT_MS = 60_000;
 const SELF_BOND = 1_000_000n * NOPG_PER_OPG;
@@ -65,7 +72,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   };
   try {
     for (const { configFile, name } of members) {
-      const entry = kind === 'haca' ? 'apps/full-node/src/main.ts' : 'bench/chain/kvstore-node.ts';
+      const entry = kind === 'kvstore' ? 'bench/chain/kvstore-node.ts' : 'apps/full-node/src/main.ts';
       const logFile = join(home, `${name}.log`);
       started.push(spawnApp({ name: `${kind} ${name}`, entry: join(ROOT, entry), configFile, logFile }));
     }
@@ -82,21 +89,29 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       for (const pid of Object.values(pids)) if (pid !== null) process.kill(pid, name);
     }
   };
-  return { kind, validators, stop, pause: () => signal('SIGSTOP'), resume: () => signal('SIGCONT') };
+  return {
+    kind,
+    validators,
+    genesis: parseGenesisDocument(readFileSync(join(home, GENESIS_FILE))),
+    stop,
+    pause: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
+  };
 }
 
 interface Member {
   readonly name: string;
   readonly home: string;
   readonly configFile: string;
-  readonly metricsUrl: string;
+  readonly metricsUrl: string | null;
 }
 
 /** Keys, genesis and configurations. Both kinds get the same genesis; the key-value store does not read what is in `app_state`. */
 async function layOut({ kind, home, cometBft, accounts }: NetworkOptions): Promise<readonly Member[]> {
   mkdirSync(home, { recursive: true });
-  const ports = await freePorts(2 * VALIDATORS);
-  const nodes = Array.from({ length: VALIDATORS }, (_, i) => {
+  const count = kind === 'embedded' ? 1 : VALIDATORS;
+  const ports = await freePorts(3 * count);
+  const nodes = Array.from({ length: count }, (_, i) => {
     const folder = join(home, `validator-${i + 1}`);
     const keyFile = nodeKeyFile(join(folder, 'cometbft'));
     mkdirSync(dirname(keyFile), { recursive: true });
@@ -105,10 +120,10 @@ async function layOut({ kind, home, cometBft, accounts }: NetworkOptions): Promi
       home: folder,
       key: createValidatorKeyFile(join(home, `key-${i + 1}.json`)),
       peer: `${ensureNodeKey(keyFile)}@127.0.0.1:${ports[i]}`,
-      metricsAddress: `127.0.0.1:${ports[VALIDATORS + i]}`,
+      metricsAddress: `127.0.0.1:${ports[count + i]}`,
     };
   });
-  const genesisFile = join(home, 'genesis.json');
+  const genesisFile = join(home, GENESIS_FILE);
   const app = genesisOf(
     nodes.map(({ key }) => key.publicKey),
     accounts,
@@ -128,30 +143,25 @@ async function layOut({ kind, home, cometBft, accounts }: NetworkOptions): Promi
     };
     const common = { home: node.home, genesisFile, validatorKeyFile: join(home, `key-${i + 1}.json`) };
     const configFile = join(home, `${node.name}.json`);
-    writeJson(
-      configFile,
-      kind === 'haca' ? fullNodeConfig(common, settings, cometBft) : { ...common, cometBft, settings },
-    );
-    return {
-      name: node.name,
-      home: node.home,
-      configFile,
-      metricsUrl: `http://${node.metricsAddress}/metrics`,
-    };
+    const config =
+      kind === 'kvstore'
+        ? { ...common, cometBft, settings, rpcPort: ports[2 * count + i] }
+        : fullNodeConfig(common, kind === 'haca' ? { settings, binary: cometBft } : null);
+    writeJson(configFile, config);
+    const metricsUrl = kind === 'embedded' ? null : `http://${node.metricsAddress}/metrics`;
+    return { name: node.name, home: node.home, configFile, metricsUrl };
   });
 }
 
-function fullNodeConfig(common: object, settings: CometBftSettings, binary: string): object {
-  const { emptyBlockIntervalMs, ...cometbft } = settings;
-  return {
-    ...common,
-    host: '127.0.0.1',
-    rpcPort: 0,
-    checkInvariants: false,
-    emptyBlockIntervalMs,
-    engine: 'cometbft',
-    cometbft: { ...cometbft, binary },
-  };
+function fullNodeConfig(
+  common: object,
+  cometBft: { readonly settings: CometBftSettings; readonly binary: string } | null,
+): object {
+  const config = { ...common, host: '127.0.0.1', rpcPort: 0, checkInvariants: false };
+  if (cometBft === null) return { ...config, emptyBlockIntervalMs: EMPTY_BLOCK_INTERVAL_MS };
+  const { emptyBlockIntervalMs, ...settings } = cometBft.settings;
+  const { binary } = cometBft;
+  return { ...config, emptyBlockIntervalMs, engine: 'cometbft', cometbft: { ...settings, binary } };
 }
 
 export function genesisOf(
@@ -180,20 +190,30 @@ function validatorOf(
   ready: Readonly<Record<string, unknown>>,
   { home, metricsUrl }: Member,
 ): Validator {
-  if (typeof ready['rpcSocket'] === 'string') {
+  if (typeof ready['directUrl'] === 'string') {
     const pids = { supervisor, cometBft: Number(ready['cometBft']), application: null };
-    return { rpc: connectRpcSocket(ready['rpcSocket']), rpcUrl: null, metricsUrl, pids };
+    return { rpc: connectRpc(ready['directUrl']), rpcUrl: null, metricsUrl, pids };
+  }
+  const rpcUrl = String(ready['rpcUrl']);
+  if (metricsUrl === null) {
+    return {
+      rpc: connectRpc(rpcUrl),
+      rpcUrl,
+      metricsUrl,
+      pids: { supervisor, cometBft: null, application: null },
+    };
   }
   const { application, cometBft } = JSON.parse(readFileSync(join(home, 'processes.json'), 'utf8')) as {
     readonly application: number;
     readonly cometBft: number;
   };
   const toml = readFileSync(join(home, 'cometbft/config/config.toml'), 'utf8');
-  const rpcSocket = /^laddr = "unix:\/\/(.+)"$/m.exec(toml)?.[1];
-  if (rpcSocket === undefined) throw new Error(`no RPC socket in ${home}`);
+  // The first is the RPC's.
+  const address = /^laddr = "tcp:\/\/(.+)"$/m.exec(toml)?.[1];
+  if (address === undefined) throw new Error(`no RPC address in ${home}`);
   return {
-    rpc: connectRpcSocket(rpcSocket),
-    rpcUrl: String(ready['rpcUrl']),
+    rpc: connectRpc(`http://${address}`),
+    rpcUrl,
     metricsUrl,
     pids: { supervisor, cometBft, application },
   };
@@ -210,7 +230,7 @@ async function untilFirstBlock(validators: readonly Validator[]): Promise<void> 
   }
 }
 
-export async function latestHeight(rpc: RpcSocket): Promise<number> {
+export async function latestHeight(rpc: RpcLine): Promise<number> {
   const { sync_info: info } = (await rpc.call('status')) as {
     readonly sync_info: { readonly latest_block_height: string };
   };

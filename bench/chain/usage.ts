@@ -40,6 +40,7 @@ const METHOD =
 export async function usageOf(validators: readonly Validator[]): Promise<NetworkUsage> {
   const methods = new Map<string, { seconds: number; calls: number }>();
   for (const { metricsUrl } of validators) {
+    if (metricsUrl === null) continue;
     const text = await (await fetch(metricsUrl)).text();
     for (const [, what, method = '', value] of text.matchAll(METHOD)) {
       const entry = methods.get(method) ?? { seconds: 0, calls: 0 };

@@ -1,8 +1,8 @@
-/** CometBFT's RPC on a unix socket, as a load generator uses it: batches, blocks, new headers; nothing in between. */
+/** CometBFT's RPC as a load generator uses it: batches, blocks, new headers. */
 import { Pool } from 'undici';
 import { WebSocket } from 'ws';
 
-export interface RpcSocket {
+export interface RpcLine {
   /** Gives `result`; rejects where the answer is an error. */
   readonly call: (method: string, params?: Readonly<Record<string, unknown>>) => Promise<unknown>;
   /** Sends transactions (base64) in one request, without waiting for their admission. Gives the errors by index. */
@@ -21,8 +21,9 @@ const CONNECTIONS = 8;
 
 type Json = Readonly<Record<string, unknown>>;
 
-export function connectRpcSocket(socketPath: string): RpcSocket {
-  const pool = new Pool('http://rpc', { connect: { socketPath }, connections: CONNECTIONS, pipelining: 1 });
+/** `url` is that of CometBFT's own RPC, or the public one of a full node. */
+export function connectRpc(url: string): RpcLine {
+  const pool = new Pool(url, { connections: CONNECTIONS, pipelining: 1 });
   const sockets: WebSocket[] = [];
   const post = async (content: unknown): Promise<unknown> => {
     const { body } = await pool.request({
@@ -33,7 +34,7 @@ export function connectRpcSocket(socketPath: string): RpcSocket {
     });
     return body.json();
   };
-  const call: RpcSocket['call'] = async (method, params = {}) => {
+  const call: RpcLine['call'] = async (method, params = {}) => {
     const answer = (await post({ jsonrpc: '2.0', id: 1, method, params })) as Json;
     if (answer['error'] !== undefined) throw new Error(`${method}: ${JSON.stringify(answer['error'])}`);
     return answer['result'];
@@ -68,7 +69,7 @@ export function connectRpcSocket(socketPath: string): RpcSocket {
       return (results ?? []).map(({ code }) => code ?? 0);
     },
     onHeader: async (listener) => {
-      const socket = new WebSocket(`ws+unix:${socketPath}:/websocket`);
+      const socket = new WebSocket(`${url.replace('http:', 'ws:')}/websocket`);
       sockets.push(socket);
       await subscribe(socket, listener);
     },
