@@ -96,5 +96,18 @@ export const IMPURE_GLOBALS: readonly string[] = [
   'localeCompare',
   'toLocaleString',
   'WeakRef',
+  'FinalizationRegistry',
+  'globalThis',
+  'navigator',
+  'queueMicrotask',
+  'Atomics',
+  'SharedArrayBuffer',
+  'Worker',
   'crypto',
+];
+
+/** Folders whose results every full node must agree on, to the last bit. */
+export const CONSENSUS_FOLDERS: readonly string[] = [
+  'packages/chain/src/state-machine',
+  'packages/chain/src/state-tree',
 ];

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { IMPURE_GLOBALS, PACKAGE_RULES } from './layers.ts';
+import { CONSENSUS_FOLDERS, IMPURE_GLOBALS, PACKAGE_RULES } from './layers.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const checkOnly = process.argv.includes('--check');
@@ -118,6 +118,7 @@ function linterConfig(): object {
     if (pureFolders.length > 0) {
       overrides.push({
         includes: pureFolders.map((folder) => `packages/${name}/${folder}/**`),
+        plugins: ['./tools/lint/pure.grit'],
         linter: {
           rules: {
             correctness: { noNodejsModules: 'error' },
@@ -127,6 +128,10 @@ function linterConfig(): object {
       });
     }
   }
+  overrides.push({
+    includes: CONSENSUS_FOLDERS.map((folder) => `${folder}/**`),
+    plugins: ['./tools/lint/consensus.grit'],
+  });
   return {
     $schema: './node_modules/@biomejs/biome/configuration_schema.json',
     vcs: { enabled: true, clientKind: 'git', useIgnoreFile: true },

@@ -44,7 +44,7 @@ interface SlotClass {
 
 function classOf(sizeBytes: number): number {
   if (sizeBytes <= FINE_BYTES) return Math.max(0, Math.ceil(sizeBytes / UNIT_BYTES) - 1);
-  let index = FINE_BYTES / UNIT_BYTES;
+  let index = Math.floor(FINE_BYTES / UNIT_BYTES);
   while ((SLOT_SIZES[index] as number) < sizeBytes) index++;
   return index;
 }
@@ -65,7 +65,7 @@ export function createEntryHeap(): EntryHeap {
       slots.page = pages.push(new Uint8Array(PAGE_BYTES)) - 1;
       slots.used = 0;
     }
-    const address = ((slots.page << UNITS_PER_PAGE_BITS) | (slots.used / UNIT_BYTES)) >>> 0;
+    const address = ((slots.page << UNITS_PER_PAGE_BITS) | Math.floor(slots.used / UNIT_BYTES)) >>> 0;
     slots.used += slots.slotBytes;
     return address;
   }
