@@ -366,11 +366,30 @@ test('CHAIN-84 E_VALIDATOR_SET: the last validator does not leave; of two that w
   assert.deepEqual(validatorUpdates, [{ consensusKey: VALIDATOR_KEY, power: 0 }]);
 });
 
+test('CHAIN-84 E_VALIDATOR_SET: who let the last one go does not leave in the same block', () => {
+  const world = createWorld();
+  const first = genesisValidator(world);
+  const newcomer = funded(world, 'newcomer', 2n * MILLION, 0n);
+  const signer = consensusSigner('newcomer');
+  const address = consensusAddress(signer.publicKey);
+  const { results, validatorUpdates } = world.block([
+    world.tx(newcomer, [registerOp(newcomer, signer, MIN)]),
+    world.tx(first.operator, [unbondOp(first, MILLION)]),
+    world.tx(newcomer, [unbondOp({ address }, MIN)]),
+  ]);
+  assert.deepEqual(
+    results.map(({ codeName }) => codeName),
+    ['OK', 'OK', 'E_VALIDATOR_SET'],
+  );
+  assert.equal(validatorUpdates.length, 2);
+  assert.equal(setOf(world).members.length, 1);
+});
+
 test('CHAIN-84 CHAIN-23 attack 52: where nobody earned power, the one with most bonded keeps 1 until another joins', () => {
   const world = createWorld();
   const first = genesisValidator(world);
   const second = validatorNamed(world, 'a', 2n * MILLION);
-  const { height } = { height: world.height() };
+  const height = world.height();
   const { validatorUpdates } = world.block([], {
     misbehavior: [evidence(first, height), evidence(second, height)],
   });

@@ -58,13 +58,19 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
     return first === undefined ? EXIT_USAGE : 0;
   }
   const command = COMMANDS.find(({ name }) => name === `${first} ${second}` || name === first);
-  if (command === undefined) throw unknownCommand(first, second);
+  if (command === undefined || isMistypedGroup(command, second)) throw unknownCommand(first, second);
   const rest = args.slice(command.name.split(' ').length);
   if (command.passThrough !== true && (rest.includes('--help') || rest.includes('-h'))) {
     io.out(commandHelp(command));
     return 0;
   }
   return command.run(parseCall(command, rest, io));
+}
+
+/** `haca tx something` where `tx` takes a hash as well: what can't be one was meant as a command. */
+function isMistypedGroup({ name }: Command, second: string | undefined): boolean {
+  const isWord = second !== undefined && /^[a-z][a-z-]*[g-z-][a-z-]*$/.test(second);
+  return isWord && COMMANDS.some((command) => command.name.startsWith(`${name} `));
 }
 
 function unknownCommand(first: string, second: string | undefined): CommandLineError {

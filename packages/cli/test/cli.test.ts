@@ -66,6 +66,8 @@ test('what is mistyped is exit code 2 with what was meant', async () => {
     [['tx', 'register-validator', '--consensus-key', '/nowhere', '--bond', '1'], /nowhere/],
     [['tx', 'claim-rewards'], /a validator is 40 hex digits/],
     [['query', 'validatrs'], /did you mean validators\?/],
+    [['tx', 'bond-validater'], /did you mean tx bond-validator\?/],
+    [['tx', 'abc'], /64 hex digits/],
     [['infer'], /reserved/],
     [['node', 'full'], /--config/],
     [[], undefined],
