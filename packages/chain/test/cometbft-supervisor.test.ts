@@ -34,7 +34,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 const toml = readFileSync(process.argv[4] + '/config/config.toml', 'utf8');
 const path = (name) => new RegExp(name + ' = "unix://([^"]+)"').exec(toml)[1];
-if (existsSync(${JSON.stringify(join(folder, 'broken'))})) { console.error('cannot start: no such thing'); process.exit(3); }
+if (existsSync(${JSON.stringify(join(folder, 'broken'))})) { console.error(readFileSync(${JSON.stringify(join(folder, 'broken'))}, 'utf8')); process.exit(3); }
 if (!existsSync(path('proxy_app'))) { note('cometbft without application'); process.exit(4); }
 createServer((request, response) => response.end('{"jsonrpc":"2.0","id":1,"result":{}}')).listen(path('laddr'), () => note('cometbft up'));
 process.on('SIGTERM', () => { note('cometbft stopped'); process.exit(0); });
@@ -115,11 +115,18 @@ test('CometBFT that answers but gave up consensus is started again', async (t) =
 
 test('a node that never worked is given up after three starts, with the last words of the program', async (t) => {
   const { folder, options, events } = standIns(t);
-  writeFileSync(join(folder, 'broken'), '');
+  writeFileSync(join(folder, 'broken'), 'cannot start: no such thing');
   await assert.rejects(startCometBftNode(options), /exit code 3(.|\n)*cannot start: no such thing/);
   assert.deepEqual(
     events().filter((event) => event === 'application up'),
     Array(3).fill('application up'),
   );
   assert.ok(existsSync(join(folder, 'home', 'logs', 'cometbft.log')));
+});
+
+test('where CometBFT lost blocks, a person is told the command that helps', async (t) => {
+  const { folder, options } = standIns(t);
+  const words = 'ERROR: error on replay: app block height (19) is higher than core (16)';
+  writeFileSync(join(folder, 'broken'), words);
+  await assert.rejects(startCometBftNode(options), /rollback --config config\.json --to 16/);
 });

@@ -39,6 +39,8 @@ export interface CometBftNode {
   readonly close: () => Promise<void>;
 }
 
+const APPLICATION = 'application';
+const COMETBFT = 'CometBFT';
 /** Starts that may fail before a node that never worked is given up. */
 const FIRST_STARTS_MAX = 3;
 const BACKOFF_MS = { first: 200, most: 10_000, forgottenAfter: 30_000 };
@@ -145,7 +147,7 @@ function superviseProcesses(
     if (isStopping) return undefined;
     const { entry, configFile } = options.application;
     const application = spawnApp({
-      name: 'application',
+      name: APPLICATION,
       entry,
       configFile,
       args: [applicationSocket],
@@ -157,12 +159,12 @@ function superviseProcesses(
     if (isStopping) return undefined;
     const { promise: halted, resolve: halt } = Promise.withResolvers<string>();
     const cometBft = spawnProgram({
-      name: 'CometBFT',
+      name: COMETBFT,
       command: options.cometBft,
       args: ['node', '--home', join(home, 'cometbft')],
       logFile: logFiles.cometBft,
       onLine: (line) => {
-        if (line.includes(CONSENSUS_FAILURE)) halt(`CometBFT stopped agreeing: ${line.slice(0, 500)}`);
+        if (line.includes(CONSENSUS_FAILURE)) halt(`${COMETBFT} stopped agreeing: ${line.slice(0, 500)}`);
       },
     });
     start(cometBft);
@@ -190,8 +192,9 @@ function superviseProcesses(
       );
       if (isStopping) break;
       await stopRunning();
-      const tails = [logFiles.application, logFiles.cometBft].map(lastLine).filter((line) => line !== '');
-      const why = [`${reason ?? 'a process ended'}`, ...tails].join('\n  ');
+      const lastWords = lastLine(reason?.startsWith(APPLICATION) ? logFiles.application : logFiles.cometBft);
+      const advice = adviceOn(lastWords, options.application.configFile);
+      const why = [reason ?? 'a process ended', lastWords, advice].filter((line) => line !== '').join('\n  ');
       if (!wasReady && starts >= FIRST_STARTS_MAX) {
         failReady(new AppProcessError(why));
         return;
@@ -244,6 +247,13 @@ async function untilRpcAnswers(port: number, died: Promise<unknown>): Promise<bo
     await new Promise((resolve) => setTimeout(resolve, RPC_POLL_MS));
   }
   return false;
+}
+
+/** What a person can do where a start alone does not help; empty where nothing is known. */
+function adviceOn(lastWords: string, configFile: string): string {
+  const ahead = /app block height \(\d+\) is higher than core \((\d+)\)/.exec(lastWords);
+  if (ahead === null) return '';
+  return `CometBFT lost blocks that the application has. Take it back: haca node full rollback --config ${configFile} --to ${ahead[1]}`;
 }
 
 /** The last line of a log, for the reader of another one. */
