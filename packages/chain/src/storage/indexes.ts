@@ -127,7 +127,7 @@ export function openIndexes(tables: Tables, eventTags: EventTags | undefined): I
       const bytes = events.get(rowKey(tagHash(tag), height));
       return bytes === undefined ? undefined : { height, indexes: decodeIndexes(bytes) };
     },
-    countRows: (tag, first, last, limit) => events.getKeysCount({ ...range(tag, first, last), limit }),
+    countRows: (tag, first, last, limit) => [...events.getKeys({ ...range(tag, first, last), limit })].length,
   };
 }
 
