@@ -46,6 +46,7 @@ export {
   encodeBlockIdJson,
   encodeBlockJson,
   encodeCommitJson,
+  encodeEvidenceJson,
   encodeHeaderJson,
   encodeSignedHeaderJson,
   encodeTxProofJson,

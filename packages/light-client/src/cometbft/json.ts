@@ -328,6 +328,7 @@ function encodeVoteJson(vote: Vote) {
   } satisfies JsonValue;
 }
 
+/** v0.38 to v0.40 give the last three members no JSON names of their own, so they have Go's; v1 names them like the others. */
 function readEvidence(node: JsonNode): DuplicateVoteEvidence {
   const type = readText(member(node, 'type'), 64);
   if (type !== DUPLICATE_VOTE_TYPE) {
@@ -337,21 +338,27 @@ function readEvidence(node: JsonNode): DuplicateVoteEvidence {
   return {
     voteA: readVote(member(value, 'vote_a')),
     voteB: readVote(member(value, 'vote_b')),
-    totalVotingPower: readInt64(member(value, 'total_voting_power')),
-    validatorPower: readInt64(member(value, 'validator_power')),
-    timestamp: readTime(member(value, 'timestamp')),
+    totalVotingPower: readInt64(eitherMember(value, 'TotalVotingPower', 'total_voting_power')),
+    validatorPower: readInt64(eitherMember(value, 'ValidatorPower', 'validator_power')),
+    timestamp: readTime(eitherMember(value, 'Timestamp', 'timestamp')),
   };
 }
 
-function encodeEvidenceJson(evidence: DuplicateVoteEvidence) {
+function eitherMember(node: JsonNode, name: string, otherName: string): JsonNode {
+  const found = member(node, name);
+  return isAbsent(found) ? member(node, otherName) : found;
+}
+
+/** As `broadcast_evidence` of CometBFT v0.38 to v0.40 takes it. */
+export function encodeEvidenceJson(evidence: DuplicateVoteEvidence) {
   return {
     type: DUPLICATE_VOTE_TYPE,
     value: {
       vote_a: encodeVoteJson(evidence.voteA),
       vote_b: encodeVoteJson(evidence.voteB),
-      total_voting_power: `${evidence.totalVotingPower}`,
-      validator_power: `${evidence.validatorPower}`,
-      timestamp: formatTimestamp(evidence.timestamp),
+      TotalVotingPower: `${evidence.totalVotingPower}`,
+      ValidatorPower: `${evidence.validatorPower}`,
+      Timestamp: formatTimestamp(evidence.timestamp),
     },
   } satisfies JsonValue;
 }
