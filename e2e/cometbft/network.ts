@@ -18,6 +18,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const ENTRY = join(ROOT, 'apps/full-node/src/main.ts');
 /** With no transactions a block comes this often: seldom enough that a network at rest stays at one height. */
 const EMPTY_BLOCK_INTERVAL_MS = 60_000;
+export const SNAPSHOT_INTERVAL_HEIGHTS = 25;
 
 export type NodeState = 'stopped' | 'running' | 'paused';
 
@@ -217,6 +218,7 @@ function layOutNode({ home, genesisFile, cometBft }: Plan, plan: NodePlan): Netw
     cometbft: {
       binary: failPoint.binary,
       callLogFile,
+      snapshotIntervalHeights: SNAPSHOT_INTERVAL_HEIGHTS,
       moniker: name,
       timing: 'local',
       sharedAddresses: true,

@@ -5,13 +5,14 @@ import type { CheckReport } from './checks.ts';
 import { openChecks } from './checks.ts';
 import { failAllNodes, failInReplay, failOneNode } from './fail-points.ts';
 import { killEach, killProcesses, pauseEach, quorumLost } from './faults.ts';
-import { joinByReplay } from './joins.ts';
+import { joinByReplay, joinByStateSync } from './joins.ts';
 import { type LoadReport, openLoad } from './load.ts';
 import { type CometNetwork, startCometNetwork } from './network.ts';
 import { observeChain } from './observer.ts';
 import { partition } from './partitions.ts';
 import { readers } from './readers.ts';
 import { type Scenario, type ScenarioContext, type ScenarioReport, untilBlocks } from './scenario.ts';
+import { changeValidators, doubleSign } from './staking.ts';
 
 /** In this order on one network: the last ones change who the validators are. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -24,6 +25,9 @@ export const SCENARIOS: readonly Scenario[] = [
   quorumLost,
   partition,
   joinByReplay,
+  joinByStateSync,
+  changeValidators,
+  doubleSign,
   readers,
 ];
 
