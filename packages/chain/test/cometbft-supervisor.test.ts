@@ -33,10 +33,11 @@ ${note}
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 const toml = readFileSync(process.argv[4] + '/config/config.toml', 'utf8');
-const path = (name) => new RegExp(name + ' = "unix://([^"]+)"').exec(toml)[1];
+const application = /proxy_app = "unix:\\/\\/([^"]+)"/.exec(toml)[1];
+const rpcPort = Number(/laddr = "tcp:\\/\\/127.0.0.1:([0-9]+)"/.exec(toml)[1]);
 if (existsSync(${JSON.stringify(join(folder, 'broken'))})) { console.error(readFileSync(${JSON.stringify(join(folder, 'broken'))}, 'utf8')); process.exit(3); }
-if (!existsSync(path('proxy_app'))) { note('cometbft without application'); process.exit(4); }
-createServer((request, response) => response.end('{"jsonrpc":"2.0","id":1,"result":{}}')).listen(path('laddr'), () => note('cometbft up'));
+if (!existsSync(application)) { note('cometbft without application'); process.exit(4); }
+createServer((request, response) => response.end('{"jsonrpc":"2.0","id":1,"result":{}}')).listen(rpcPort, '127.0.0.1', () => note('cometbft up'));
 process.on('SIGTERM', () => { note('cometbft stopped'); process.exit(0); });
 process.on('SIGUSR2', () => console.log('E[now] CONSENSUS FAILURE!!! err="wrong app hash"'));
 `,
