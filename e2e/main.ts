@@ -3,16 +3,20 @@
  *
  *   npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]
  *   npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]
+ *   npm run e2e -- abci-cli [--json]
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { CometBftBuildError } from '@haca/chain';
+import { type GoldenResult, runAbciCli } from './cometbft/abci-cli.ts';
 import { type CometReport, runCometBft, SCENARIOS } from './cometbft/run.ts';
 import { type CrashReport, runCrash } from './crash.ts';
 
 const USAGE = [
   'Usage: npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]',
   '       npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]',
-  `       names: ${SCENARIOS.map(({ name }) => name).join(', ')}\n`,
+  `       names: ${SCENARIOS.map(({ name }) => name).join(', ')}`,
+  '       npm run e2e -- abci-cli [--json]\n',
 ].join('\n');
 
 const { values, positionals } = parseArgs({
@@ -30,8 +34,12 @@ const log = (line: string): void => {
   process.stderr.write(`${((performance.now() - startedAt) / 1000).toFixed(0).padStart(4)} s  ${line}\n`);
 };
 
+// Networks end with this process, and a signal ends it in an orderly way.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 if (positionals.length === 1 && positionals[0] === 'crash') await crash();
 else if (positionals.length === 1 && positionals[0] === 'cometbft') await cometBft();
+else if (positionals.length === 1 && positionals[0] === 'abci-cli') await abciCli();
 else giveUp('which run?');
 
 async function crash(): Promise<void> {
@@ -52,6 +60,17 @@ async function cometBft(): Promise<void> {
   const report = await runCometBft({ seed, scenarios, log });
   print(report, cometBftSummary(report));
   process.exitCode = report.violations.length === 0 && report.scenarios.length === scenarios.length ? 0 : 1;
+}
+
+/** Not an error where there is no Go, but never a success: the exit code is 3. */
+async function abciCli(): Promise<void> {
+  const results = await runAbciCli({ log }).catch((error: unknown) => {
+    if (!(error instanceof CometBftBuildError)) throw error;
+    process.stderr.write(`skipped: ${error.message}\n`);
+    process.exit(3);
+  });
+  print(results, abciCliSummary(results));
+  process.exitCode = results.length > 0 && results.every(({ ok }) => ok) ? 0 : 1;
 }
 
 function print(report: object, summary: string): void {
@@ -105,6 +124,14 @@ function cometBftSummary({ scenarios, violations, seed, seconds, load }: CometRe
     `result              ${violations.length === 0 ? 'one app hash per height on all nodes, all invariants hold, nothing accepted was lost' : `${violations.length} violations`}; seed ${seed}, ${seconds} s`,
   ];
   return `${[...lines, ...result].join('\n')}\n`;
+}
+
+function abciCliSummary(results: readonly GoldenResult[]): string {
+  const lines = results.map(({ version, file, transport, ok, printed, golden }) => {
+    const name = `abci-cli ${version.padEnd(8)} ${file} ${transport.padEnd(5)}`;
+    return ok ? `${name} as on file` : `${name} DIFFERENT\n--- on file\n${golden}--- printed\n${printed}`;
+  });
+  return `${lines.join('\n')}\n`;
 }
 
 function factsText(facts: CometReport['scenarios'][number]['facts']): string {

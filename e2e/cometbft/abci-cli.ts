@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { buildCometBft, COMETBFT_VERSIONS, type CometBftVersion } from '@haca/chain';
+import { buildCometBft, COMETBFT_VERSIONS, CometBftBuildError, type CometBftVersion } from '@haca/chain';
 
 export interface GoldenResult {
   readonly version: CometBftVersion;
@@ -32,7 +32,7 @@ const GOLDEN_FILES = ['ex1.abci', 'ex2.abci'] as const;
 const TIMEOUT_MS = 60_000;
 const run = promisify(execFile);
 
-/** One result for each version, file and transport. Throws `CometBftBuildError` where the programs cannot be built. */
+/** One result for each version, file and transport. Throws `CometBftBuildError` where Go is missing or a build fails. */
 export async function runAbciCli(options: AbciCliOptions = {}): Promise<readonly GoldenResult[]> {
   const log = options.log ?? (() => undefined);
   const results: GoldenResult[] = [];
@@ -55,7 +55,11 @@ export async function runAbciCli(options: AbciCliOptions = {}): Promise<readonly
 
 async function goldenFolder(version: CometBftVersion): Promise<string> {
   const args = ['mod', 'download', '-json', `github.com/cometbft/cometbft@v${version}`];
-  const { stdout } = await run('go', args, { cwd: tmpdir(), timeout: TIMEOUT_MS });
+  const { stdout } = await run('go', args, { cwd: tmpdir(), timeout: TIMEOUT_MS }).catch((cause: unknown) => {
+    throw new CometBftBuildError("the golden files lie in Go's module cache, which `go` cannot say", {
+      cause,
+    });
+  });
   const { Dir: folder } = JSON.parse(stdout) as { readonly Dir: string };
   return join(folder, 'abci/tests/test_cli');
 }

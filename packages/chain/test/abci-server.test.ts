@@ -471,6 +471,22 @@ test('ABCI-12: calls of a connection that is gone are not begun, and Info waits 
   ]);
 });
 
+test('ABCI-12: a call that waits for its turn when its connection ends is not begun', async (t) => {
+  const { application, release, waiting, calls } = gatedApplication(['finalizeBlock', 'applySnapshotChunk']);
+  const { address } = await testServer(t, { application });
+  const [consensus, dying] = [await connectAbci(t, address), await connectAbci(t, address)];
+  const block = consensus.call('finalize-block', { height: 1n });
+  await until(() => waiting() === 1);
+  dying.send(requestFrame('apply-snapshot-chunk'));
+  await settle(t, address);
+  dying.socket.destroy();
+  await settle(t, address);
+  release();
+  await block;
+  await settle(t, address);
+  assert.deepEqual(calls, ['finalizeBlock begins', 'finalizeBlock ends']);
+});
+
 test('ABCI-14: a path too long is refused by name', async (t) => {
   const path = `/tmp/${'x'.repeat(103)}`;
   assert.equal(Buffer.byteLength(path), 108);
