@@ -66,9 +66,16 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const members = await layOut(options);
   const started: AppProcess[] = [];
   const validators: Validator[] = [];
+  const signal = (name: NodeJS.Signals): void => {
+    for (const { pids } of validators) {
+      for (const pid of Object.values(pids)) if (pid !== null) signalProcess(pid, name);
+    }
+  };
   const stop = async (): Promise<void> => {
+    // What is paused does not hear that it should stop.
+    signal('SIGCONT');
     await Promise.all(validators.map(({ rpc }) => rpc.close()));
-    await Promise.all(started.map((process) => process.stop()));
+    await Promise.all(started.map((child) => child.stop()));
   };
   try {
     for (const { configFile, name } of members) {
@@ -76,19 +83,14 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       const logFile = join(home, `${name}.log`);
       started.push(spawnApp({ name: `${kind} ${name}`, entry: join(ROOT, entry), configFile, logFile }));
     }
-    for (const [i, process] of started.entries()) {
-      validators.push(validatorOf(process.pid, await process.ready, members[i] as Member));
+    for (const [i, child] of started.entries()) {
+      validators.push(validatorOf(child.pid, await child.ready, members[i] as Member));
     }
     await untilFirstBlock(validators);
   } catch (error) {
     await stop();
     throw error;
   }
-  const signal = (name: NodeJS.Signals): void => {
-    for (const { pids } of validators) {
-      for (const pid of Object.values(pids)) if (pid !== null) process.kill(pid, name);
-    }
-  };
   return {
     kind,
     validators,
@@ -97,6 +99,15 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     pause: () => signal('SIGSTOP'),
     resume: () => signal('SIGCONT'),
   };
+}
+
+/** A process that is gone hears nothing. */
+function signalProcess(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 interface Member {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { toBase64 } from '@haca/light-client';
 import { ed25519SignerFromSeed } from '@haca/platform';
 import { fromHex } from '@haca/primitives';
-import { NOPG_PER_OPG } from '@haca/protocol';
+import { NOPG_PER_OPG, nopg, type Op } from '@haca/protocol';
 import {
   accountOf,
   digest,
@@ -19,15 +19,24 @@ import {
 import { type Lane, runLoad } from './load.ts';
 import { latestHeight, type Network, type NetworkOptions, type Validator } from './network.ts';
 
-const registrar = { operator: ed25519SignerFromSeed(digest('registrar')), nonce: 0 };
-const REGISTRAR_FUNDS = 1_000n * NOPG_PER_OPG;
+const REGISTRAR_FUNDS = 1_000_000n * NOPG_PER_OPG;
 
-/** A node each for `lanes` lanes: the pool takes one batch of a key at a time. */
-export function makeSettlingNodes(lanes: number): readonly SettlingNode[] {
-  return Array.from({ length: lanes }, (_, i) => settlingNode(i));
+/** Who sends transactions to a network of this project. */
+export interface Senders {
+  readonly nodes: readonly SettlingNode[];
+  /** Registers the model they all have, and sends the transfers. */
+  readonly registrar: Pick<SettlingNode, 'operator' | 'nonce'>;
 }
 
-export function fundedAccounts(nodes: readonly SettlingNode[]): NetworkOptions['accounts'] {
+/** A node each for `lanes` lanes: the pool takes one batch of a key at a time. */
+export function makeSenders(lanes: number): Senders {
+  return {
+    nodes: Array.from({ length: lanes }, (_, i) => settlingNode(i)),
+    registrar: { operator: ed25519SignerFromSeed(digest('registrar')), nonce: 0 },
+  };
+}
+
+export function fundedAccounts({ nodes, registrar }: Senders): NetworkOptions['accounts'] {
   return [
     { accountId: accountOf(registrar.operator), nopg: REGISTRAR_FUNDS },
     ...nodes.map(({ operator }) => ({ accountId: accountOf(operator), nopg: OPERATOR_FUNDS })),
@@ -35,7 +44,7 @@ export function fundedAccounts(nodes: readonly SettlingNode[]): NetworkOptions['
 }
 
 /** Registers all nodes and opens their keys; none of that is part of a figure. */
-export async function registerNodes(network: Network, nodes: readonly SettlingNode[]): Promise<void> {
+export async function registerNodes(network: Network, { nodes, registrar }: Senders): Promise<void> {
   const { rpc } = network.validators[0] as Validator;
   const first = await latestHeight(rpc);
   await runLoad(network, [
@@ -55,8 +64,22 @@ export async function registerNodes(network: Network, nodes: readonly SettlingNo
 }
 
 /** The next settlements of each node, signed in advance. */
-export function settlementLanes(nodes: readonly SettlingNode[], rounds: number): readonly Lane[] {
+export function settlementLanes({ nodes }: Senders, rounds: number): readonly Lane[] {
   return nodes.map((node) => Array.from({ length: rounds }, () => toBase64(settlement(node))));
+}
+
+/** A settlement of each of the first `count` nodes. */
+export function settlements({ nodes }: Senders, count: number): readonly string[] {
+  return nodes.slice(0, count).map((node) => toBase64(settlement(node)));
+}
+
+/** Transfers from one account to others that exist. */
+export function transfers({ nodes, registrar }: Senders, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, i) => {
+    const { operator } = nodes[i % nodes.length] as SettlingNode;
+    const op: Op = { kind: 'transfer-opg', to: accountOf(operator), amount: nopg(NOPG_PER_OPG) };
+    return toBase64(transaction(registrar, [op]));
+  });
 }
 
 /** As many lanes as long, each transaction a new key, of `sizeBytes`. */
