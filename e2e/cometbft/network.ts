@@ -137,11 +137,18 @@ export async function startCometNetwork(options: CometNetworkOptions): Promise<C
     nodes.push(node);
     return node;
   };
+  // Whatever ends this process takes the network with it.
+  const killNow = (): void => {
+    for (const pid of pidsOf([home])) send(pid, 'SIGKILL');
+    rmSync(home, { recursive: true, force: true });
+  };
+  process.on('exit', killNow);
   const close: CometNetwork['close'] = async ({ keepFiles = false } = {}) => {
     for (const { rpc } of nodes) rpc.close();
     for (const node of nodes) node.resume();
     await Promise.all(nodes.map((node) => node.stop().catch(() => undefined)));
     await killAll(() => pidsOf([home]));
+    process.off('exit', killNow);
     await Promise.all(cables.map(({ proxy }) => proxy.close()));
     if (!keepFiles) rmSync(home, { recursive: true, force: true });
   };
@@ -231,11 +238,11 @@ function layOutNode({ home, genesisFile, cometBft }: Plan, plan: NodePlan): Netw
   const rpcUrl = `http://127.0.0.1:${rpcPort}`;
   const pids = (): NodePids => readPids(join(folder, 'processes.json'));
   const signalAll = (signal: NodeJS.Signals): void => {
-    const { supervisor, application, cometBft: comet } = pids();
-    for (const pid of [supervisor, application, comet]) send(pid, signal);
+    const { supervisor: main, application, cometBft: comet } = pids();
+    for (const pid of [main, application, comet]) send(pid, signal);
   };
   let state: NodeState = 'stopped';
-  let process: AppProcess | undefined;
+  let supervisor: AppProcess | undefined;
   return {
     name,
     index,
@@ -249,18 +256,18 @@ function layOutNode({ home, genesisFile, cometBft }: Plan, plan: NodePlan): Netw
     state: () => state,
     pids,
     start: async () => {
-      process = spawnApp({ name, entry: ENTRY, configFile, logFile });
-      await process.ready;
+      supervisor = spawnApp({ name, entry: ENTRY, configFile, logFile });
+      await supervisor.ready;
       state = 'running';
     },
     stop: async () => {
       state = 'stopped';
-      await process?.stop();
+      await supervisor?.stop();
     },
     kill: async () => {
       state = 'stopped';
       // The supervisor first: it would start the others again.
-      const killed = process?.kill();
+      const killed = supervisor?.kill();
       const { application, cometBft: comet } = pids();
       for (const pid of [application, comet]) send(pid, 'SIGKILL');
       await killed;

@@ -2,15 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   genesisValidators,
+  heightsOf,
   type Scenario,
   type ScenarioContext,
   untilBlocks,
   untilCaughtUp,
+  untilStill,
 } from './scenario.ts';
 
 const CUT_MS = 4_000;
-/** What was on its way when the cables were cut may still end in a block. */
-const LAST_BLOCK_MS = 1_500;
 const SLOW_LINK_MS = 60;
 const SLOW_BLOCKS = 6;
 
@@ -27,10 +27,9 @@ export const partition: Scenario = {
     const { network, observer } = context;
     await untilBlocks(context, 2);
     network.partition([[0, 1], [2, 3], others(context)], 'silent');
-    await sleep(LAST_BLOCK_MS);
-    const before = await heights(context);
+    const before = await untilStill(network.running());
     await sleep(CUT_MS);
-    const after = await heights(context);
+    const after = await heightsOf(network.running());
     before.forEach((height, i) => {
       if (after[i] !== height) context.violation(`half a network made block ${after[i]} after ${height}`);
     });
@@ -42,12 +41,12 @@ export const partition: Scenario = {
     const [alone] = genesisValidators(context);
     if (alone === undefined) throw new Error('a network with validators');
     network.partition([[alone.index]], 'reset');
-    await sleep(LAST_BLOCK_MS);
-    const cutOffAt = (await alone.rpc.status()).height;
+    const [cutOffAt] = await untilStill([alone]);
+    if (cutOffAt === undefined) throw new Error('one node has one height');
     const from = observer.height();
     const three = (await untilBlocks(context, 4)) - from;
     await sleep(CUT_MS);
-    const stillAt = (await alone.rpc.status()).height;
+    const [stillAt] = await heightsOf([alone]);
     if (stillAt !== cutOffAt)
       context.violation(`one validator alone made block ${stillAt} after ${cutOffAt}`);
     network.heal();
@@ -65,8 +64,4 @@ export const partition: Scenario = {
 /** Nodes beyond the first four stay with the second half. */
 function others({ network }: ScenarioContext): readonly number[] {
   return network.nodes.map(({ index }) => index).filter((index) => index > 3);
-}
-
-async function heights({ network }: ScenarioContext): Promise<readonly number[]> {
-  return Promise.all(network.running().map(async ({ rpc }) => (await rpc.status()).height));
 }

@@ -42,6 +42,7 @@ export interface ScenarioReport {
 /** Only a network that stands still takes longer. */
 const PROGRESS_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
+const STILL_MS = 2_000;
 
 /** Waits until it holds. Throws `what` after two minutes. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -78,7 +79,26 @@ export async function untilCaughtUp(context: ScenarioContext, nodes: readonly Ne
   }
 }
 
-/** A height that only blocks with a change of state are above: everybody has executed one when it is passed by two. */
+/**
+ * Waits until the nodes make no more blocks, as nodes without a quorum have to: what was decided before may take a moment.
+ * Gives the height of each.
+ */
+export async function untilStill(nodes: readonly NetworkNode[]): Promise<readonly number[]> {
+  let heights = await heightsOf(nodes);
+  let since = performance.now();
+  await until('no more blocks', async () => {
+    const now = await heightsOf(nodes);
+    if (now.some((height, i) => height !== heights[i])) since = performance.now();
+    heights = now;
+    return performance.now() - since > STILL_MS;
+  });
+  return heights;
+}
+
+export function heightsOf(nodes: readonly NetworkNode[]): Promise<readonly number[]> {
+  return Promise.all(nodes.map(async ({ rpc }) => (await rpc.status()).height));
+}
+
 export function genesisValidators({ network }: ScenarioContext): readonly NetworkNode[] {
   return network.nodes.filter(({ index }) => index < network.genesis.validators.validators.length);
 }
