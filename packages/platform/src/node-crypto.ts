@@ -39,6 +39,8 @@ interface NativeScheme {
   readonly hashName: string | null;
   readonly admits: (publicKey: Uint8Array, signature: Uint8Array) => boolean;
   readonly importKey: (publicKey: Uint8Array) => KeyObject | null;
+  /** As OpenSSL takes it. Naming its form in the key argument instead costs more than this and the call together. */
+  readonly nativeSignature: (signature: Uint8Array) => Uint8Array;
 }
 
 function ecdsa(spkiPrefix: string, hashName: string, keyBytes: number, signatureBytes: number): NativeScheme {
@@ -47,7 +49,23 @@ function ecdsa(spkiPrefix: string, hashName: string, keyBytes: number, signature
     admits: (publicKey, signature) =>
       publicKey.length === keyBytes && publicKey[0] === 4 && signature.length === signatureBytes,
     importKey: openKeyImport(Buffer.from(spkiPrefix, 'hex')),
+    nativeSignature: derSignature,
   };
+}
+
+/** r || s as the DER of `SEQUENCE { INTEGER r, INTEGER s }` (RFC 3279 section 2.2.3), at most 104 bytes. */
+function derSignature(signature: Uint8Array): Uint8Array {
+  const width = signature.length / 2;
+  const r = derInteger(signature.subarray(0, width));
+  const s = derInteger(signature.subarray(width));
+  return Uint8Array.of(0x30, r.length + s.length, ...r, ...s);
+}
+
+function derInteger(bytes: Uint8Array): readonly number[] {
+  const start = bytes.findIndex((byte) => byte !== 0);
+  const digits = start < 0 ? [0] : [...bytes.subarray(start)];
+  const isNegative = (digits[0] as number) >= 0x80;
+  return [0x02, digits.length + (isNegative ? 1 : 0), ...(isNegative ? [0] : []), ...digits];
 }
 
 const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {
@@ -55,6 +73,7 @@ const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {
     hashName: null,
     admits: isAdmissibleEd25519,
     importKey: openKeyImport(Buffer.from('302a300506032b6570032100', 'hex')),
+    nativeSignature: (signature) => signature,
   },
   'ecdsa-p256': ecdsa('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'sha256', 65, 64),
   'ecdsa-p384': ecdsa('3076301006072a8648ce3d020106052b81040022036200', 'sha384', 97, 96),
@@ -62,15 +81,15 @@ const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {
 
 /** What OpenSSL is asked, or null where the answer is no without asking. */
 function nativeInput({ scheme, publicKey, signature }: SignatureCheck) {
-  const { hashName, admits, importKey } = SCHEMES[scheme];
+  const { hashName, admits, importKey, nativeSignature } = SCHEMES[scheme];
   if (!admits(publicKey, signature)) return null;
   const key = importKey(publicKey);
-  return key === null ? null : { hashName, key: { key, dsaEncoding: 'ieee-p1363' as const } };
+  return key === null ? null : { hashName, key, signature: nativeSignature(signature) };
 }
 
 function verifySignature(check: SignatureCheck): boolean {
   const input = nativeInput(check);
-  return input !== null && verify(input.hashName, check.message, input.key, check.signature);
+  return input !== null && verify(input.hashName, check.message, input.key, input.signature);
 }
 
 /**
@@ -81,7 +100,7 @@ export function verifySignatureAsync(check: SignatureCheck): Promise<boolean> {
   const input = nativeInput(check);
   if (input === null) return Promise.resolve(false);
   return new Promise((resolve, reject) => {
-    verify(input.hashName, check.message, input.key, check.signature, (error, holds) => {
+    verify(input.hashName, check.message, input.key, input.signature, (error, holds) => {
       if (error === null) resolve(holds);
       else reject(error);
     });

@@ -277,6 +277,37 @@ test('ECDSA: native and portable agree on honest, changed and malformed input', 
   }
 });
 
+test('ECDSA: r and s of any size agree, with leading zeros and with the highest bit set', () => {
+  for (const [name, hash, width, verify] of [
+    ['P-256', 'sha256', 32, 'verifyEcdsaP256'],
+    ['P-384', 'sha384', 48, 'verifyEcdsaP384'],
+  ] as const) {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: name });
+    const spki = publicKey.export({ format: 'der', type: 'spki' });
+    const point = new Uint8Array(spki.subarray(spki.length - 2 * width - 1));
+    const seen = new Set<string>();
+    // One signature in 128 has a zero in front.
+    for (let i = 0; ![...seen].some((shape) => shape.includes('zero')) || !seen.has('high high'); i++) {
+      const message = utf8Encode(`${name} ${i}`);
+      const signature = new Uint8Array(sign(hash, message, { key: privateKey, dsaEncoding: 'ieee-p1363' }));
+      const shape = `${kindOf(signature[0])} ${kindOf(signature[width])}`;
+      if (seen.has(shape)) continue;
+      seen.add(shape);
+      for (const crypto of PROVIDERS) assert.ok(crypto[verify](point, message, signature), shape);
+    }
+    const message = utf8Encode('zero');
+    const zeros = new Uint8Array(2 * width);
+    for (const signature of [zeros, zeros.with(width - 1, 1), zeros.with(2 * width - 1, 1)]) {
+      for (const crypto of PROVIDERS) assert.equal(crypto[verify](point, message, signature), false);
+    }
+  }
+});
+
+function kindOf(firstByte: number | undefined): string {
+  if (firstByte === undefined || firstByte === 0) return 'zero';
+  return firstByte >= 0x80 ? 'high' : 'plain';
+}
+
 test('hashes agree', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
