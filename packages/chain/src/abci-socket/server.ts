@@ -7,24 +7,26 @@
  * called. A request that cannot be read stops only the connection it came on.
  */
 import { createServer, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { MalformedError } from '@haca/primitives';
 import type { Application } from '../abci.ts';
 import type { CallFacts, CallRecorder } from './call-log.ts';
 import { answerRequest, CONSENSUS_METHODS, factsOf, ORDERED_METHODS, UNSUPPORTED_METHODS } from './calls.ts';
-import { createFrameParser, type FrameParser } from './frames.ts';
+import {
+  addWaiting,
+  type Connection,
+  type ConnectionLimits,
+  connectionOf,
+  dropWaiting,
+  regulate,
+  send,
+  takeWaiting,
+} from './connection.ts';
 import { type AbciAddress, listenAt } from './listen.ts';
 import { type AbciMethod, type AbciRequest, decodeRequest } from './requests.ts';
 import { writeException } from './responses.ts';
-import { takeOutput, type WireWriter, wireWriter } from './wire-writer.ts';
+import { CallRefusedError, createTurns } from './turns.ts';
 
-export interface AbciLimits {
-  /** Largest message of a request. */
-  readonly frameBytes: number;
-  /** A connection with more requests waiting than this is not read from. */
-  readonly queuedRequests: number;
-  /** The same in bytes of requests. One request may exceed it. */
-  readonly queuedBytes: number;
+export interface AbciLimits extends ConnectionLimits {
   readonly connections: number;
   /** How long a second consensus connection waits for the first to be gone before it is refused. */
   readonly takeoverMs: number;
@@ -55,39 +57,6 @@ export interface AbciServer {
   readonly close: () => Promise<void>;
 }
 
-interface Connection {
-  readonly id: number;
-  /** Connections of one CometBFT process share it. */
-  readonly peer: number;
-  readonly socket: Socket;
-  readonly frames: FrameParser;
-  readonly out: WireWriter;
-  readonly ended: Promise<void>;
-  readonly end: () => void;
-  /** Requests that were read and not begun, the oldest at `queueStart`. */
-  queue: Waiting[];
-  queueStart: number;
-  queuedBytes: number;
-  hasCalled: boolean;
-  /** A request is being answered. */
-  isBusy: boolean;
-  /** Nothing that arrives is read any more. */
-  isRefused: boolean;
-  /** The peer is gone, or is being sent away. */
-  isOver: boolean;
-  needsDrain: boolean;
-  isPaused: boolean;
-}
-
-type Waiting =
-  | { readonly request: AbciRequest; readonly sizeBytes: number }
-  | { readonly refusal: string; readonly sizeBytes: number };
-
-/** The call was refused, and only the connection suffers. */
-class CallRefusedError extends Error {
-  override readonly name = 'CallRefusedError';
-}
-
 /** Output is sent on once it has this size; usually it is all that one arrival of data leads to. */
 const SEND_BYTES = 256 * 1024;
 
@@ -98,15 +67,12 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
   const limits = { ...ABCI_LIMITS, ...options.limits };
   const connections = new Set<Connection>();
   const running = new Set<Promise<void>>();
+  const turns = createTurns(limits.takeoverMs);
   let isStopped = false;
   let lastConnection = 0;
   let peer = 0;
   let isPeerGone = true;
   let recordedPeer = 0;
-  /** Resolves when the last ordered method that was begun or waits to begin is done. */
-  let turn = Promise.resolve();
-  let turnHolder: Connection | null = null;
-  let consensusConnection: Connection | null = null;
 
   const accept = (socket: Socket): void => {
     if (isPeerGone) peer++;
@@ -128,8 +94,7 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
     connection.isOver = true;
     if (!connections.delete(connection)) return;
     if (connection.hasCalled && connection.peer === peer) isPeerGone = true;
-    connection.queue = [];
-    connection.queueStart = 0;
+    dropWaiting(connection);
     connection.end();
   };
 
@@ -157,8 +122,7 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
         );
         return;
       }
-      connection.queue.push({ request, sizeBytes: frame.length });
-      connection.queuedBytes += frame.length;
+      addWaiting(connection, { request, sizeBytes: frame.length });
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error;
       refuseLater(connection, error.message);
@@ -168,7 +132,7 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
   /** In its turn: what came before on the connection is still answered. */
   const refuseLater = (connection: Connection, refusal: string): void => {
     connection.isRefused = true;
-    connection.queue.push({ refusal, sizeBytes: 0 });
+    addWaiting(connection, { refusal, sizeBytes: 0 });
   };
 
   const answerWaiting = (connection: Connection): void => {
@@ -186,7 +150,7 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
 
   const begin = (connection: Connection, request: AbciRequest): void => {
     // A CometBFT that was started anew asks for the state: what the old one had begun counts as well.
-    const waitsForOthers = request.method === 'info' && turnHolder?.isOver === true;
+    const waitsForOthers = request.method === 'info' && turns.isOrphanRunning();
     if (waitsForOthers || ORDERED_METHODS.has(request.method)) {
       follow(connection, inTurn(connection, request));
       return;
@@ -222,37 +186,17 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
   const inTurn = async (connection: Connection, request: AbciRequest): Promise<void> => {
     const { method } = request;
     try {
-      if (CONSENSUS_METHODS.has(method)) await takeConsensus(connection);
-      const before = turn;
-      const { promise, resolve: release } = Promise.withResolvers<void>();
-      turn = promise;
-      try {
-        await before;
-        if (connection.isOver || isStopped) return;
-        turnHolder = connection;
+      if (CONSENSUS_METHODS.has(method)) await turns.takeConsensus(connection);
+      await turns.run(connection, async () => {
+        if (isStopped) return;
         recordRequest(connection, request);
         recorder?.flush();
         recordResponse(connection, method, await answerRequest(application, request, connection.out));
-      } finally {
-        turnHolder = null;
-        release();
-      }
+      });
     } catch (error) {
       if (error instanceof CallRefusedError) refuse(connection, error.message);
       else stop(connection, method, error);
     }
-  };
-
-  /** Two CometBFT processes on one application would each commit their own chain into it. */
-  const takeConsensus = async (connection: Connection): Promise<void> => {
-    const owner = consensusConnection;
-    const isFree = (): boolean => consensusConnection === owner && (owner === null || owner.isOver);
-    if (owner === connection) return;
-    if (owner !== null && !owner.isOver) {
-      await Promise.race([owner.ended, delay(limits.takeoverMs, undefined, { ref: false })]);
-    }
-    if (!isFree()) throw new CallRefusedError('another connection drives the consensus of this application');
-    consensusConnection = connection;
   };
 
   const stop = (connection: Connection, method: AbciMethod, cause: unknown): void => {
@@ -308,57 +252,4 @@ export async function serveAbci(options: AbciServerOptions): Promise<AbciServer>
     recorder?.flush();
   };
   return { address, close };
-}
-
-function connectionOf(socket: Socket, id: number, peer: number, frameBytesMax: number): Connection {
-  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-  return {
-    id,
-    peer,
-    socket,
-    frames: createFrameParser(frameBytesMax),
-    out: wireWriter(),
-    ended,
-    end,
-    queue: [],
-    queueStart: 0,
-    queuedBytes: 0,
-    hasCalled: false,
-    isBusy: false,
-    isRefused: false,
-    isOver: false,
-    needsDrain: false,
-    isPaused: false,
-  };
-}
-
-function takeWaiting(connection: Connection): Waiting | undefined {
-  const waiting = connection.queue[connection.queueStart];
-  if (waiting === undefined) return undefined;
-  connection.queueStart++;
-  connection.queuedBytes -= waiting.sizeBytes;
-  if (connection.queueStart === connection.queue.length || connection.queueStart >= 1024) {
-    connection.queue.splice(0, connection.queueStart);
-    connection.queueStart = 0;
-  }
-  return waiting;
-}
-
-function send(connection: Connection): void {
-  if (connection.out.length === 0) return;
-  const bytes = takeOutput(connection.out);
-  if (connection.isOver || !connection.socket.writable) return;
-  connection.needsDrain = !connection.socket.write(bytes);
-}
-
-/** Stops reading where the peer does not read, or asks faster than it is answered. */
-function regulate(connection: Connection, limits: AbciLimits): void {
-  if (connection.isOver) return;
-  const waiting = connection.queue.length - connection.queueStart;
-  const isFull = waiting > limits.queuedRequests || connection.queuedBytes > limits.queuedBytes;
-  const shouldPause = connection.needsDrain || isFull;
-  if (shouldPause === connection.isPaused) return;
-  connection.isPaused = shouldPause;
-  if (shouldPause) connection.socket.pause();
-  else connection.socket.resume();
 }
