@@ -103,7 +103,7 @@ async function untilProposed(application: HacaApplication, height: number, tx: U
 
 const isP384 = ({ scheme }: SignatureCheck): boolean => scheme === 'ecdsa-p384';
 
-test('CheckTx answers without the evidence, which is verified meanwhile on other threads', async (t) => {
+test('CHAIN-90: CheckTx answers without the evidence, which is verified meanwhile on other threads', async (t) => {
   const { application, here, pool } = await withNode(t);
   const openKey = NODE.openTeeKey(1, 1, testEvidence);
   assert.equal(application.checkTx(openKey, 'new').code, 0);
@@ -120,7 +120,7 @@ test('CheckTx answers without the evidence, which is verified meanwhile on other
   assert.deepEqual(here, ['ed25519']);
 });
 
-test('a proposer leaves evidence without a verdict for later, with what its sender sent after it, and nothing else', async (t) => {
+test('CHAIN-91: a proposer leaves evidence without a verdict for later, with what its sender sent after it, and nothing else', async (t) => {
   const { promise: gate, resolve: answer } = Promise.withResolvers<void>();
   const verifyAsync = async (check: SignatureCheck): Promise<boolean> => {
     if (isP384(check)) await gate;
@@ -144,7 +144,7 @@ test('a proposer leaves evidence without a verdict for later, with what its send
   assert.deepEqual(await prepare(application, 4, waiting), [openKey, after]);
 });
 
-test('evidence that does not verify is proposed too: it fails in the block and pays for itself', async (t) => {
+test('CHAIN-91: evidence that does not verify is proposed too: it fails in the block and pays for itself', async (t) => {
   for (const position of [0, 1, 2]) {
     const { application, store } = await withNode(t);
     const openKey = NODE.openTeeKey(1, 1, forgedEvidence(position));
@@ -160,7 +160,7 @@ test('evidence that does not verify is proposed too: it fails in the block and p
   }
 });
 
-test('a proposal is accepted on a cold cache, verified on other threads, however slow they are', async (t) => {
+test('CHAIN-92: a proposal is accepted on a cold cache, verified on other threads, however slow they are', async (t) => {
   const verifyAsync = async (check: SignatureCheck): Promise<boolean> => {
     await delay(30);
     return verifySignatureAsync(check);
@@ -172,7 +172,7 @@ test('a proposal is accepted on a cold cache, verified on other threads, however
   assert.equal(pool.length, 3 + 1 + 2, 'evidence, possession, envelopes');
 });
 
-test('a proposal with a signature that does not hold is refused on a cold cache and on a warm one', async (t) => {
+test('CHAIN-92: a proposal with a signature that does not hold is refused on a cold cache and on a warm one', async (t) => {
   const { application } = await withNode(t);
   const good = transfer(FAUCET, 9, BOB, OPG);
   const forged = transfer(FAUCET, 8, BOB, OPG);
@@ -185,7 +185,7 @@ test('a proposal with a signature that does not hold is refused on a cold cache 
   assert.deepEqual(await makeBlock(application, 3, [good, forged]), [0, codeNumber('E_SIG')]);
 });
 
-test('where verification itself fails, consensus hears no verdict but an error', async (t) => {
+test('CHAIN-92: where verification itself fails, consensus hears no verdict but an error', async (t) => {
   const verifyAsync = (check: SignatureCheck): Promise<boolean> =>
     isP384(check) ? Promise.reject(new Error('no thread')) : verifySignatureAsync(check);
   const { application } = await withNode(t, { verifyAsync });
@@ -195,7 +195,7 @@ test('where verification itself fails, consensus hears no verdict but an error',
   assert.equal(application.checkTx(transfer(FAUCET, 9, BOB, OPG), 'new').code, 0);
 });
 
-test('a block that was proposed is executed once; what differs in anything is executed anew', async (t) => {
+test('CHAIN-94: a block that was proposed is executed once; what differs in anything is executed anew', async (t) => {
   const { application, appraisals } = await withNode(t);
   const txs = [NODE.openTeeKey(1, 1, testEvidence)];
   const block = blockOf(3, txs);
@@ -216,7 +216,7 @@ test('a block that was proposed is executed once; what differs in anything is ex
   assert.deepEqual(application.info().lastBlockAppHash, appHash);
 });
 
-test('attack: a height with many proposals keeps four states, and any of them may be decided', async (t) => {
+test('CHAIN-94 attack: a height with many proposals keeps four states, and any of them may be decided', async (t) => {
   const { application, appraisals } = await withNode(t);
   const txs = [NODE.openTeeKey(1, 1, testEvidence)];
   const blocks = Array.from({ length: 12 }, (_, i) =>
@@ -240,7 +240,7 @@ test('attack: a height with many proposals keeps four states, and any of them ma
   assert.deepEqual(await makeBlock(application, 4, [transfer(FAUCET, 9, BOB, OPG)]), [0]);
 });
 
-test('InitChain comes again after a proposal: what was executed on the first genesis is gone', async (t) => {
+test('CHAIN-96: InitChain comes again after a proposal: what was executed on the first genesis is gone', async (t) => {
   const { application, store } = testApplication(t);
   const genesisHash = initChain(application);
   const block = blockOf(1, [transfer(FAUCET, 0, ALICE, OPG)]);
@@ -261,7 +261,7 @@ test('Info and CheckTx before InitChain: no height, and a refusal to guess', (t)
   assert.throws(() => application.checkTx(transfer(FAUCET, 0, ALICE, OPG), 'new'), /InitChain comes first/);
 });
 
-test('whatever it was doing, after a restart it is where the last Commit left it, and the block is made again', async (t) => {
+test('CHAIN-96: whatever it was doing, after a restart it is where the last Commit left it, and the block is made again', async (t) => {
   const doings: readonly ((application: HacaApplication, block: BlockRequest) => unknown)[] = [
     () => undefined,
     (application, { txs }) => application.checkTx(txs[0] as Uint8Array, 'new'),

@@ -27,7 +27,7 @@ function candidates() {
   };
 }
 
-test('the same block is the same in every field that execution sees, whoever built the objects', () => {
+test('CHAIN-94: the same block is the same in every field that execution sees, whoever built the objects', () => {
   const block = request('a');
   assert.ok(isSameBlock(block, structuredClone(block)));
   const other = new Uint8Array(20).fill(1);
@@ -69,7 +69,7 @@ test('a candidate is taken once; those of other blocks stay', () => {
   assert.deepEqual(discarded, [], 'what is taken is not discarded');
 });
 
-test('attack: more proposals than candidates are kept push out the oldest, which frees what it holds', () => {
+test('CHAIN-94 attack: more proposals than candidates are kept push out the oldest, which frees what it holds', () => {
   const { add, has, forget, discarded } = candidates();
   const blocks = Array.from({ length: 10 }, (_, i) => ({ request: request(`block ${i}`) }));
   for (const block of blocks) add(block);

@@ -148,7 +148,7 @@ async function compare(t: TestContext, recorded: Recorded): Promise<void> {
   }
 }
 
-test('a fixed history, which meets what matters, gives one outcome per height in every way', async (t) => {
+test('CHAIN-93: a fixed history, which meets what matters, gives one outcome per height in every way', async (t) => {
   const recorded = record(4, 40);
   const wanted = [
     'OK',
@@ -164,14 +164,14 @@ test('a fixed history, which meets what matters, gives one outcome per height in
   await compare(t, recorded);
 });
 
-test('property: random histories give one outcome per height in every way', async (t) => {
+test('CHAIN-93 property: random histories give one outcome per height in every way', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.nat(2 ** 31 - 1), (seed) => compare(t, record(seed, 12))),
     { numRuns: 2 },
   );
 });
 
-test('blocks that the embedded engine makes lead to the same over the socket and on replay', async (t) => {
+test('CHAIN-93: blocks that the embedded engine makes lead to the same over the socket and on replay', async (t) => {
   const folder = temporaryFolder(t);
   const params = { ...SHORT_PARAMS, validUntilAhead: 1_000_000 };
   const app = testGenesis(params);

@@ -145,7 +145,7 @@ test('verification starts while the run goes on, not after it', async () => {
   });
 });
 
-test('a check that could not be made is no verdict: it is made again, and in the end stops the process', async () => {
+test('CHAIN-92: a check that could not be made is no verdict: it is made again, and in the end stops the process', async () => {
   let failures = 2;
   const flaky = createVerification(nodeCrypto, async (check) => {
     if (failures-- > 0) throw new Error('no thread');
@@ -166,7 +166,7 @@ test('a check that could not be made is no verdict: it is made again, and in the
   }
 });
 
-test('attack: refused transactions fill no cache, and the mempool pushes out nothing that blocks know', async () => {
+test('CHAIN-95 CHAIN-90 attack: refused transactions fill no cache, and the mempool pushes out nothing that blocks know', async () => {
   const { crypto, messages } = countedCrypto();
   const limits = { ...VERIFICATION_LIMITS, verdicts: 8 };
   const verification = createVerification(crypto, verifySignatureAsync, limits);
@@ -221,7 +221,7 @@ test('a table of verdicts is bounded, keeps the newest half, and what is used st
   assert.equal(table.find('not'), undefined);
 });
 
-test('a verdict belongs to one scheme, key, signature and message, however their bytes are divided', () => {
+test('CHAIN-95: a verdict belongs to one scheme, key, signature and message, however their bytes are divided', () => {
   const bytes = (length: number) => new Uint8Array(length).fill(7);
   const names = new Set<string>();
   let count = 0;
