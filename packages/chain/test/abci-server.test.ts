@@ -383,6 +383,31 @@ for (const [name, method, broken] of BROKEN) {
   });
 }
 
+test('ABCI-10: two failures stop the application once', async (t) => {
+  const { application, release, waiting } = gatedApplication(['finalizeBlock']);
+  const broken: Application = {
+    ...application,
+    finalizeBlock: async (block) => {
+      await application.finalizeBlock(block);
+      throw new Error('second');
+    },
+    checkTx: () => {
+      throw new Error('first');
+    },
+  };
+  const { address, fatal, close } = await testServer(t, { application: broken });
+  const [consensus, mempool] = [await connectAbci(t, address), await connectAbci(t, address)];
+  consensus.send(requestFrame('finalize-block'));
+  await until(() => waiting() === 1);
+  assert.equal((await mempool.call('check-tx'))[0], 'exception');
+  release();
+  await close();
+  assert.deepEqual(
+    fatal.map(({ message }) => message),
+    ['first'],
+  );
+});
+
 test('ABCI-11: a peer that does not read is not read from, and gets everything once it reads', async (t) => {
   const value = new Uint8Array(256 * 1024).fill(1);
   let answered = 0;
@@ -627,6 +652,25 @@ test('ABCI-16: requests are recorded when they are begun, with the first call of
     [...run(0, 1), ...run(1, 2)],
   );
   assert.ok(peers >= 2, `${peers} peers`);
+});
+
+test('ABCI-16: what was answered is on file', async (t) => {
+  const pending: CallLogEntry[] = [];
+  const file: CallLogEntry[] = [];
+  const recorder = {
+    record: (entry: CallLogEntry) => pending.push(entry),
+    flush: () => file.push(...pending.splice(0)),
+  };
+  const { address } = await testServer(t, { recorder });
+  const client = await connectAbci(t, address);
+  for (const method of ['check-tx', 'finalize-block', 'query', 'load-snapshot-chunk'] as const) {
+    await client.call(method);
+    const last = file.at(-1);
+    assert.deepEqual(
+      [last?.event, last !== undefined && 'method' in last && last.method],
+      ['response', method],
+    );
+  }
 });
 
 test('ABCI-10: closing waits for the method that runs', async (t) => {
