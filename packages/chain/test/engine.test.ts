@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import {
   blockIdOf,
   commitHash,
@@ -16,7 +16,6 @@ import {
 } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { sha256, toHex, utf8Encode } from '@haca/primitives';
-import { nopg, validatorPossessionMessage } from '@haca/protocol';
 import fc from 'fast-check';
 import { createBlockReader } from '../src/engine/block-reader.ts';
 import { type CommittedBlock, type Engine, startEngine } from '../src/engine/engine.ts';
@@ -34,7 +33,7 @@ import {
   transfer,
   VALIDATOR_SEED,
 } from './engine-fixture.ts';
-import { actor, CHAIN, OPG, testGenesis } from './state-machine-world.ts';
+import { actor, CHAIN, consensusSigner, OPG, registerOp, testGenesis } from './state-machine-world.ts';
 
 const ALICE = actor('alice');
 const SIGNER = ed25519SignerFromSeed(VALIDATOR_SEED);
@@ -85,7 +84,7 @@ test('a block comes when a transaction waits, its proof right after, and nothing
     node.engine,
     (blocks) => blocks.at(-1)?.block.txs.length === 0 && blocks.length > 1,
   );
-  assert.equal(node.engine.submit(transfer(FAUCET, 0, ALICE, OPG)).code, 0);
+  assert.equal((await node.engine.submit(transfer(FAUCET, 0, ALICE, OPG))).code, 0);
   const blocks = await seen;
   const counts = blocks.map(({ block }) => block.txs.length);
   assert.deepEqual(counts, [1, 0]);
@@ -131,7 +130,7 @@ test('after an idle gap an empty block brings the time up before transactions ar
   await delay(20);
   nowMs += 60_000;
   const seen = blocksUntil(node.engine, (blocks) => blocks.length === 3);
-  node.engine.submit(transfer(FAUCET, 0, ALICE, OPG));
+  await node.engine.submit(transfer(FAUCET, 0, ALICE, OPG));
   const [refresh, withTx] = await seen;
   assert.equal(refresh?.block.txs.length, 0);
   assert.equal(withTx?.block.txs.length, 1);
@@ -143,13 +142,13 @@ test('a chain goes on where it was closed, and answers for its old blocks', asyn
   const first = await testNode(t, { genesis });
   const tx = transfer(FAUCET, 0, ALICE, OPG);
   const included = blocksUntil(first.engine, (blocks) => blocks.some(({ block }) => block.txs.length === 1));
-  first.engine.submit(tx);
+  await first.engine.submit(tx);
   await included;
   await first.close();
   const { height } = first.engine.tip();
   const second = await testNode(t, { genesis, home: first.home });
   assert.ok(second.engine.tip().height >= height);
-  assert.equal(second.engine.submit(transfer(FAUCET, 1, ALICE, OPG)).code, 0);
+  assert.equal((await second.engine.submit(transfer(FAUCET, 1, ALICE, OPG))).code, 0);
   await blocksUntil(second.engine, (blocks) => blocks.some(({ block }) => block.txs.length === 1));
   await second.close();
   auditChain(t, first.home, first.chainId);
@@ -239,18 +238,13 @@ test('CHAIN-88: a block that would take the majority from the embedded key is no
   const genesis = genesisDocument(Date.now());
   const failures: string[] = [];
   const node = await testNode(t, { genesis, onFailure: ({ message }) => void failures.push(message) });
-  const register = (nonce: number, name: string, bond: bigint): Uint8Array => {
-    const key = actor(`consensus ${name}`).signer;
-    const { publicKey: consensusKey } = key;
-    const message = validatorPossessionMessage({ chainId: CHAIN, operator: FAUCET.id, consensusKey });
-    const op = { kind: 'register-validator', consensusKey, possession: key.sign(message) } as const;
-    return transaction(FAUCET, nonce, [{ ...op, bond: nopg(bond) }]);
-  };
+  const register = (nonce: number, name: string, bond: bigint): Uint8Array =>
+    transaction(FAUCET, nonce, [registerOp(FAUCET, consensusSigner(name), bond)]);
   const small = blocksUntil(node.engine, (blocks) => blocks.some(({ block }) => block.txs.length > 0));
-  node.engine.submit(register(0, 'small', 499_000n * OPG));
+  await node.engine.submit(register(0, 'small', 499_000n * OPG));
   await small;
   const { height } = node.engine.tip();
-  node.engine.submit(register(1, 'large', 1_000n * OPG * 101n));
+  await node.engine.submit(register(1, 'large', 101_000n * OPG));
   while (failures.length === 0) await delay(2);
   assert.match(
     failures.join(),
@@ -283,7 +277,7 @@ test('transactions are taken although the clock runs away', async (t) => {
   const clock = () => (nowMs += 10_000);
   const node = await testNode(t, { genesis: genesisDocument(nowMs), clock, emptyBlockIntervalMs: 3_600_000 });
   const seen = blocksUntil(node.engine, (blocks) => blocks.some(({ block }) => block.txs.length === 1));
-  node.engine.submit(transfer(FAUCET, 0, ALICE, OPG));
+  await node.engine.submit(transfer(FAUCET, 0, ALICE, OPG));
   assert.ok((await seen).length <= 3);
 });
 
@@ -438,41 +432,73 @@ test('a validator key file is made once, private, and read back', (t) => {
   }
 });
 
-test('the mempool is first in, first out, bounded, and knows what it saw', () => {
+test('the mempool is first in, first out, bounded, and knows what it saw', async () => {
   const refused = new Set<string>();
   const accept = { code: 0, log: '', codespace: '', gasWanted: 0n };
   const limits = { txs: 3, bytes: 100, txBytes: 50, cache: 4 };
   const mempool = createMempool((tx) => (refused.has(toHex(tx)) ? { ...accept, code: 1 } : accept), limits);
   const tx = (byte: number, length = 10) => new Uint8Array(length).fill(byte);
   const fails = (bytes: Uint8Array, code: MempoolError['code']) =>
-    assert.throws(
-      () => mempool.add(bytes),
-      (error) => error instanceof MempoolError && error.code === code,
-    );
-  assert.equal(mempool.add(tx(1)).code, 0);
-  fails(tx(1), 'in-cache');
-  fails(tx(2, 51), 'too-large');
+    assert.rejects(mempool.add(bytes), (error) => error instanceof MempoolError && error.code === code);
+  assert.equal((await mempool.add(tx(1))).code, 0);
+  await fails(tx(1), 'in-cache');
+  await fails(tx(2, 51), 'too-large');
   refused.add(toHex(tx(9)));
-  assert.equal(mempool.add(tx(9)).code, 1);
+  assert.equal((await mempool.add(tx(9))).code, 1);
   refused.clear();
-  assert.equal(mempool.add(tx(9)).code, 0, 'what was refused may be tried again');
-  assert.equal(mempool.add(tx(3)).code, 0);
-  fails(tx(4), 'full');
+  assert.equal((await mempool.add(tx(9))).code, 0, 'what was refused may be tried again');
+  assert.equal((await mempool.add(tx(3))).code, 0);
+  await fails(tx(4), 'full');
   assert.deepEqual(mempool.txs(), [tx(1), tx(9), tx(3)]);
   refused.add(toHex(tx(3)));
-  mempool.update([
+  await mempool.update([
     { tx: tx(1), isApplied: true },
     { tx: tx(7), isApplied: false },
   ]);
   assert.deepEqual(mempool.txs(), [tx(9)]);
   assert.equal(mempool.sizeBytes(), 10);
-  fails(tx(1), 'in-cache');
+  await fails(tx(1), 'in-cache');
   refused.clear();
-  assert.equal(mempool.add(tx(3)).code, 0, 'what the recheck threw out may come back');
+  assert.equal((await mempool.add(tx(3))).code, 0, 'what the recheck threw out may come back');
   for (let i = 20; i < 30; i++) {
     refused.delete(toHex(tx(i)));
-    mempool.update([{ tx: tx(i), isApplied: true }]);
+    await mempool.update([{ tx: tx(i), isApplied: true }]);
   }
-  fails(tx(9), 'in-cache');
-  assert.equal(mempool.add(tx(1)).code, 0, 'the cache forgets the oldest');
+  await fails(tx(9), 'in-cache');
+  assert.equal((await mempool.add(tx(1))).code, 0, 'the cache forgets the oldest');
+});
+
+test('a recheck lets the process breathe, and whoever comes meanwhile is asked about after all that waited', async () => {
+  const asked: string[] = [];
+  let isSlow = false;
+  const check = (tx: Uint8Array, kind: 'new' | 'recheck') => {
+    asked.push(`${kind} ${tx[0]}`);
+    if (isSlow) for (const start = performance.now(); performance.now() - start < 2; );
+    // One that is refused leaves room for the one after.
+    return { code: kind === 'recheck' && tx[0] === 1 ? 1 : 0, log: '', codespace: '', gasWanted: 0n };
+  };
+  const mempool = createMempool(check);
+  const tx = (byte: number) => new Uint8Array(10).fill(byte);
+  for (let i = 0; i < 20; i++) await mempool.add(tx(i));
+  asked.length = 0;
+  isSlow = true;
+  let isOver = false;
+  const updated = mempool.update([{ tx: tx(0), isApplied: true }]).then(() => {
+    isOver = true;
+  });
+  assert.equal(mempool.size(), 19, 'what the block took is gone at once');
+  const added = [mempool.add(tx(30)), mempool.add(tx(31))];
+  let turns = 0;
+  while (!isOver) {
+    await nextTurn();
+    turns++;
+  }
+  await Promise.all([updated, ...added]);
+  assert.ok(turns > 2, `${turns} turns`);
+  const rechecked = Array.from({ length: 19 }, (_, i) => `recheck ${i + 1}`);
+  assert.deepEqual(asked, [...rechecked, 'new 30', 'new 31']);
+  assert.deepEqual(
+    mempool.txs().map(([byte]) => byte),
+    [...Array.from({ length: 18 }, (_, i) => i + 2), 30, 31],
+  );
 });

@@ -3,9 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { credit, nopg, type Op, tableOf } from '@haca/protocol';
-import { checkInvariants, runningViolations, transitionViolations } from '../src/state-machine/index.ts';
+import {
+  checkInvariants,
+  consensusAddress,
+  runningViolations,
+  transitionViolations,
+} from '../src/state-machine/index.ts';
 import {
   CREDIT,
+  consensusSigner,
   FAUCET,
   funded,
   LEDGER_OF,
@@ -14,11 +20,13 @@ import {
   OPG,
   PROPOSER,
   registerNode,
+  registerOp,
   releaseOp,
   settle,
   totalsOf,
   USDC,
   voucher,
+  type World,
 } from './state-machine-world.ts';
 
 const source = (name: string): string =>
@@ -27,10 +35,28 @@ const source = (name: string): string =>
 test('CHAIN-31: the two ledgers do not know each other, and nobody else writes totals of a slot', () => {
   assert.doesNotMatch(source('opg-ledger.ts'), /credit/i);
   assert.doesNotMatch(source('credit-ledger.ts'), /nopg|opg-ledger/i);
-  for (const name of ['channels', 'registry', 'keys', 'settle', 'transfers']) {
+  for (const name of ['channels', 'registry', 'keys', 'settle', 'staking', 'transfers']) {
     assert.doesNotMatch(source(`ops/${name}.ts`), /putTotals|\.post\(/, name);
   }
 });
+
+/** A validator beside the first, which bonds, unbonds and claims what an epoch paid. */
+function stake(world: World): void {
+  const operator = funded(world, 'validator a', 2_000_000n * OPG, 0n);
+  const signer = consensusSigner('a');
+  const validator = consensusAddress(signer.publicKey);
+  world.ok(operator, [registerOp(operator, signer, 200_000n * OPG)]);
+  world.ok(operator, [{ kind: 'bond-validator', validator, amount: nopg(OPG) }]);
+  world.ok(operator, [{ kind: 'unbond-validator', validator, amount: nopg(OPG) }]);
+  const lastCommit = [PROPOSER, validator].map((address) => ({ address, signed: true }));
+  const { epochLength } = world.ctx.config.params;
+  for (let i = 0; i < 2 * epochLength; i++) {
+    world.block([world.tx(FAUCET, [{ kind: 'transfer-opg', to: FAUCET.id, amount: nopg(OPG) }])], {
+      lastCommit,
+    });
+  }
+  world.ok(operator, [{ kind: 'claim-rewards', validator }]);
+}
 
 test('CHAIN-30 CHAIN-31: every kind of step that moves money posts, and posts in its own ledger only', () => {
   const { world, node, key, payer, channel } = market();
@@ -52,6 +78,7 @@ test('CHAIN-30 CHAIN-31: every kind of step that moves money posts, and posts in
   settle(world, key, 1, CREDIT, [lane], [voucher(world, channel, key, 0, CREDIT)]);
   world.ok(node.operator, [{ kind: 'bond-node', nodeId, amount: nopg(OPG) }]);
   world.ok(node.operator, [{ kind: 'unbond-node', nodeId, amount: nopg(OPG) }]);
+  stake(world);
   world.block([], { misbehavior: [{ address: PROPOSER, height: 1 }] });
   world.skip(50);
   world.ok(payer, [{ kind: 'finalize-withdraw', channelId, nodeId }]);
@@ -86,6 +113,7 @@ test('CHAIN-32: the audit notices when any record that holds or counts money is 
   const vouchers = [0, 1].map((lane) => voucher(world, channel, key, lane, CREDIT));
   settle(world, key, 1, 2n * CREDIT, lanes, vouchers);
   world.ok(node.operator, [{ kind: 'unbond-node', nodeId: node.nodeId, amount: nopg(OPG) }]);
+  stake(world);
   const audit = (): readonly string[] => checkInvariants(world, world.ctx.config, world.height());
   assert.deepEqual(audit(), []);
   const seen = new Set<string>();
@@ -99,5 +127,5 @@ test('CHAIN-32: the audit notices when any record that holds or counts money is 
     world.state.set(name, entry);
     seen.add(table);
   }
-  assert.equal(seen.size, 11, [...seen].join());
+  assert.equal(seen.size, 12, [...seen].join());
 });

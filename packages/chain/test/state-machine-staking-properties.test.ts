@@ -100,8 +100,8 @@ interface History {
   readonly met: Map<string, number>;
 }
 
-function start(seed: number): History {
-  const world = createWorld({ params: PARAMS });
+function start(seed: number, audit = true): History {
+  const world = createWorld({ params: PARAMS, audit });
   world.ok(FAUCET, [{ kind: 'transfer-opg', to: VALIDATOR_OPERATOR.id, amount: nopg(50_000n * OPG) }]);
   const operators = ['v0', 'v1', 'v2', 'v3'].map((name) => funded(world, name, 60_000n * OPG, 0n));
   const signers = Array.from({ length: 9 }, (_, i) =>
@@ -274,7 +274,7 @@ function powersFromState(world: World): Map<string, number> {
   return new Map(earned);
 }
 
-const BLOCKS = 160;
+const BLOCKS = 120;
 
 function live(seed: number): History {
   const history = start(seed);
@@ -300,7 +300,7 @@ function live(seed: number): History {
     if (consensus.next.size > 3) met.set('several', 1);
     follow(history, lots, block, output);
   }
-  const again = start(seed).world;
+  const again = start(seed, false).world;
   assert.equal(again.height(), beginning);
   blocks.forEach((block, i) => {
     const output = again.block(block.txs, block);
@@ -317,13 +317,13 @@ test('CHAIN-84 CHAIN-85 CHAIN-32 CHAIN-7: random stakes and faults keep the set 
     fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
       live(seed);
     }),
-    { numRuns: 5 },
+    { numRuns: 6 },
   );
 });
 
 test('CHAIN-84: fixed histories, which meet what matters', () => {
   const met = new Map<string, number>();
-  for (const seed of [1, 2, 3, 4, 5, 6]) {
+  for (const seed of [1, 2, 3, 4]) {
     for (const [name, times] of live(seed).met) met.set(name, (met.get(name) ?? 0) + times);
   }
   const wanted = [

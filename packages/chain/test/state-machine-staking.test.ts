@@ -1,13 +1,11 @@
 /** Validators: joining and leaving, what consensus is told, what a double sign costs, and what an epoch pays. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Ed25519Signer, ed25519SignerFromSeed } from '@haca/platform';
-import { sha256, utf8Encode } from '@haca/primitives';
+import type { Ed25519Signer } from '@haca/platform';
 import {
   type GenesisValidator,
   nopg,
   type Op,
-  type OpOf,
   recordKey,
   signTransaction,
   transactionClass,
@@ -15,7 +13,6 @@ import {
   VALIDATORS_MAX,
   type ValidatorRecord,
   type ValidatorSetRecord,
-  validatorPossessionMessage,
   validatorRecordCodec,
   validatorSetRecordCodec,
 } from '@haca/protocol';
@@ -25,11 +22,13 @@ import {
   accountOf,
   actor,
   CHAIN,
+  consensusSigner,
   createWorld,
   FAUCET,
   funded,
   OPG,
   PROPOSER,
+  registerOp,
   SHORT_PARAMS,
   testGenesis,
   totalsOf,
@@ -46,25 +45,6 @@ interface TestValidator {
   readonly operator: Actor;
   readonly signer: Ed25519Signer;
   readonly address: Uint8Array;
-}
-
-function consensusSigner(name: string): Ed25519Signer {
-  return ed25519SignerFromSeed(sha256(utf8Encode(`consensus key ${name}`)));
-}
-
-function registerOp(
-  operator: Actor,
-  signer: Ed25519Signer,
-  bond: bigint,
-  over: { readonly chainId?: string; readonly operator?: Uint8Array; readonly by?: Ed25519Signer } = {},
-): OpOf<'register-validator'> {
-  const message = validatorPossessionMessage({
-    chainId: over.chainId ?? CHAIN,
-    operator: over.operator ?? operator.id,
-    consensusKey: signer.publicKey,
-  });
-  const possession = (over.by ?? signer).sign(message);
-  return { kind: 'register-validator', consensusKey: signer.publicKey, bond: nopg(bond), possession };
 }
 
 function validatorNamed(

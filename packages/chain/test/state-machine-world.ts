@@ -57,6 +57,7 @@ import {
   type TotalsRecord,
   totalsRecordCodec,
   VOUCHER,
+  validatorPossessionMessage,
   verdictOf,
   ZERO_DIGEST,
 } from '@haca/protocol';
@@ -453,6 +454,26 @@ export function registerModel(world: World, by: Actor = FAUCET): void {
 
 export function payoutOf(operator: Actor): Actor {
   return actor(`payout of ${operator.name}`);
+}
+
+export function consensusSigner(name: string): Ed25519Signer {
+  return ed25519SignerFromSeed(sha256(utf8Encode(`consensus key ${name}`)));
+}
+
+/** Registering a validator, with possession signed for this operator and chain unless said otherwise. */
+export function registerOp(
+  operator: Actor,
+  signer: Ed25519Signer,
+  bond: bigint,
+  over: { readonly chainId?: string; readonly operator?: Uint8Array; readonly by?: Ed25519Signer } = {},
+): OpOf<'register-validator'> {
+  const message = validatorPossessionMessage({
+    chainId: over.chainId ?? CHAIN,
+    operator: over.operator ?? operator.id,
+    consensusKey: signer.publicKey,
+  });
+  const possession = (over.by ?? signer).sign(message);
+  return { kind: 'register-validator', consensusKey: signer.publicKey, bond: nopg(bond), possession };
 }
 
 /** A node key and where its stream stands, as the node itself would know it. */
