@@ -212,7 +212,7 @@ test('CHAIN-93: blocks that the embedded engine makes lead to the same over the 
   ];
   for (const txsAt of steps) {
     const { height, blockId } = engine.tip();
-    for (const tx of txsAt({ height, hash: blockId.hash })) engine.submit(tx);
+    for (const tx of txsAt({ height, hash: blockId.hash })) await engine.submit(tx);
     while (engine.mempool.size() > 0 || engine.tip().height < height + 2) await nextTurn();
   }
   await engine.stop();

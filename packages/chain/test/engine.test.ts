@@ -486,7 +486,7 @@ test('a recheck lets the process breathe, and whoever comes meanwhile is asked a
   const updated = mempool.update([{ tx: tx(0), isApplied: true }]).then(() => {
     isOver = true;
   });
-  assert.equal(mempool.size(), 19, 'what the block took is gone at once');
+  assert.ok(!mempool.txs().some(([byte]) => byte === 0), 'what the block took is gone at once');
   const added = [mempool.add(tx(30)), mempool.add(tx(31))];
   let turns = 0;
   while (!isOver) {

@@ -66,7 +66,7 @@ export interface CommittedBlock {
 export interface Engine {
   readonly tip: () => ChainTip;
   readonly mempool: Mempool;
-  /** Checks a transaction in and wakes the block maker. Throws `MempoolError`. */
+  /** Checks a transaction in and wakes the block maker. Rejects with `MempoolError`. */
   readonly submit: (tx: Uint8Array) => ReturnType<Mempool['add']>;
   /** Calls back with every block from now on, in order, once it is durable. */
   readonly onBlock: (listener: (block: CommittedBlock) => void) => () => void;
@@ -93,8 +93,11 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     const made = await decideBlock(options, tip, block, blockBytes, voteTime);
     tip = made.tip;
     const { results } = made.committed;
-    mempool.update(block.txs.map((tx, i) => ({ tx, isApplied: results.txResults[i]?.code === 0 })));
+    const rechecked = mempool.update(
+      block.txs.map((tx, i) => ({ tx, isApplied: results.txResults[i]?.code === 0 })),
+    );
     for (const listener of listeners) listener(made.committed);
+    await rechecked;
   };
 
   const vote = guard.latest();
@@ -137,8 +140,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   return {
     tip: () => tip,
     mempool,
-    submit: (tx) => {
-      const response = mempool.add(tx);
+    submit: async (tx) => {
+      const response = await mempool.add(tx);
       if (response.code === 0) maker.wake();
       return response;
     },

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { sha256, toHex } from '@haca/primitives';
 import type { Application, CheckTxResponse } from '../abci.ts';
 
@@ -31,12 +32,20 @@ export class MempoolError extends Error {
 export interface Mempool {
   readonly size: () => number;
   readonly sizeBytes: () => number;
-  /** Throws `MempoolError`; a refusal by the application is an answer with a code. */
-  readonly add: (tx: Uint8Array) => CheckTxResponse;
+  /**
+   * Waits for a recheck to end, so that what waits is asked about before what is new. Rejects with `MempoolError`; a refusal
+   * by the application is an answer with a code.
+   */
+  readonly add: (tx: Uint8Array) => Promise<CheckTxResponse>;
   readonly txs: () => readonly Uint8Array[];
-  /** Takes out what a block included, then asks the application again about everything left. */
-  readonly update: (included: readonly { readonly tx: Uint8Array; readonly isApplied: boolean }[]) => void;
+  /** Takes out what a block included, at once; then asks the application again about everything left, a slice at a time. */
+  readonly update: (
+    included: readonly { readonly tx: Uint8Array; readonly isApplied: boolean }[],
+  ) => Promise<void>;
 }
+
+/** Rechecking a full mempool takes a while: between slices of this length the process does other things. */
+const RECHECK_SLICE_MS = 5;
 
 export function createMempool(
   checkTx: Application['checkTx'],
@@ -45,6 +54,7 @@ export function createMempool(
   const waiting = new Map<string, Uint8Array>();
   const seen = new Set<string>();
   let sizeBytes = 0;
+  let rechecking: Promise<void> | null = null;
 
   const remember = (name: string): void => {
     seen.add(name);
@@ -59,11 +69,25 @@ export function createMempool(
     waiting.delete(name);
   };
 
+  const recheck = async (): Promise<void> => {
+    let sliceStart = performance.now();
+    for (const [name, tx] of [...waiting]) {
+      if (performance.now() - sliceStart >= RECHECK_SLICE_MS) {
+        await nextTurn();
+        sliceStart = performance.now();
+      }
+      if (checkTx(tx, 'recheck').code === 0) continue;
+      remove(name);
+      seen.delete(name);
+    }
+  };
+
   return {
     size: () => waiting.size,
     sizeBytes: () => sizeBytes,
     txs: () => [...waiting.values()],
-    add: (tx) => {
+    add: async (tx) => {
+      while (rechecking !== null) await rechecking;
       if (tx.length > limits.txBytes) {
         throw new MempoolError(
           'too-large',
@@ -86,7 +110,7 @@ export function createMempool(
       }
       return response;
     },
-    update: (included) => {
+    update: async (included) => {
       for (const { tx, isApplied } of included) {
         const name = toHex(sha256(tx));
         remove(name);
@@ -94,10 +118,11 @@ export function createMempool(
         if (isApplied) remember(name);
         else seen.delete(name);
       }
-      for (const [name, tx] of [...waiting]) {
-        if (checkTx(tx, 'recheck').code === 0) continue;
-        remove(name);
-        seen.delete(name);
+      rechecking = recheck();
+      try {
+        await rechecking;
+      } finally {
+        rechecking = null;
       }
     },
   };

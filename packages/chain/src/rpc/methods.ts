@@ -276,15 +276,15 @@ function requiredTx(params: Params): Uint8Array {
   return bytes;
 }
 
-function broadcastTxSync({ engine }: RpcContext, params: Params): Json {
+async function broadcastTxSync({ engine }: RpcContext, params: Params): Promise<Json> {
   const bytes = requiredTx(params);
-  const { code, log, codespace } = engine.submit(bytes);
+  const { code, log, codespace } = await engine.submit(bytes);
   return { code, data: '', log, codespace, hash: toUpperHex(sha256(bytes)) };
 }
 
-function broadcastTxAsync({ engine }: RpcContext, params: Params): Json {
+async function broadcastTxAsync({ engine }: RpcContext, params: Params): Promise<Json> {
   const bytes = requiredTx(params);
-  engine.submit(bytes);
+  await engine.submit(bytes);
   return { code: 0, data: '', log: '', codespace: '', hash: toUpperHex(sha256(bytes)) };
 }
 
@@ -306,7 +306,7 @@ async function broadcastTxCommit({ engine }: RpcContext, params: Params): Promis
     timer = setTimeout(() => reject(late), COMMIT_TIMEOUT_MS);
   });
   try {
-    const { code, log, codespace, gasWanted } = engine.submit(bytes);
+    const { code, log, codespace, gasWanted } = await engine.submit(bytes);
     const check = {
       code,
       data: null,
