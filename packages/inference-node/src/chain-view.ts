@@ -105,7 +105,7 @@ export async function openChainView(
       for (const listener of listeners) listener(final, events);
     }
     // Last: who sees this head may rely on every block before it having been looked at.
-    head = headOf(status, nowMs());
+    if (status.height > head.height) head = headOf(status, nowMs());
   };
   const poke = (): void => {
     if (isAdvancing) return;

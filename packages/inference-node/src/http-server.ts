@@ -2,8 +2,9 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
-import type { AnswerSink, InferenceRequest } from './inference.ts';
+import type { InferenceRequest } from './inference.ts';
 import { randomHex } from './random-hex.ts';
 
 export interface ApiHandlers {

@@ -23,6 +23,7 @@ import {
   type Voucher,
 } from '@haca/protocol';
 import { type EndEvent, type Engine, EngineError, type EngineEvent } from '@haca/runtime';
+import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
 import type { NodeChainView } from './chain-view.ts';
 import {
@@ -75,14 +76,6 @@ export interface InferenceRequest {
   readonly voucherHeader: string | undefined;
   readonly idempotencyKey: string | undefined;
   readonly startedAt: number;
-}
-
-/** Where an answer goes. `write` resolves when more may be written; it never rejects: a gone client aborts `signal`. */
-export interface AnswerSink {
-  readonly head: (status: number, headers: Readonly<Record<string, string>>) => void;
-  readonly write: (bytes: Uint8Array) => Promise<void>;
-  readonly end: () => void;
-  readonly signal: AbortSignal;
 }
 
 const CHECKPOINT_TOKENS = 64;

@@ -1,4 +1,4 @@
-import type { AnswerSink } from './inference.ts';
+import type { AnswerSink } from './answer-sink.ts';
 
 /**
  * Answers by voucher: the same voucher with the same request gets the same bytes again, never a second execution or

@@ -116,6 +116,25 @@ test('HTTP-37 far behind, or where a block can not be had any more, everything m
   view.close();
 });
 
+test('HTTP-37 a full node that answers and stands still does not make its head younger', async () => {
+  const { world, rpc } = openWorld(10);
+  let now = 0;
+  const view = await openChainView(
+    rpc,
+    () => now,
+    () => undefined,
+  );
+  now = 5_000;
+  world.onBlock(10);
+  await settle();
+  assert.deepEqual([view.head().height, view.head().seenAtMs], [10, 0]);
+  world.height = 11;
+  world.onBlock(11);
+  await settle();
+  assert.deepEqual([view.head().height, view.head().seenAtMs], [11, 5_000]);
+  view.close();
+});
+
 test('a full node of nothing is told apart', async () => {
   const { rpc } = openWorld(3);
   const empty: RpcClient = {
