@@ -14,6 +14,7 @@ export {
   type CallLog,
   type CallLogEntry,
   type CallRecorder,
+  callLogEntries,
   openCallLog,
   readCallLog,
 } from './abci-socket/call-log.ts';

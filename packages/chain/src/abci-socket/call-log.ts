@@ -87,25 +87,30 @@ export function openCallLog(path: string, log: (line: string) => void = () => un
 
 /** All entries of a log; a torn last line is left out. Throws `MalformedError` where another line is not an entry. */
 export function readCallLog(path: string): readonly CallLogEntry[] {
-  const entries: CallLogEntry[] = [];
+  return [...callLogEntries(path)];
+}
+
+/** The same one by one, for logs larger than memory. */
+export function* callLogEntries(path: string): Generator<CallLogEntry, void> {
   const file = openSync(path, 'r');
   try {
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    let rest = Buffer.alloc(0);
+    let rest: Buffer = Buffer.alloc(0);
+    let number = 0;
     for (let count = readSync(file, chunk); count > 0; count = readSync(file, chunk)) {
       const bytes = Buffer.concat([rest, chunk.subarray(0, count)]);
       let start = 0;
       for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
-        entries.push(parseLine(bytes.toString('utf8', start, end), entries.length + 1));
+        number++;
+        yield parseLine(bytes.toString('utf8', start, end), number);
         start = end + 1;
       }
       rest = bytes.subarray(start);
-      if (rest.length > LINE_BYTES_MAX) throw lineError(entries.length + 1, 'a line that does not end');
+      if (rest.length > LINE_BYTES_MAX) throw lineError(number + 1, 'a line that does not end');
     }
   } finally {
     closeSync(file);
   }
-  return entries;
 }
 
 /** Size of the file without a torn last line. */

@@ -89,13 +89,15 @@ type Complaint = { readonly got: string; readonly expected: readonly string[] };
 
 /** Total: any sequence of entries gets a verdict. */
 export function checkAbciGrammar(
-  entries: readonly CallLogEntry[],
+  entries: Iterable<CallLogEntry>,
   options: GrammarOptions = {},
 ): GrammarVerdict {
   let runs = 0;
   let commits = 0;
   let run = newRun(options.isFirstRunClean ?? false);
-  for (const [position, entry] of entries.entries()) {
+  let position = -1;
+  for (const entry of entries) {
+    position++;
     if (entry.event === 'process' || entry.event === 'peer') {
       if (run.state !== 'start') run = newRun(false);
       continue;
