@@ -177,7 +177,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   });
   const retention = createRetention(options.retention ?? { retainBlocks: 0 }, {
     store,
-    settleWindow: () => chainConfig().params.settleWindow,
+    params: () => chainConfig().params,
     oldestSnapshot: stateSync.oldestHeight,
   });
   if (config !== null) stateSync.committed(tree);

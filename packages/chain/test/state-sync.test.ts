@@ -188,13 +188,18 @@ test('blocks are let go once neither age, evidence, execution nor a snapshot nee
   const opened = testApplication(t, { over: { retention: { retainBlocks: 5 } } });
   initChain(opened.application);
   for (let height = 1; height <= 20; height++) await block(opened.application, height);
-  assert.equal(opened.store.baseHeight(), 1, 'evidence may be two days old');
+  assert.equal(opened.store.baseHeight(), 1, 'evidence counts as long as bonds unbond');
 
   const HOUR_MS = 3_600_000;
-  const make = (retainBlocks: number, over: object = {}, oldest: number | undefined = undefined) =>
+  const params = { settleWindow: 3, unbondingTime: 4, unbondingTimeMs: 6_000 };
+  const make = (
+    retainBlocks: number,
+    over: Partial<typeof params> = {},
+    oldest: number | undefined = undefined,
+  ) =>
     createRetention(
-      { retainBlocks, evidenceAgeMaxBlocks: 4, evidenceAgeMaxMs: 6_000, ...over },
-      { store: opened.store, settleWindow: () => 3, oldestSnapshot: () => oldest },
+      { retainBlocks },
+      { store: opened.store, params: () => ({ ...params, ...over }), oldestSnapshot: () => oldest },
     );
   const timeMs = GENESIS_TIME_MS + 20_000;
   const settled = (retention: ReturnType<typeof make>, at = timeMs): number => {
@@ -205,7 +210,7 @@ test('blocks are let go once neither age, evidence, execution nor a snapshot nee
   assert.equal(settled(make(0)), 0);
   assert.equal(settled(make(1)), 14, 'blocks of the last 6 s');
   assert.equal(settled(make(1), timeMs + HOUR_MS), 16, 'and at least 4 of them');
-  assert.equal(settled(make(1, { evidenceAgeMaxBlocks: 0 }), timeMs + HOUR_MS), 17, 'hashes for execution');
+  assert.equal(settled(make(1, { unbondingTime: 0 }), timeMs + HOUR_MS), 17, 'hashes for execution');
   assert.equal(settled(make(8)), 13);
   assert.equal(settled(make(1, {}, 9)), 9, 'a snapshot that is served');
   assert.equal(settled(make(100)), 0);

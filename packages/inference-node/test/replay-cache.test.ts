@@ -1,7 +1,7 @@
 /** Answers given again: the same bytes to whoever has the same voucher, within bounds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { AnswerSink } from '../src/inference.ts';
+import type { AnswerSink } from '../src/answer-sink.ts';
 import { openReplayCache } from '../src/replay-cache.ts';
 
 function collect(): AnswerSink & {

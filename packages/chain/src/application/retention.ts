@@ -1,13 +1,11 @@
 /** How far back blocks are kept. What evidence, snapshots or execution still need is never let go. */
+import type { ProtocolParams } from '@haca/protocol';
 import type { Store } from '../storage/index.ts';
 import { decodeBlockResults } from './block-results.ts';
 
 export interface RetentionOptions {
   /** Newest blocks to keep; 0 keeps all. More are kept where something needs them. */
   readonly retainBlocks: number;
-  /** As the consensus parameters say; evidence expires once it is older than both. 100,000 and 48 hours if not said. */
-  readonly evidenceAgeMaxBlocks?: number;
-  readonly evidenceAgeMaxMs?: number;
 }
 
 export interface Retention {
@@ -19,25 +17,22 @@ export interface Retention {
 
 export interface RetentionContext {
   readonly store: Store;
-  readonly settleWindow: () => number;
+  /** A double sign counts for as long as bonds unbond: the genesis document sets the age of evidence to that. */
+  readonly params: () => Pick<ProtocolParams, 'settleWindow' | 'unbondingTime' | 'unbondingTimeMs'>;
   readonly oldestSnapshot: () => number | undefined;
 }
 
-const EVIDENCE_AGE_MAX_BLOCKS = 100_000;
-const EVIDENCE_AGE_MAX_MS = 48 * 3_600_000;
 const PRUNE_STEP = 100;
 /** Blocks looked at for their time, each commit: twice as many as come. */
 const LOOKS_PER_COMMIT = 2;
 
 export function createRetention(options: RetentionOptions, context: RetentionContext): Retention {
   const { store } = context;
-  const ageMaxBlocks = options.evidenceAgeMaxBlocks ?? EVIDENCE_AGE_MAX_BLOCKS;
-  const ageMaxMs = options.evidenceAgeMaxMs ?? EVIDENCE_AGE_MAX_MS;
   let pruning: Promise<void> | null = null;
-  /** The oldest block that is not known to be older than `ageMaxMs`. */
+  /** The oldest block whose evidence may still count by its time. */
   let youngFrom = 0;
 
-  const advance = (height: number, timeMs: number): void => {
+  const advance = (height: number, timeMs: number, ageMaxMs: number): void => {
     youngFrom = Math.max(youngFrom, store.baseHeight());
     for (let look = 0; look < LOOKS_PER_COMMIT && youngFrom < height; look++, youngFrom++) {
       const bytes = store.resultsAt(youngFrom);
@@ -65,11 +60,12 @@ export function createRetention(options: RetentionOptions, context: RetentionCon
   return {
     committed: (height, timeMs) => {
       if (options.retainBlocks === 0) return 0;
-      advance(height, timeMs);
+      const { settleWindow, unbondingTime, unbondingTimeMs } = context.params();
+      advance(height, timeMs, unbondingTimeMs);
       const retainHeight = Math.min(
         height - options.retainBlocks + 1,
-        height - ageMaxBlocks,
-        height - context.settleWindow(),
+        height - unbondingTime,
+        height - settleWindow,
         youngFrom,
         context.oldestSnapshot() ?? height,
       );
