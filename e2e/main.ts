@@ -2,19 +2,19 @@
  * The long runs, each with a report of what was checked:
  *
  *   npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]
- *   npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]
+ *   npm run e2e -- cometbft [--only NAME,...] [--version VERSION] [--seed N] [--json]
  *   npm run e2e -- abci-cli [--json]
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { CometBftBuildError } from '@haca/chain';
+import { COMETBFT_VERSION, COMETBFT_VERSIONS, CometBftBuildError } from '@haca/chain';
 import { type GoldenResult, runAbciCli } from './cometbft/abci-cli.ts';
 import { type CometReport, runCometBft, SCENARIOS } from './cometbft/run.ts';
 import { type CrashReport, runCrash } from './crash.ts';
 
 const USAGE = [
   'Usage: npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]',
-  '       npm run e2e -- cometbft [--only NAME,...] [--seed N] [--json]',
+  '       npm run e2e -- cometbft [--only NAME,...] [--version VERSION] [--seed N] [--json]',
   `       names: ${SCENARIOS.map(({ name }) => name).join(', ')}`,
   '       npm run e2e -- abci-cli [--json]\n',
 ].join('\n');
@@ -26,6 +26,7 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string', default: `${randomInt(1, 2 ** 31)}` },
     clients: { type: 'string', default: '4' },
     only: { type: 'string' },
+    version: { type: 'string', default: COMETBFT_VERSION },
     json: { type: 'boolean', default: false },
   },
 });
@@ -57,7 +58,9 @@ async function cometBft(): Promise<void> {
   const seed = countOf('seed');
   log(`seed ${seed}`);
   const scenarios = SCENARIOS.filter(({ name }) => names.includes(name));
-  const report = await runCometBft({ seed, scenarios, log });
+  const version = COMETBFT_VERSIONS.find((known) => known === values.version);
+  if (version === undefined) giveUp(`--version takes one of ${COMETBFT_VERSIONS.join(', ')}`);
+  const report = await runCometBft({ seed, version, scenarios, log });
   print(report, cometBftSummary(report));
   process.exitCode = report.violations.length === 0 && report.scenarios.length === scenarios.length ? 0 : 1;
 }
@@ -106,7 +109,14 @@ function crashSummary(report: CrashReport): string {
   return `${lines.join('\n')}\n`;
 }
 
-function cometBftSummary({ scenarios, violations, seed, seconds, load }: CometReport): string {
+function cometBftSummary({
+  scenarios,
+  violations,
+  seed,
+  seconds,
+  load,
+  cometBft: version,
+}: CometReport): string {
   const lines = scenarios.flatMap(({ name, ok, facts, after, seconds: took }) => [
     `${name.padEnd(19)} ${ok ? 'ok    ' : 'FAILED'} ${`${took}`.padStart(4)} s  ${factsText(facts)}`,
     ...(after === null
@@ -118,10 +128,16 @@ function cometBftSummary({ scenarios, violations, seed, seconds, load }: CometRe
   ]);
   const sum = (pick: (report: (typeof load)[number]) => number): number =>
     load.reduce((total, report) => total + pick(report), 0);
+  const answers = load
+    .flatMap((report) => Object.entries(report.answers))
+    .map(([answer, count]) => `${count} ${answer}`);
+  const errors = new Set(load.flatMap((report) => report.errors));
   const result = [
     `load                ${sum(({ transfers }) => transfers)} transfers, ${sum(({ settlements }) => settlements)} settlements of ${sum(({ receipts }) => receipts)} receipts, ${sum(({ resent }) => resent)} sent again`,
+    `answers             ${answers.join(', ')}`,
+    ...[...errors].map((text) => `${' '.repeat(20)}error: ${text}`),
     ...violations.slice(0, 50).map((violation) => `VIOLATION           ${violation}`),
-    `result              ${violations.length === 0 ? 'one app hash per height on all nodes, all invariants hold, nothing accepted was lost' : `${violations.length} violations`}; seed ${seed}, ${seconds} s`,
+    `result              ${violations.length === 0 ? 'one app hash per height on all nodes, all invariants hold, nothing accepted was lost' : `${violations.length} violations`}; CometBFT ${version}, seed ${seed}, ${seconds} s`,
   ];
   return `${[...lines, ...result].join('\n')}\n`;
 }

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkAbciGrammar, readCallLog } from '@haca/chain';
+import { fromBase64 } from '@haca/platform/rpc';
 import { decode, toHex, utf8Decode } from '@haca/primitives';
 import { type NodeKeyRecord, nodeKeyRecordCodec, OPG_SUPPLY_NOPG, recordKey } from '@haca/protocol';
 import type { Load } from './load.ts';
@@ -72,7 +73,7 @@ export function openChecks(network: CometNetwork, observer: ChainObserver, load:
   return async (since: number): Promise<CheckReport> => {
     const nodes = network.running();
     const violations: string[] = [];
-    const height = await sameHeight(nodes, observer, violations);
+    const height = await untilAtRest(nodes, observer, violations);
     let headersCompared = 0;
     for (const node of nodes) headersCompared += await compareHeaders(node, height, violations);
     violations.push(...(await checkApplications(nodes, since)));
@@ -110,32 +111,56 @@ async function blockMetas(node: NetworkNode, from: number, to: number) {
     .reverse();
 }
 
-/** Waits until all nodes are at the height of the highest one; gives the lowest where they never are. */
-async function sameHeight(
+/**
+ * Waits until all nodes are at rest at the height of the highest one: the block is executed everywhere, and its header has
+ * the app hash of the state, so that no other block is due. Gives the lowest height where they never are.
+ */
+async function untilAtRest(
   nodes: readonly NetworkNode[],
   observer: ChainObserver,
   violations: string[],
 ): Promise<number> {
   const deadline = performance.now() + SAME_HEIGHT_TIMEOUT_MS;
   for (;;) {
-    const heights = await Promise.all(
-      nodes.map(({ rpc }) =>
-        rpc.status().then(
-          ({ height }) => height,
-          () => -1,
-        ),
-      ),
-    );
+    const standings = await Promise.all(nodes.map(standingOf));
+    const heights = standings.map(({ height }) => height);
     const lowest = Math.min(...heights);
-    if (lowest === Math.max(...heights) && lowest === observer.height()) return lowest;
+    const isSame = lowest === Math.max(...heights) && lowest === observer.height();
+    if (isSame && standings.every(({ isAtRest }) => isAtRest)) return lowest;
     if (performance.now() > deadline) {
-      const told = nodes.map(
-        ({ name }, i) => `${name} ${heights[i] === -1 ? 'does not answer' : heights[i]}`,
+      const told = standings.map(({ text }, i) => `${nodes[i]?.name} ${text}`);
+      violations.push(
+        `nodes do not come to rest at one height: ${told.join(', ')}; read up to ${observer.height()}`,
       );
-      violations.push(`nodes do not come to one height: ${told.join(', ')}; read up to ${observer.height()}`);
       return Math.max(1, Math.min(...heights.filter((height) => height > 0)));
     }
     await sleep(POLL_MS);
+  }
+}
+
+interface Standing {
+  /** Of the last block; -1 where the node does not answer. */
+  readonly height: number;
+  readonly isAtRest: boolean;
+  readonly text: string;
+}
+
+async function standingOf({ rpc }: NetworkNode): Promise<Standing> {
+  try {
+    const [status, info] = (await Promise.all([rpc.call('status'), rpc.call('abci_info')])) as [
+      { readonly sync_info: Json },
+      { readonly response: Json },
+    ];
+    const { latest_block_height: height, latest_app_hash: provenHex } = status.sync_info;
+    const { last_block_height: executed, last_block_app_hash: appHash } = info.response;
+    const stateHex = toHex(fromBase64(String(appHash))).toUpperCase();
+    return {
+      height: Number(height),
+      isAtRest: executed === height && stateHex === provenHex,
+      text: `at ${height} on ${provenHex}, its application at ${executed} with ${stateHex}`,
+    };
+  } catch (error) {
+    return { height: -1, isAtRest: false, text: `does not answer: ${error}` };
   }
 }
 

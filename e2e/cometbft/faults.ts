@@ -17,6 +17,7 @@ import {
 
 const BLOCKS_AWAY = 4;
 const PAUSED_MS = 2_000;
+const POWER_CUTS = 3;
 const CHILD_KILLS = 12;
 const CHILD_KILL_WAIT_MAX_MS = 1_500;
 const QUORUM_LOST_MS = 4_000;
@@ -37,6 +38,31 @@ export const killOne: Scenario = {
     const nodes = genesisValidators(context);
     const first = context.random.below(nodes.length);
     return eachAway(context, nodes.slice(first, first + 1), killAndStart);
+  },
+};
+
+export const killAll: Scenario = {
+  name: 'kill-all',
+  does: 'All validators at once, as in a power cut: killed (SIGKILL) at a random moment under load and started again; and once all stopped in good order (SIGTERM).',
+  checks: [
+    'they go on with the next block',
+    'what clients send again is applied once, whatever the mempools lost',
+  ],
+  run: async (context) => {
+    const { network, observer, random, log } = context;
+    const nodes = network.running();
+    const heights: number[] = [];
+    for (let round = 0; round <= POWER_CUTS; round++) {
+      await untilBlocks(context, 2);
+      await sleep(random.below(400));
+      await Promise.all(nodes.map((node) => (round < POWER_CUTS ? node.kill() : node.stop())));
+      heights.push(observer.height());
+      await Promise.all(nodes.map((node) => node.start()));
+      await untilBlocks(context, 2);
+      await untilCaughtUp(context, nodes);
+      log(`all were away at height ${heights.at(-1)} and are back`);
+    }
+    return { powerCuts: POWER_CUTS, heights };
   },
 };
 

@@ -50,6 +50,8 @@ export interface LoadReport {
   readonly receipts: number;
   /** Answers to broadcasts, by kind. */
   readonly answers: Readonly<Record<string, number>>;
+  /** What nodes said that is no other kind of answer. */
+  readonly errors: readonly string[];
   readonly resent: number;
 }
 
@@ -225,6 +227,7 @@ export async function openLoad(network: CometNetwork, observer: ChainObserver, s
       ...counts,
       receipts: keys.reduce((sum, { seq }) => sum + seq, 0),
       answers: countBy(broadcasts.map(({ answer }) => answer)),
+      errors: [...new Set(broadcasts.filter(({ answer }) => answer === 'error').map(({ text }) => text))],
       resent,
     }),
   };

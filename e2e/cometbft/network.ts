@@ -92,7 +92,8 @@ interface Plan {
 /** Lays out keys, genesis and configurations, and starts all validators. */
 export async function startCometNetwork(options: CometNetworkOptions): Promise<CometNetwork> {
   const { seed, sizes, cometBft } = options;
-  const home = mkdtempSync(join(tmpdir(), 'haca-e2e-comet-'));
+  const home = mkdtempSync(join(tmpdir(), 'haca-e2e-'));
+  mkdirSync(join(home, 't'));
   const cast = castOf(seed, sizes);
   const genesisFile = join(home, 'genesis.json');
   const chainId = `haca-e2e-${seed}`;
@@ -256,7 +257,9 @@ function layOutNode({ home, genesisFile, cometBft }: Plan, plan: NodePlan): Netw
     state: () => state,
     pids,
     start: async () => {
-      supervisor = spawnApp({ name, entry: ENTRY, configFile, logFile });
+      // Where sockets are: what a killed supervisor leaves there goes with the network.
+      const env = { TMPDIR: join(home, 't') };
+      supervisor = spawnApp({ name, entry: ENTRY, configFile, env, logFile });
       await supervisor.ready;
       state = 'running';
     },

@@ -17,6 +17,8 @@ export interface ChainObserver {
   readonly height: () => number;
   /** Every place in the chain where a transaction is, by its hash in lower-case hex: one, if all is well. */
   readonly find: (hash: string) => readonly IncludedTx[];
+  /** Of the last block with transactions. */
+  readonly heightWithTxs: () => number;
   /** Of a block that was read. */
   readonly blockHash: (height: number) => Uint8Array;
   readonly settlements: readonly Settlement[];
@@ -38,6 +40,7 @@ export function observeChain(rpcs: () => readonly RpcClient[]): ChainObserver {
   const waiting = new Map<string, Set<(tx: IncludedTx) => void>>();
   const blockHashes: Uint8Array[] = [];
   let height = 0;
+  let heightWithTxs = 0;
   let isStopped = false;
 
   const take = (hash: string, tx: IncludedTx): void => {
@@ -57,6 +60,7 @@ export function observeChain(rpcs: () => readonly RpcClient[]): ChainObserver {
       throw new Error(`block ${height + 1} has no result for each transaction`);
     blockHashes[height] = fromUpperHex(String(at(block, 'block_id', 'hash')), 'block_id.hash');
     height++;
+    if (txs.length > 0) heightWithTxs = height;
     txs.forEach((tx, i) => {
       const { code = 0, log = '', events } = outcomes[i] as Json;
       const bytes = fromBase64(String(tx));
@@ -91,6 +95,7 @@ export function observeChain(rpcs: () => readonly RpcClient[]): ChainObserver {
   return {
     height: () => height,
     find: (hash) => included.get(hash) ?? [],
+    heightWithTxs: () => heightWithTxs,
     blockHash: (of) => {
       const hash = blockHashes[of - 1];
       if (hash === undefined) throw new RangeError(`block ${of} was not read yet`);

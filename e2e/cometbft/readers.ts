@@ -134,7 +134,7 @@ async function readWithCosmJs({ network, observer, violation }: ScenarioContext,
     const status = await client.status();
     if (status.nodeInfo.network !== network.chainId)
       violation(`cosmjs reads chain ${status.nodeInfo.network}`);
-    const height = observer.height() - 1;
+    const height = observer.heightWithTxs();
     const [block, results, commit, validators, info] = await Promise.all([
       client.block(height),
       client.blockResults(height),

@@ -1,10 +1,10 @@
 /** Runs scenarios one after the other against one network of real processes, and checks the whole network after each. */
-import { buildCometBft } from '@haca/chain';
+import { buildCometBft, COMETBFT_VERSION, type CometBftVersion } from '@haca/chain';
 import { randomStream } from '../random.ts';
 import type { CheckReport } from './checks.ts';
 import { openChecks } from './checks.ts';
 import { failAllNodes, failInReplay, failOneNode } from './fail-points.ts';
-import { killEach, killProcesses, pauseEach, quorumLost } from './faults.ts';
+import { killAll, killEach, killProcesses, pauseEach, quorumLost } from './faults.ts';
 import { joinByReplay, joinByStateSync } from './joins.ts';
 import { type LoadReport, openLoad } from './load.ts';
 import { type CometNetwork, startCometNetwork } from './network.ts';
@@ -17,6 +17,7 @@ import { changeValidators, doubleSign } from './staking.ts';
 /** In this order on one network: the last ones change who the validators are. */
 export const SCENARIOS: readonly Scenario[] = [
   killEach,
+  killAll,
   pauseEach,
   killProcesses,
   failOneNode,
@@ -33,13 +34,16 @@ export const SCENARIOS: readonly Scenario[] = [
 
 export interface CometRunOptions {
   readonly seed: number;
+  /** Of CometBFT; by default the one that nodes run. */
+  readonly version?: CometBftVersion;
   readonly scenarios: readonly Scenario[];
   readonly log: (line: string) => void;
 }
 
 export interface CometReport {
   readonly seed: number;
-  readonly cometBft: string;
+  /** Version. */
+  readonly cometBft: CometBftVersion;
   readonly validators: number;
   readonly scenarios: readonly ScenarioReport[];
   readonly load: readonly LoadReport[];
@@ -64,9 +68,10 @@ interface Session {
   readonly close: (keepFiles: boolean) => Promise<void>;
 }
 
-export async function runCometBft({ seed, scenarios, log }: CometRunOptions): Promise<CometReport> {
+export async function runCometBft(options: CometRunOptions): Promise<CometReport> {
   const startedAt = performance.now();
-  const cometBft = await buildCometBft({ log });
+  const { seed, scenarios, log, version = COMETBFT_VERSION } = options;
+  const cometBft = await buildCometBft({ version, log });
   const reports: ScenarioReport[] = [];
   const load: LoadReport[] = [];
   let session: Session | undefined;
@@ -91,7 +96,7 @@ export async function runCometBft({ seed, scenarios, log }: CometRunOptions): Pr
   }
   return {
     seed,
-    cometBft,
+    cometBft: version,
     validators: VALIDATORS,
     scenarios: reports,
     load,
