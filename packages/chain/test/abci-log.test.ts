@@ -197,6 +197,37 @@ test('ABCI-17: the first run of a new chain must begin with genesis or a state s
   );
 });
 
+const LETTERS: Readonly<Record<string, string>> = {
+  i: 'init',
+  f: 'finalize',
+  c: 'commit',
+  o: 'offer',
+  a: 'apply',
+  p: 'prepare',
+  r: 'propose',
+  e: 'extend',
+  v: 'vote',
+};
+
+test("ABCI-17: the verdicts are those of CometBFT's own checker", () => {
+  const vectors = JSON.parse(
+    readFileSync(new URL('abci-grammar-vectors.json', import.meta.url), 'utf8'),
+  ) as Readonly<Record<'clean' | 'recovery' | 'both' | 'neither', string>>;
+  for (const kind of ['clean', 'recovery', 'both', 'neither'] as const) {
+    for (const sequence of vectors[kind].split(' ')) {
+      const isSync = /^[oa]/.test(sequence);
+      // That checker leaves Info out; here it must come at the start, and after the last chunk.
+      const words = [...sequence]
+        .map((letter) => `${LETTERS[letter]}${letter === 'a' ? ' info' : ''}`)
+        .join(' ');
+      const entries = calls(`${isSync ? '' : 'info'} ${words}`);
+      const isClean = kind === 'clean' || kind === 'both';
+      assert.equal(checkAbciGrammar(entries, { isFirstRunClean: true }).ok, isClean, sequence);
+      assert.equal(checkAbciGrammar(entries).ok, kind !== 'neither', sequence);
+    }
+  }
+});
+
 test('ABCI-17: runs and commits are counted', () => {
   const text =
     'process peer info=0 init@1 finalize@1 commit process peer peer info=1 finalize@2 commit finalize@3 commit';
