@@ -4,10 +4,15 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { timestampFromMs } from '@haca/light-client';
 import { nodeCrypto, type SignatureCheck, verifySignatureAsync } from '@haca/platform';
-import { type CryptoProvider, sha256, toHex, utf8Encode } from '@haca/primitives';
-import { codeNumber, recordKey } from '@haca/protocol';
+import { type CryptoProvider, decode, encode, sha256, toHex, utf8Encode } from '@haca/primitives';
+import { codeNumber, nopg, recordKey, totalsRecordCodec } from '@haca/protocol';
 import type { BlockRequest } from '../src/abci.ts';
+import { encodeBlockResults } from '../src/application/block-results.ts';
+import { moduleRoots } from '../src/application/module-roots.ts';
 import type { ApplicationOptions, HacaApplication } from '../src/application.ts';
+import { applyGenesis } from '../src/state-machine/index.ts';
+import { createStateTree } from '../src/state-tree/index.ts';
+import { openStore } from '../src/storage/index.ts';
 import { operatorOf } from './application-ops.ts';
 import {
   FAUCET,
@@ -296,4 +301,84 @@ test('CHAIN-96: whatever it was doing, after a restart it is where the last Comm
     await again.store.close();
   }
   assert.equal(hashes.size, 1);
+});
+
+/** A store whose state was changed behind the back of the state machine: the totals name money that is nowhere. */
+async function storeWithBrokenTotals(folder: string): Promise<void> {
+  const store = openStore(folder);
+  const { changes } = applyGenesis(GENESIS.app, GENESIS.chainId, GENESIS_TIME_MS);
+  const key = recordKey.totals();
+  const bytes = changes.find(([each]) => toHex(each) === toHex(key))?.[1];
+  assert.ok(bytes instanceof Uint8Array);
+  const totals = decode(totalsRecordCodec, bytes, 'totals');
+  const broken = encode(totalsRecordCodec, { ...totals, reserve: nopg(totals.reserve + 1n) });
+  const tampered = [...changes.filter(([each]) => toHex(each) !== toHex(key)), [key, broken] as const];
+  const results = encodeBlockResults({
+    events: [],
+    txResults: [],
+    validatorUpdates: [],
+    appHash: new Uint8Array(32),
+    blockHash: sha256(utf8Encode('block 1')),
+    timeMs: GENESIS_TIME_MS,
+  });
+  const [block, commit] = [new Uint8Array(0), new Uint8Array(0)];
+  const appHash = createStateTree().update(1, tampered);
+  await store.commit({ height: 1, appHash, changes: tampered, block, results, commit, txHashes: [] });
+  await store.close();
+}
+
+test('CHAIN-92: a proposal that breaks the running totals is refused; a decided one stops the node', async (t) => {
+  const folder = temporaryFolder(t);
+  await storeWithBrokenTotals(folder);
+  const { application } = testApplication(t, { folder });
+  const block = blockOf(2, [transfer(FAUCET, 0, ALICE, OPG)]);
+  assert.equal(await application.processProposal(block), 'reject');
+  await assert.rejects(application.finalizeBlock(block), /block 2 breaks an invariant/);
+  await assert.rejects(application.commit(), /Commit without FinalizeBlock/);
+});
+
+test('roots of the tables say where two states differ, on nodes that walk their state anyway', async (t) => {
+  const rootsOf = (application: HacaApplication) => {
+    const answer = application.query({
+      path: '/module-roots',
+      data: new Uint8Array(0),
+      height: 0,
+      prove: false,
+    });
+    return {
+      ...answer,
+      roots: answer.code === 0 ? JSON.parse(new TextDecoder().decode(answer.value)) : null,
+    };
+  };
+  const roots = [];
+  for (const amount of [OPG, 2n * OPG]) {
+    const { application } = testApplication(t);
+    initChain(application);
+    await makeBlock(application, 1, [transfer(FAUCET, 0, ALICE, amount)]);
+    roots.push(rootsOf(application).roots as Record<string, string>);
+  }
+  const [first, second] = roots as [Record<string, string>, Record<string, string>];
+  assert.deepEqual(Object.keys(first), Object.keys(second));
+  assert.ok(Object.keys(first).length >= 6);
+  for (const name of Object.keys(first)) assert.equal(first[name] === second[name], name !== 'account', name);
+  const { application } = testApplication(t, { over: { checkInvariants: false } });
+  initChain(application);
+  await makeBlock(application, 1, []);
+  const refused = rootsOf(application);
+  assert.deepEqual([refused.code, refused.value.length], [1, 0]);
+  assert.match(refused.log, /a node that checks invariants/);
+});
+
+test('the root of a table counts every byte of its keys and values, wherever one ends and the next begins', () => {
+  const root = (...entries: readonly (readonly [string, string])[]) =>
+    moduleRoots(entries.map(([key, value]) => [utf8Encode(`\x02${key}`), utf8Encode(value)])).get('account');
+  const roots = [
+    root(['a', 'bc']),
+    root(['ab', 'c']),
+    root(['a', 'b'], ['c', '']),
+    root(['a', ''], ['bc', '']),
+    root(['a', 'bd']),
+  ];
+  assert.equal(new Set(roots).size, roots.length);
+  assert.equal(root(['a', '1'], ['b', '2']), root(['b', '2'], ['a', '1']), 'in whatever order they come');
 });
