@@ -24,6 +24,7 @@ import type {
   PrepareProposalRequest,
 } from './abci.ts';
 import { createArrivals } from './application/arrivals.ts';
+import { createBlockHashes } from './application/block-hashes.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
 import { createCandidates } from './application/candidates.ts';
 import { createPendingPool, type PendingLimits } from './application/pending-pool.ts';
@@ -114,7 +115,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     height: 0,
     broken: [],
   };
-  const blockHashes = new Map<number, Uint8Array>();
+  const blockHashes = createBlockHashes(store);
 
   const chainConfig = (): ChainConfig => {
     if (config === null) throw new UsageError('InitChain comes first');
@@ -138,24 +139,10 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
       txs: [tx],
       proposer: NOTHING,
       lastCommit: [],
-      recentBlockHash: blockHashAt,
+      recentBlockHash: blockHashes.at,
     };
     return verification.ahead('mempool', (crypto) => rehearseTransactions(tree, input, context(crypto)));
   });
-
-  const blockHashAt = (height: number): Uint8Array | undefined => {
-    const known = blockHashes.get(height);
-    if (known !== undefined || height < 1 || height > store.latestHeight()) return known;
-    const bytes = store.resultsAt(height);
-    if (bytes === undefined || bytes.length === 0) {
-      // A node that does not know what others know must not go on as if there were nothing to know.
-      if (height >= store.baseHeight()) throw new Error(`the store has lost the hash of block ${height}`);
-      return undefined;
-    }
-    const { blockHash } = decodeBlockResults(bytes);
-    blockHashes.set(height, blockHash);
-    return blockHash;
-  };
 
   const stateSync = createStateSync({
     store,
@@ -238,7 +225,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     proposer: request.proposerAddress,
     lastCommit: request.lastCommit,
     misbehavior: request.misbehavior,
-    recentBlockHash: blockHashAt,
+    recentBlockHash: blockHashes.at,
   });
   const stage = (request: BlockRequest, output: BlockOutput): ExecutedBlock => {
     const staged = tree.stage(output.changes);
@@ -304,7 +291,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     genesisChanges = [];
     finalized = null;
     lastTimeMs = block.results.timeMs;
-    rememberBlockHash(blockHashes, height, block.results.blockHash, chainConfig().params.settleWindow);
+    blockHashes.add(height, block.results.blockHash, chainConfig().params.settleWindow);
     pending.reset();
     if (invariants.enabled && (stateChanged || invariants.height === 0)) {
       const broken = checkInvariants(tree, chainConfig(), height);
@@ -358,16 +345,4 @@ function mergeChanges(first: readonly Change[], second: readonly Change[]): read
   const merged = new Map<string, Uint8Array | null>();
   for (const [key, value] of [...first, ...second]) merged.set(toHex(key), value);
   return [...merged].map(([key, value]) => [fromHex(key), value] as const);
-}
-
-function rememberBlockHash(
-  hashes: Map<number, Uint8Array>,
-  height: number,
-  hash: Uint8Array,
-  window: number,
-): void {
-  hashes.set(height, hash);
-  hashes.delete(height - window - 1);
-  if (hashes.size > 2 * window + 2)
-    for (const old of hashes.keys()) if (old < height - window) hashes.delete(old);
 }
