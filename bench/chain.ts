@@ -65,7 +65,11 @@ export async function benchChain(): Promise<Report> {
   mkdirSync(BUILD, { recursive: true });
   const home = mkdtempSync(join(BUILD, 'bench-chain-'));
   const networks: Network[] = [];
-  const letGo = letGoAtExit(networks);
+  const cleanUp = async (): Promise<void> => {
+    await Promise.all(networks.map((network) => network.stop()));
+    rmSync(home, { recursive: true, force: true });
+  };
+  const letGo = letGoAtExit(networks, cleanUp);
   const start = async (kind: NetworkKind, senders: Senders): Promise<Network> => {
     tell(`starting ${kind === 'embedded' ? 'the embedded engine' : `${VALIDATORS} validators on ${kind}`}`);
     const accounts = fundedAccounts(senders);
@@ -102,9 +106,8 @@ export async function benchChain(): Promise<Report> {
     const transferGas = transactionGas(decodeTransaction(fromBase64(transfer, 'transfer')));
     return reportOf({ loadBefore, rounds, finality, memory, txBytes, transferGas });
   } finally {
-    await Promise.all(networks.map((network) => network.stop()));
+    await cleanUp();
     letGo();
-    rmSync(home, { recursive: true, force: true });
   }
 }
 
@@ -114,12 +117,15 @@ function size(name: string, otherwise: number): number {
   return text === undefined ? otherwise : Number(text);
 }
 
-/** Processes stop when this one is gone, but not while they are paused. Returns what takes this precaution back. */
-function letGoAtExit(networks: readonly Network[]): () => void {
+/**
+ * Processes stop when this one is gone, but not while they are paused: however it goes, they are let go first. Returns what
+ * takes this precaution back.
+ */
+function letGoAtExit(networks: readonly Network[], cleanUp: () => Promise<void>): () => void {
   const resumeAll = (): void => {
     for (const network of networks) network.resume();
   };
-  const leave = (): never => process.exit(130);
+  const leave = (): void => void cleanUp().finally(() => process.exit(130));
   process.once('exit', resumeAll).once('SIGINT', leave).once('SIGTERM', leave);
   return () => {
     process.off('exit', resumeAll).off('SIGINT', leave).off('SIGTERM', leave);
