@@ -121,9 +121,6 @@ export function decodeRequest(frame: Uint8Array): AbciRequest {
     }
     const outerEnd = enterMessage(reader);
     const decoded = decodeMethod(reader, tag);
-    if (reader.offset !== reader.end) {
-      throw new MalformedError('abci-request.length', `#${tag >> 3}`, 'the end of the message', 'more bytes');
-    }
     leaveMessage(reader, outerEnd);
     if (request !== undefined) {
       throw new MalformedError('abci-request.kind', '', 'one request', `${request.method} and another`);

@@ -31,10 +31,10 @@ export function wireReader(bytes: Uint8Array): WireReader {
   return { bytes: plain, offset: 0, end: bytes.length, slab: new ArrayBuffer(0), slabStart: 0 };
 }
 
-/** The next field's number and wire type as one number: `number << 3 | type`. */
+/** The next field's number and wire type as one number: `number << 3 | type`. There must be one: `offset < end`. */
 export function readTag(reader: WireReader): number {
   const first = reader.bytes[reader.offset] as number;
-  if (first < 0x80 && first >= 8 && reader.offset < reader.end) {
+  if (first < 0x80 && first >= 8) {
     reader.offset++;
     return first;
   }
