@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [node|receipts|chain] [--json]`: each figure beside its anchor, measured in the same run.
+ * `npm run bench -- [node|receipts|state|chain] [--json]`: each figure beside its anchor, measured in the same run.
  */
 import { cpus } from 'node:os';
 import { formatReport, type Report } from './measure.ts';
@@ -7,6 +7,7 @@ import { formatReport, type Report } from './measure.ts';
 const AREAS: Readonly<Record<string, () => Promise<Report>>> = {
   receipts: async () => (await import('./receipts.ts')).benchReceipts(),
   node: async () => (await import('./node.ts')).benchNode(),
+  state: async () => (await import('./state.ts')).benchState(),
   chain: async () => (await import('./chain.ts')).benchChain(),
 };
 

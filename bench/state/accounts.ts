@@ -1,8 +1,8 @@
 /** A state of a million accounts, most of them nobody's, and the blocks that meet it. */
 
 import { applyGenesis, createStateTree, openStore } from '@haca/chain';
-import { type Ed25519Signer, ed25519SignerFromSeed } from '@haca/platform';
-import { compareBytes, encode, sha256, utf8Encode } from '@haca/primitives';
+import { type Ed25519Signer, ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { compareBytes, decode, encode, sha256, toHex, utf8Encode } from '@haca/primitives';
 import {
   type AppGenesis,
   accountIdOf,
@@ -14,6 +14,7 @@ import {
   OPG_SUPPLY_NOPG,
   recordKey,
   signTransaction,
+  totalsRecordCodec,
 } from '@haca/protocol';
 
 export const CHAIN_ID = 'haca-bench-state-1';
@@ -33,7 +34,7 @@ function idOf(signer: Ed25519Signer): Uint8Array {
 
 /** Id of account `index` of those that only receive. */
 export function accountId(index: number): Uint8Array {
-  return sha256(utf8Encode(`bench account ${index}`));
+  return nodeCrypto.sha256(utf8Encode(`bench account ${index}`));
 }
 
 /** An account that was used: an amount of 12 digits, a balance of one fee asset, and nonces. */
@@ -65,9 +66,13 @@ function genesis(): AppGenesis {
 
 /** Writes the state of height 1: what genesis gives, and `count` accounts more. */
 export async function writeAccounts(directory: string, count: number): Promise<void> {
-  const entries = applyGenesis(genesis(), CHAIN_ID, GENESIS_TIME_MS).changes.map(
-    ([key, value]): Entry => [key, value as Uint8Array],
-  );
+  const totalsKey = toHex(recordKey.totals());
+  const entries = applyGenesis(genesis(), CHAIN_ID, GENESIS_TIME_MS).changes.map(([key, value]): Entry => {
+    if (toHex(key) !== totalsKey) return [key, value as Uint8Array];
+    // As if block 1 had paid gas: nothing is asked about blocks before.
+    const totals = decode(totalsRecordCodec, value as Uint8Array, 'totals');
+    return [key, encode(totalsRecordCodec, { ...totals, baseFeeHeight: 1 })];
+  });
   for (let i = 0; i < count; i++) entries.push(accountEntry(i));
   entries.sort(([a], [b]) => compareBytes(a, b));
   const root = createStateTree().load(1, entries);

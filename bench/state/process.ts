@@ -12,9 +12,10 @@ import { sha256, utf8Encode } from '@haca/primitives';
 import { GENESIS_TIME_MS, transfers, writeAccounts } from './accounts.ts';
 
 const BLOCKS = 400;
-/** The snapshot is due with this one: blocks before it are measured without, blocks after it with one being written. */
-const SNAPSHOT_HEIGHT = 300;
-const TRANSFERS_PER_BLOCK = 128;
+/** Two snapshots: one is written while blocks go on, the other after the last block, to see what it alone costs. */
+const SNAPSHOT_INTERVAL = 200;
+/** As many as the share of general transactions lets into a block. */
+const TRANSFERS_PER_BLOCK = 50;
 
 export interface Memory {
   readonly rssMb: number;
@@ -26,6 +27,7 @@ export interface Memory {
 
 export interface ProcessFigures {
   readonly startMs: number;
+  readonly startCpuMs: number;
   readonly atStart: Memory;
   readonly afterBlocks: Memory;
   readonly highMb: number;
@@ -48,29 +50,30 @@ function memory(): Memory {
 
 async function run(directory: string, accounts: number): Promise<ProcessFigures> {
   const startedAt = performance.now();
+  const cpuFrom = process.cpuUsage();
   const store = openStore(join(directory, 'data'), { indexTxs: false });
-  let snapshotMs = Number.NaN;
+  const snapshotsMs: number[] = [];
   const application = openApplication({
     store,
     crypto: nodeCrypto,
     appraise: refuseAllEvidence,
-    snapshots: { directory: join(directory, 'snapshots'), intervalHeights: SNAPSHOT_HEIGHT },
+    snapshots: { directory: join(directory, 'snapshots'), intervalHeights: SNAPSHOT_INTERVAL },
     log: (line) => {
       process.stderr.write(`${line}\n`);
       const match = /^snapshot \d+: .* in (\d+) ms$/.exec(line);
-      if (match !== null) snapshotMs = Number(match[1]);
+      if (match !== null) snapshotsMs.push(Number(match[1]));
     },
   });
   const startMs = performance.now() - startedAt;
+  const startCpuMs = process.cpuUsage(cpuFrom).user / 1000;
   await delay(500);
   const atStart = memory();
   const [blockMs, blockMsWithSnapshot]: [number[], number[]] = [[], []];
-  const loop = watchLoop();
-  for (let i = 0; i < BLOCKS; i++) {
-    const height = 2 + i;
-    const txs = transfers(TRANSFERS_PER_BLOCK, i * TRANSFERS_PER_BLOCK, accounts);
+  for (let height = 2; height <= BLOCKS; height++) {
+    const txs = transfers(TRANSFERS_PER_BLOCK, (height - 2) * TRANSFERS_PER_BLOCK, accounts);
     for (const tx of txs) application.checkTx(tx, 'new');
-    const isWriting = height > SNAPSHOT_HEIGHT && Number.isNaN(snapshotMs);
+    const isWriting = height > SNAPSHOT_INTERVAL && snapshotsMs.length === 0;
+    if (height === BLOCKS) while (snapshotsMs.length === 0) await delay(10);
     const blockFrom = performance.now();
     const { txResults } = await application.finalizeBlock({
       txs,
@@ -85,20 +88,21 @@ async function run(directory: string, accounts: number): Promise<ProcessFigures>
     (isWriting ? blockMsWithSnapshot : blockMs).push(performance.now() - blockFrom);
     const refused = txResults.find(({ code }) => code !== 0);
     if (refused !== undefined) throw new Error(`a transfer was refused: ${refused.log}`);
-    if (height === SNAPSHOT_HEIGHT) loop.start();
   }
   const afterBlocks = memory();
-  while (Number.isNaN(snapshotMs)) await delay(10);
+  const loop = watchLoop();
+  while (snapshotsMs.length < BLOCKS / SNAPSHOT_INTERVAL) await delay(10);
   const stallsMs = loop.stop();
   const figures = {
     startMs,
+    startCpuMs,
     atStart,
     afterBlocks,
     highMb: statusMb('VmHWM'),
     versions: BLOCKS,
     blockMs,
     blockMsWithSnapshot,
-    snapshotMs,
+    snapshotMs: snapshotsMs.at(-1) ?? Number.NaN,
     snapshotChunks: application.listSnapshots()[0]?.chunks ?? 0,
     stallsMs,
   };
@@ -110,16 +114,13 @@ async function run(directory: string, accounts: number): Promise<ProcessFigures>
 /** How much later than asked for a timer fires, again and again. */
 function watchLoop() {
   const lateMs: number[] = [];
-  let timer: NodeJS.Timeout | undefined;
+  let last = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    lateMs.push(Math.max(0, now - last - 1));
+    last = now;
+  }, 1);
   return {
-    start: () => {
-      let last = performance.now();
-      timer = setInterval(() => {
-        const now = performance.now();
-        lateMs.push(Math.max(0, now - last - 1));
-        last = now;
-      }, 1);
-    },
     stop: () => {
       clearInterval(timer);
       return lateMs;

@@ -32,6 +32,9 @@ export const RESTORING_KEY = nameKey('restoring');
 /** Height of the state that was restored from a snapshot, if this store began with one. */
 export const RESTORED_HEIGHT_KEY = nameKey('restored-height');
 
+/** Address space for the file: it takes no memory, and while it is enough the file is not mapped a second time. */
+const MAP_BYTES = 2 ** 34;
+
 function nameKey(name: string): Uint8Array {
   return new TextEncoder().encode(name);
 }
@@ -44,6 +47,7 @@ export function openTables(directory: string): Tables {
     path: directory,
     noSubdir: false,
     overlappingSync: false,
+    mapSize: MAP_BYTES,
     ...binary,
   });
   const table = (name: string): Table => root.openDB<Uint8Array, Uint8Array>({ name, ...binary });
