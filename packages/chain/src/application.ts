@@ -27,7 +27,7 @@ import { createArrivals } from './application/arrivals.ts';
 import { createBlockHashes } from './application/block-hashes.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
 import { createCandidates } from './application/candidates.ts';
-import { createPendingPool, type PendingLimits } from './application/pending-pool.ts';
+import { createPendingPool, type PendingLimits, refused } from './application/pending-pool.ts';
 import { type ProposableTransaction, selectTransactions } from './application/proposal.ts';
 import { answerQuery, type InvariantReport, noStateYet } from './application/queries.ts';
 import { createRecordIndex, type RecordIndex } from './application/record-index.ts';
@@ -194,6 +194,8 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   };
 
   const checkTx: Application['checkTx'] = (tx, kind) => {
+    // Peers send what they have as soon as they are connected, to a node that is still looking for a snapshot as well.
+    if (config === null) return refused('E_UNAVAILABLE', 'this node is joining and has no state yet');
     const response = pending.check(tx, kind);
     verification.keep(response.code === 0);
     if (response.code === 0) {

@@ -78,6 +78,17 @@ function codeOf({ log }: CheckTxResponse): string {
 const ALICE = actor('alice');
 const BOB = actor('bob');
 
+test('a node that has no state yet refuses what peers send it, and takes it later', (t) => {
+  const { application, store } = testApplication(t);
+  t.after(() => store.close());
+  const tx = transfer(FAUCET, 0, ALICE, OPG);
+  for (const kind of ['new', 'recheck'] as const) {
+    assert.equal(codeOf(application.checkTx(tx, kind)), 'E_UNAVAILABLE');
+  }
+  initChain(application);
+  assert.equal(application.checkTx(tx, 'new').code, 0);
+});
+
 test('genesis is durable with the first block only, and a restart before it starts again', async (t) => {
   const folder = temporaryFolder(t);
   const first = testApplication(t, { folder });

@@ -204,6 +204,6 @@ function accepted(admitted: AdmittedTransaction): CheckTxResponse {
   return { code: 0, log: '', codespace: '', gasWanted: BigInt(admitted.gas) };
 }
 
-function refused(code: ErrorCode, info: string): CheckTxResponse {
+export function refused(code: ErrorCode, info: string): CheckTxResponse {
   return { code: codeNumber(code), log: `${code}: ${info}`, codespace: CODESPACE, gasWanted: 0n };
 }
