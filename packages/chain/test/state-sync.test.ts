@@ -213,6 +213,7 @@ test('blocks are let go once neither age, evidence, execution nor a snapshot nee
   assert.equal(settled(make(1, { unbondingTime: 0 }), timeMs + HOUR_MS), 17, 'hashes for execution');
   assert.equal(settled(make(8)), 13);
   assert.equal(settled(make(1, {}, 9)), 9, 'a snapshot that is served');
+  assert.equal(settled(make(1, {}, 1)), 1, 'everything, until there is a snapshot to begin from');
   assert.equal(settled(make(100)), 0);
   await opened.application.close();
 });

@@ -34,7 +34,7 @@ type SnapshotMethods = Pick<
 export interface StateSync extends SnapshotMethods {
   /** At the start, and after each commit: takes a snapshot where one is due, without being waited for. */
   readonly committed: (tree: StateTree) => void;
-  /** Height of the oldest snapshot that is served; undefined where none is. */
+  /** Height of the oldest snapshot that is served: 1 until there is one, undefined where none is taken. */
   readonly oldestHeight: () => number | undefined;
   /** Resolves when no snapshot is being written. */
   readonly idle: () => Promise<void>;
@@ -107,7 +107,7 @@ export function createStateSync(options: StateSyncOptions): StateSync {
   const list = (): readonly Snapshot[] => folder?.list() ?? [];
   return {
     committed,
-    oldestHeight: () => list().at(-1)?.height,
+    oldestHeight: () => (folder === null || intervalHeights === 0 ? undefined : (list().at(-1)?.height ?? 1)),
     idle: async () => {
       await writing;
     },

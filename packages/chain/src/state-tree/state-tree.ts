@@ -163,7 +163,7 @@ export function createStateTree(options: StateTreeOptions = {}): StateTree {
     requireNextHeight(height);
     const { root, retired } = takePending(staged);
     for (const other of [...pending.keys()]) discard(other);
-    versions.push({ height, root, size: staged.size, retired: Int32Array.from(retired) });
+    versions.push({ height, root, size: staged.size, retired: new Int32Array(retired) });
     retiredNodes += retired.length;
     forgetOld();
   }
