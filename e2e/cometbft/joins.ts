@@ -39,9 +39,9 @@ export const joinByStateSync: Scenario = {
     const { network, observer } = context;
     const startedAt = performance.now();
     // The light client in it wants two headers above the snapshot.
-    const enough = 2 * SNAPSHOT_INTERVAL_HEIGHTS + 2;
+    const enough = SNAPSHOT_INTERVAL_HEIGHTS + 3;
     await until(`block ${enough}`, () => observer.height() >= enough);
-    const trustHeight = observer.height() - 1;
+    const trustHeight = observer.height() - SNAPSHOT_INTERVAL_HEIGHTS;
     const [first, second] = genesisValidators(context);
     if (first === undefined || second === undefined) throw new Error('a network with validators');
     const node = await network.addNode({
@@ -49,7 +49,6 @@ export const joinByStateSync: Scenario = {
       trustHeight,
       trustHash: toHex(observer.blockHash(trustHeight)),
     });
-    await untilBlocks(context, SNAPSHOT_INTERVAL_HEIGHTS + 2);
     await node.start();
     await untilCaughtUp(context, [node]);
     const { sync_info: sync } = (await node.rpc.call('status')) as {

@@ -18,7 +18,8 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const ENTRY = join(ROOT, 'apps/full-node/src/main.ts');
 /** With no transactions a block comes this often: seldom enough that a network at rest stays at one height. */
 const EMPTY_BLOCK_INTERVAL_MS = 60_000;
-export const SNAPSHOT_INTERVAL_HEIGHTS = 25;
+/** Two are kept, and have to outlive the time that a node needs to fetch one, while blocks come many times a second. */
+export const SNAPSHOT_INTERVAL_HEIGHTS = 120;
 
 export type NodeState = 'stopped' | 'running' | 'paused';
 
