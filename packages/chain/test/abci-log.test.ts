@@ -89,6 +89,10 @@ const ACCEPTED: readonly (readonly [string, string])[] = [
     'offer=reject offer=reject-format offer=accept apply info=10 propose@11',
   ],
   [
+    'an offer whose answer is not on file, after a rejected one',
+    'offer=reject offer apply info=10 finalize@11',
+  ],
+  [
     'state sync in several attempts',
     'offer=accept apply apply offer=accept apply info=10 finalize@11 commit',
   ],
