@@ -114,6 +114,7 @@ test('CHAIN-90: CheckTx answers without the evidence, which is verified meanwhil
   assert.equal(application.checkTx(openKey, 'new').code, 0);
   assert.deepEqual(here, ['ed25519'], 'the envelope, and nothing else');
   assert.deepEqual(pool, [], 'not within the call');
+  while (pool.filter(isP384).length < 3) await nextTurn();
   await untilProposed(application, 3, openKey);
   assert.deepEqual(here, ['ed25519']);
   assert.equal(pool.filter(isP384).length, 3);
@@ -123,6 +124,21 @@ test('CHAIN-90: CheckTx answers without the evidence, which is verified meanwhil
   assert.deepEqual(await makeBlock(application, 3, [openKey]), [0]);
   assert.equal(pool.length, verified, 'the block verified nothing again');
   assert.deepEqual(here, ['ed25519']);
+});
+
+test('CHAIN-90: a refused transaction leaves no verdict behind, not even of a signature that holds', async (t) => {
+  const { application, here } = await withNode(t);
+  const sponsored = transfer(FAUCET, 9, BOB, OPG, { feePayer: ALICE });
+  assert.deepEqual(await makeBlock(application, 3, [transfer(FAUCET, 8, ALICE, 10n * OPG)]), [0]);
+  // Its last bytes are the payer's signature: the sender's holds.
+  const forged = sponsored.with(sponsored.length - 5, (sponsored.at(-5) as number) ^ 1);
+  here.length = 0;
+  for (let i = 1; i <= 3; i++) {
+    assert.equal(application.checkTx(forged, 'new').code, codeNumber('E_SIG'));
+    assert.equal(here.length, 2 * i, 'both are verified each time');
+  }
+  assert.equal(application.checkTx(sponsored, 'new').code, 0);
+  assert.equal(here.length, 8);
 });
 
 test('CHAIN-91: a proposer leaves evidence without a verdict for later, with what its sender sent after it, and nothing else', async (t) => {
@@ -240,8 +256,12 @@ test('CHAIN-94 attack: a height with many proposals keeps four states, and any o
   assert.equal(await finalize(0), oldest);
   await application.commit();
   assert.equal(toHex(application.info().lastBlockAppHash), oldest);
-  // Nothing of the height before is left: the next blocks find their own state.
+  // Nothing of the height before is left: the next blocks find their own state, however many are proposed.
   assert.equal(await application.processProposal(blocks[0] as BlockRequest), 'reject');
+  for (let i = 0; i < 6; i++) {
+    const block = blockOf(4, [], { hash: sha256(utf8Encode(`proposal ${i} of the next height`)) });
+    assert.equal(await application.processProposal(block), 'accept');
+  }
   assert.deepEqual(await makeBlock(application, 4, [transfer(FAUCET, 9, BOB, OPG)]), [0]);
 });
 
@@ -253,6 +273,9 @@ test('CHAIN-96: InitChain comes again after a proposal: what was executed on the
   const first = await application.finalizeBlock(block);
   assert.deepEqual(initChain(application), genesisHash);
   await assert.rejects(application.commit(), /Commit without FinalizeBlock/);
+  // A proposal that was executed on it is gone too.
+  assert.equal(await application.processProposal(block), 'accept');
+  assert.deepEqual(initChain(application), genesisHash);
   const second = await application.finalizeBlock(block);
   assert.deepEqual(second, first);
   await application.commit();
@@ -263,7 +286,8 @@ test('Info and CheckTx before InitChain: no height, and a refusal to guess', (t)
   const { application } = testApplication(t);
   assert.equal(application.info().lastBlockHeight, 0);
   assert.equal(application.info().lastBlockAppHash.length, 0);
-  assert.throws(() => application.checkTx(transfer(FAUCET, 0, ALICE, OPG), 'new'), /InitChain comes first/);
+  const refused = application.checkTx(transfer(FAUCET, 0, ALICE, OPG), 'new');
+  assert.equal(refused.code, codeNumber('E_UNAVAILABLE'));
 });
 
 test('CHAIN-96: whatever it was doing, after a restart it is where the last Commit left it, and the block is made again', async (t) => {

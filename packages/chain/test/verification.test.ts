@@ -176,8 +176,15 @@ test('CHAIN-95 CHAIN-90 attack: refused transactions fill no cache, and the memp
     ask(verification.tentative, signed(`accepted ${i}`));
     verification.keep(true);
   }
+  // Nor do arrivals, whatever they bring.
+  for (let i = 0; i < 50; i++)
+    await verification.ahead('mempool', (given) => ask(given, signed(`arrival ${i}`)));
   assert.ok(ask(verification.tentative, inBlock));
   assert.ok(!messages.includes('in a block'));
+  for (let i = 0; i < 2; i++) {
+    ask(verification.tentative, signed(`accepted ${i + 48}`));
+    verification.keep(true);
+  }
   // Two accepted ones are remembered through any number of refused ones, whose signatures may even be good.
   for (let i = 0; i < 50; i++) {
     ask(verification.tentative, signed(`refused ${i}`));
