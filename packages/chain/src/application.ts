@@ -27,6 +27,7 @@ import { createArrivals } from './application/arrivals.ts';
 import { createBlockHashes } from './application/block-hashes.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
 import { createCandidates } from './application/candidates.ts';
+import { createKnownTransactions } from './application/known-transactions.ts';
 import { createPendingPool, type PendingLimits, refused } from './application/pending-pool.ts';
 import { type ProposableTransaction, selectTransactions } from './application/proposal.ts';
 import { answerQuery, type InvariantReport, noStateYet } from './application/queries.ts';
@@ -95,6 +96,7 @@ interface ExecutedBlock {
 
 export function openApplication(options: ApplicationOptions): HacaApplication {
   const { store } = options;
+  const known = createKnownTransactions();
   const verification = createVerification(options.crypto, options.verifyAsync ?? verifySignatureAsync);
   const treeOptions = { versionsKept: options.versionsKept ?? VERSIONS_KEPT };
   const isFresh = store.latestHeight() === 0;
@@ -125,12 +127,13 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     crypto,
     config: chainConfig(),
     appraise: options.appraise,
+    decode: (tx) => known.lookUp(tx).decoded,
   });
   const openMempoolWindow = (): AdmissionWindow => {
     const head = { height: tree.height + 1, timeMs: lastTimeMs };
     return openAdmission(tree, head, context(verification.tentative), 'mempool');
   };
-  const pending = createPendingPool(openMempoolWindow, options.pendingLimits);
+  const pending = createPendingPool(openMempoolWindow, known, options.pendingLimits);
   const arrivals = createArrivals((tx) => {
     const input: BlockInput = {
       height: tree.height + 1,

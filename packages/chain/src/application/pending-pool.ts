@@ -3,14 +3,14 @@ import { sha256, toHex } from '@haca/primitives';
 import {
   accountIdOf,
   codeNumber,
-  decodeTransaction,
   type ErrorCode,
-  STATEMENT,
-  type Transaction,
+  type SignedObject,
+  type Statement,
   transactionClass,
 } from '@haca/protocol';
 import type { CheckTxResponse } from '../abci.ts';
 import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
+import type { KnownTransaction, KnownTransactions } from './known-transactions.ts';
 import { CODESPACE } from './responses.ts';
 
 export interface PendingLimits {
@@ -42,6 +42,7 @@ export interface PendingPool {
 /** `openWindow` opens phase 1 for the next block over the committed state. */
 export function createPendingPool(
   openWindow: () => AdmissionWindow,
+  known: KnownTransactions,
   limits: PendingLimits = PENDING_LIMITS,
 ): PendingPool {
   let window: AdmissionWindow | null = null;
@@ -55,6 +56,15 @@ export function createPendingPool(
   const generalOfPayer = new Map<string, number>();
   const settlementSlots = new Set<string>();
   const replaced = new Set<string>();
+  /** As long as they are known. */
+  const outlines = new WeakMap<KnownTransaction, Outline>();
+
+  const outlineOf = (tx: Uint8Array): Outline | null => {
+    const entry = known.lookUp(tx);
+    const outline = outlines.get(entry) ?? makeOutline(entry);
+    if (outline !== null) outlines.set(entry, outline);
+    return outline;
+  };
 
   const reset = (): void => {
     window = null;
@@ -124,8 +134,8 @@ export function createPendingPool(
   const check = (tx: Uint8Array, kind: 'new' | 'recheck'): CheckTxResponse => {
     const outline = outlineOf(tx);
     if (outline === null) return refused('E_MALFORMED', 'not the canonical encoding of a transaction');
-    const known = byHash.get(outline.hash);
-    if (known !== undefined) return accepted(known.admitted);
+    const waiting = byHash.get(outline.hash);
+    if (waiting !== undefined) return accepted(waiting.admitted);
     if (replaced.has(outline.hash)) {
       if (kind === 'recheck') replaced.delete(outline.hash);
       return refused('E_NONCE', 'replaced by a transaction with the same nonce');
@@ -144,8 +154,8 @@ export function createPendingPool(
   const find = (tx: Uint8Array): PendingTransaction | undefined => byHash.get(toHex(sha256(tx)));
 
   const inspect = (tx: Uint8Array): PendingTransaction | undefined => {
-    const known = find(tx);
-    if (known !== undefined) return known;
+    const waiting = find(tx);
+    if (waiting !== undefined) return waiting;
     const outline = outlineOf(tx);
     if (outline === null || replaced.has(outline.hash)) return undefined;
     const admission = openWindow().admit(tx);
@@ -168,36 +178,28 @@ interface Outline {
   readonly slots: readonly string[];
 }
 
-function outlineOf(tx: Uint8Array): Outline | null {
-  let transaction: Transaction;
-  try {
-    transaction = decodeTransaction(tx);
-  } catch {
-    return null;
-  }
-  const { sender, feePayer, nonce } = transaction.body;
+function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
+  if ('code' in decoded) return null;
+  const { transaction, statements } = decoded;
+  const { sender, feePayer, nonce, ops } = transaction.body;
   // Only class S takes settlement slots: its sender must own the node, so nobody can block another's settlement.
   const isGeneral = transactionClass(transaction) === 'G';
-  const ops = isGeneral ? [] : transaction.body.ops;
+  const senderName = toHex(accountIdOf(sender));
   return {
-    hash: toHex(sha256(tx)),
-    payer: toHex(accountIdOf(feePayer ?? sender)),
-    nonceName: `${toHex(accountIdOf(sender))}/${nonce}`,
+    hash,
+    payer: feePayer === null ? senderName : toHex(accountIdOf(feePayer)),
+    nonceName: `${senderName}/${nonce}`,
     isGeneral,
-    sizeBytes: tx.length,
-    hasEvidence: transaction.body.ops.some((op) => op.kind === 'open-key' && op.evidence !== null),
-    slots: ops.flatMap((op) => (op.kind === 'settle' ? settlementSlot(op.statement) : [])),
+    sizeBytes: transaction.bytes.length,
+    hasEvidence: ops.some((op) => op.kind === 'open-key' && op.evidence !== null),
+    slots: isGeneral ? [] : statements.flatMap(settlementSlot),
   };
 }
 
-/** A statement that can't be read takes no slot: it fails in the block and pays for that. */
-function settlementSlot(statement: Uint8Array): readonly string[] {
-  try {
-    const { keyId, batch } = STATEMENT.decode(statement).value;
-    return [`${toHex(keyId)}/${batch === null ? 'redeem' : 'batch'}`];
-  } catch {
-    return [];
-  }
+function settlementSlot(statement: SignedObject<Statement> | undefined): readonly string[] {
+  if (statement === undefined) return [];
+  const { keyId, batch } = statement.value;
+  return [`${toHex(keyId)}/${batch === null ? 'redeem' : 'batch'}`];
 }
 
 function accepted(admitted: AdmittedTransaction): CheckTxResponse {

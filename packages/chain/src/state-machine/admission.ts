@@ -31,7 +31,14 @@ import { nodeBucket } from './ops/registry.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { openState, type State } from './state.ts';
 import { accounts, nodeKeys, nodes, totalsOf } from './tables.ts';
-import type { Admission, AdmittedTransaction, BlockHead, ExecutionContext, StateView } from './types.ts';
+import type {
+  Admission,
+  AdmittedTransaction,
+  BlockHead,
+  DecodedTransaction,
+  ExecutionContext,
+  StateView,
+} from './types.ts';
 
 /** `block`: the limits of one block and the fee itself. `mempool`: no block limits, and the most it may cost is covered. */
 export type AdmissionMode = 'block' | 'mempool';
@@ -88,11 +95,8 @@ export function openAdmission(
 }
 
 /** A payable transaction with everything decoded, so that the second phase decodes nothing again. */
-export interface Payable {
+export interface Payable extends DecodedTransaction {
   readonly admitted: AdmittedTransaction;
-  readonly transaction: Transaction;
-  /** The statement of each `settle`, by index of its operation. */
-  readonly statements: readonly (SignedObject<Statement> | undefined)[];
   readonly fee: Nopg;
   readonly tip: Nopg;
 }
@@ -111,12 +115,13 @@ export function openFirstPhase(
   hasTipReceiver = true,
 ): FirstPhase {
   const { params } = ctx.config;
+  const decodeTx = ctx.decode ?? decodeForAdmission;
   const baseFee = baseFeeOf(totalsOf(state), height, params);
   const usage: Usage = { gas: { all: 0, S: 0, E: 0, G: 0 }, bytes: 0, permanentRows: 0 };
   return {
     baseFee,
     admit: (tx) => {
-      const decoded = decodeAll(tx);
+      const decoded = decodeTx(tx);
       if ('code' in decoded) return decoded;
       const checked = checkPayable(state, decoded, { height, ctx, mode, baseFee, usage, hasTipReceiver });
       if ('code' in checked) return checked;
@@ -126,12 +131,8 @@ export function openFirstPhase(
   };
 }
 
-interface Decoded {
-  readonly transaction: Transaction;
-  readonly statements: readonly (SignedObject<Statement> | undefined)[];
-}
-
-function decodeAll(tx: Uint8Array): Decoded | Refusal {
+/** All of a transaction that the first phase reads: a pure function of the bytes, total. */
+export function decodeForAdmission(tx: Uint8Array): DecodedTransaction | Refusal {
   if (tx.length > TRANSACTION_MAX_BYTES) {
     return refuse('E_TOO_LARGE', `at most ${TRANSACTION_MAX_BYTES} bytes`, tx.length);
   }
@@ -157,7 +158,7 @@ interface Terms {
 }
 
 /** Cheap checks first, signatures last: what is refused should cost little. */
-function checkPayable(state: State, decoded: Decoded, terms: Terms): Payable | Refusal {
+function checkPayable(state: State, decoded: DecodedTransaction, terms: Terms): Payable | Refusal {
   const { transaction } = decoded;
   const { body } = transaction;
   const stale = checkTerms(body, terms);
@@ -234,7 +235,11 @@ export function takeNonce(account: AccountRecord, nonce: number): AccountRecord 
 }
 
 /** The node a class S transaction is about, null for other classes. All of it must be about one node of the sender. */
-function classNode(state: State, decoded: Decoded, sender: Uint8Array): Uint8Array | null | Refusal {
+function classNode(
+  state: State,
+  decoded: DecodedTransaction,
+  sender: Uint8Array,
+): Uint8Array | null | Refusal {
   if (transactionClass(decoded.transaction) !== 'S') return null;
   let nodeId: Uint8Array | undefined;
   for (const [i, op] of decoded.transaction.body.ops.entries()) {

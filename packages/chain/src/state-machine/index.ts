@@ -5,6 +5,7 @@ export {
   BLOCK_PERMANENT_ROWS_MAX,
   baseFeeOf,
   blockGasLimits,
+  decodeForAdmission,
   openAdmission,
 } from './admission.ts';
 export { executeBlock, executeProposal, rehearseTransactions } from './block.ts';
@@ -19,6 +20,7 @@ export {
   readChainConfig,
   refuseAllEvidence,
 } from './queries.ts';
+export type { Refusal } from './refusal.ts';
 export { StateCorruptError } from './state.ts';
 export type * from './types.ts';
 export { consensusAddress, NOPG_PER_POWER } from './validators.ts';

@@ -7,9 +7,13 @@ import type {
   GenesisMeasurement,
   OpKind,
   QueueTask,
+  SignedObject,
+  Statement,
+  Transaction,
   TransactionClass,
   Verdict,
 } from '@haca/protocol';
+import type { Refusal } from './refusal.ts';
 
 /** State as of the block before. `get` returns bytes the callee will not change; it is asked by exact key only. */
 export interface StateView {
@@ -67,11 +71,19 @@ export type AppraiseEvidence = (
   crypto: CryptoProvider,
 ) => { readonly verdict: Verdict; readonly claims: EvidenceClaims | null };
 
+export interface DecodedTransaction {
+  readonly transaction: Transaction;
+  /** The statement of each `settle`, by index of its operation. */
+  readonly statements: readonly (SignedObject<Statement> | undefined)[];
+}
+
 /** What does not change from block to block. */
 export interface ExecutionContext {
   readonly crypto: CryptoProvider;
   readonly config: ChainConfig;
   readonly appraise: AppraiseEvidence;
+  /** Gives what `decodeForAdmission` gives, perhaps from memory; that function itself if not said. */
+  readonly decode?: (tx: Uint8Array) => DecodedTransaction | Refusal;
   /** Collect the postings of every step into the block's output (tests, devnet, explorers). */
   readonly collectPostings?: boolean;
 }
