@@ -208,6 +208,8 @@ interface Summary {
   readonly ratio: number;
   readonly rate: Readonly<Record<Loaded, number>>;
   readonly cpu: Readonly<Record<Loaded, number>>;
+  /** Of the CPU time a settlement takes, that of the application processes. */
+  readonly applicationUs: number;
   readonly signatureUs: number;
   /** Share of the key-value store's rate that is left where every validator verifies a settlement's signatures and does nothing else. */
   readonly ceiling: number;
@@ -224,6 +226,7 @@ function summaryOf({ rounds: { kvstore, haca } }: Measured): Summary {
       haca: median(haca, ({ perSecond }) => perSecond),
     },
     cpu,
+    applicationUs: median(haca, ({ usage, txs }) => (usage.applicationMs * 1000) / txs),
     signatureUs,
     ceiling: cpu.kvstore / (cpu.kvstore + VALIDATORS * SIGNATURES_PER_SETTLEMENT * signatureUs),
   };
@@ -288,7 +291,7 @@ function reportOf(measured: Measured): Report {
   };
 }
 
-function rateFigures({ ratio, rate, cpu, signatureUs, ceiling }: Summary): readonly Figure[] {
+function rateFigures({ ratio, rate, cpu, applicationUs, signatureUs, ceiling }: Summary): readonly Figure[] {
   const signatures = VALIDATORS * SIGNATURES_PER_SETTLEMENT;
   return [
     { name: 'ours ÷ kvstore, transactions/s', value: ratio, unit: '×', note: `median of ${ROUNDS} rounds` },
@@ -298,8 +301,9 @@ function rateFigures({ ratio, rate, cpu, signatureUs, ceiling }: Summary): reado
     { name: 'kvstore ÷ ours, CPU a transaction', value: cpu.kvstore / cpu.haca, unit: '×' },
     { name: 'CPU of all validators, kvstore', value: cpu.kvstore, unit: 'µs/tx' },
     { name: 'CPU of all validators, settlements', value: cpu.haca, unit: 'µs/tx' },
+    { name: 'of it, the application processes', value: applicationUs, unit: 'µs/tx' },
     {
-      name: `of it, ${signatures} Ed25519 verifications`,
+      name: `of that, ${signatures} Ed25519 verifications`,
       value: signatures * signatureUs,
       unit: 'µs/tx',
       note: `bare, ${round(signatureUs)} µs each`,
@@ -310,6 +314,7 @@ function rateFigures({ ratio, rate, cpu, signatureUs, ceiling }: Summary): reado
       unit: '×',
       note: 'where all cores are busy: what no application can exceed',
     },
+    { name: 'ours ÷ kvstore that verified them, CPU', value: cpu.kvstore / cpu.haca / ceiling, unit: '×' },
   ];
 }
 
