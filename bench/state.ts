@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Change, createStateTree } from '@haca/chain';
+import { APPLICATION_PROCESS, type Change, createStateTree } from '@haca/chain';
 import { type Figure, percentile, type Report, round } from './measure.ts';
 import { accountEntry, type Entry } from './state/accounts.ts';
 import { cpuMs } from './state/cpu-time.ts';
@@ -224,9 +224,10 @@ async function applicationFigures(): Promise<ProcessFigures> {
 }
 
 async function child(args: readonly string[]): Promise<string> {
-  // Room for young objects is what a process takes without needing it.
-  const process_ = spawn(process.execPath, ['--max-semi-space-size=4', CHILD, ...args], {
+  const { nodeFlags, env } = APPLICATION_PROCESS;
+  const process_ = spawn(process.execPath, [...nodeFlags, CHILD, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
   });
   let output = '';
   process_.stdout.setEncoding('utf8').on('data', (text: string) => {

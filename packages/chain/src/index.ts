@@ -41,6 +41,7 @@ export {
   type HacaApplication,
   openApplication,
 } from './application.ts';
+export { APPLICATION_PROCESS } from './cometbft/application-process.ts';
 export {
   buildCometBft,
   COMETBFT_VERSION,

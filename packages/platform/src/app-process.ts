@@ -44,6 +44,8 @@ export interface AppProcessOptions {
   /** After the configuration file. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Of Node itself. */
+  readonly nodeFlags?: readonly string[];
   /** Everything it logs is appended here. */
   readonly logFile: string;
 }
@@ -65,10 +67,10 @@ export function spawnProgram({ name, command, args, logFile, onLine }: ProgramOp
 }
 
 export function spawnApp(options: AppProcessOptions): AppProcess {
-  const { name, entry, configFile, args = [], logFile } = options;
+  const { name, entry, configFile, args = [], nodeFlags = [], logFile } = options;
   // A group of its own: Ctrl-C in the terminal stops this process, which then stops the others in their order. If this process
   // is killed, their standard input ends, and they stop by themselves.
-  const child = spawn(process.execPath, [entry, configFile, ...args], {
+  const child = spawn(process.execPath, [...nodeFlags, entry, configFile, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
     env: { ...process.env, ...options.env, [STOP_WITH_PARENT]: '1' },

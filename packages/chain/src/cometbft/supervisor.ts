@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AppProcessError, type ProgramProcess, spawnApp, spawnProgram } from '@haca/platform';
 import type { StaticPage } from '../rpc/server.ts';
+import { APPLICATION_PROCESS } from './application-process.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 import { type CometBftSettings, writeCometBftHome } from './home.ts';
 import type { PeerId } from './keys.ts';
@@ -151,7 +152,7 @@ function superviseProcesses(
       entry,
       configFile,
       args: [applicationSocket],
-      env: { UV_THREADPOOL_SIZE: '4' },
+      ...APPLICATION_PROCESS,
       logFile: logFiles.application,
     });
     start(application);
