@@ -38,7 +38,12 @@ const wordTags: EventTags = (results) => {
   return tags;
 };
 
-async function commitBlock(store: Store, tree: StateTree, height: number, results = NOTHING): Promise<void> {
+async function commitBlock(
+  store: Store,
+  tree: StateTree,
+  height: number,
+  results: Uint8Array = NOTHING,
+): Promise<void> {
   const changes = changesOfBlock(height);
   const appHash = tree.update(height, changes);
   const txHashes = txHashesOfBlock(height);
