@@ -2,6 +2,7 @@
  * How long until a transaction is final: from sending it until the header after its block, which proves its effects, is there
  * with a commit of more than two thirds of the voting power. The commit is verified, the clock stops after that.
  */
+import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { decodeSignedHeader, headerHash, verifyCommit } from '@haca/light-client';
 import { nodeCrypto } from '@haca/platform';
@@ -28,7 +29,7 @@ export async function measureFinality(network: Network, txs: readonly string[]):
   const result = { admittedMs: [] as number[], includedMs: [] as number[], finalMs: [] as number[] };
   try {
     for (const [i, tx] of txs.entries()) {
-      await delay(PAUSE_MS.least + Math.random() * (PAUSE_MS.most - PAUSE_MS.least));
+      await delay(randomInt(PAUSE_MS.least, PAUSE_MS.most));
       const at = i % lines.length;
       const line = lines[at] as RpcLine;
       const times = await untilFinal(network, line, heads[at] as Head, tx);

@@ -184,7 +184,9 @@ test('the index of events has exactly what the results say, wherever it stood, a
       const expected = (tag: string, first = 1, last = 1_000): string[] =>
         blocks
           .map((lines, i) => {
-            const indexes = lines.flatMap((words, index) => (words.includes(tag) ? [index] : []));
+            const indexes = lines.flatMap((words, index) =>
+              (words as readonly string[]).includes(tag) ? [index] : [],
+            );
             return indexes.length > 0 && i + 1 >= first && i + 1 <= last ? `${i + 1}:${indexes.join()}` : '';
           })
           .filter((row) => row !== '')
