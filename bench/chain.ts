@@ -95,6 +95,7 @@ export async function benchChain(): Promise<Report> {
     finality.set('4 validators, transfer', await measureFinality(haca, transfers(senders, FINALITY_TXS)));
     haca.pause();
     kvstore.resume();
+    await kvstore.connected();
     const pairs = keyValueLanes(FINALITY_TXS, 1, txBytes).flat();
     finality.set('4 validators, kvstore', await measureFinality(kvstore, pairs));
     kvstore.pause();
@@ -153,6 +154,7 @@ async function measureRounds(
           : keyValueLanes(LANES, TXS_PER_LANE, txBytes);
       networks[kind === 'haca' ? 'kvstore' : 'haca'].pause();
       networks[kind].resume();
+      await networks[kind].connected();
       const measured = await measureRound(networks[kind], lanes);
       const name = i === 0 ? 'warm-up' : `round ${i}`;
       tell(`${name}, ${kind}: ${round(measured.perSecond)} tx/s, ${round(cpuUs(measured))} µs CPU a tx`);

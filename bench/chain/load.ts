@@ -96,8 +96,6 @@ export async function runLoad(network: Network, lanes: readonly Lane[]): Promise
 
 type OnBlock = (block: LoadBlock, txs: readonly string[]) => void;
 
-const followers = new WeakMap<RpcLine, { listener: (height: number) => void }>();
-
 /** Calls back with each block once every validator has it. */
 async function followBlocks(
   rpcs: readonly RpcLine[],
@@ -120,22 +118,10 @@ async function followBlocks(
       .then((txs) => onBlock({ height, txs: txs.length, firstAtMs, lastAtMs }, txs))
       .catch(fail);
   };
-  await Promise.all(
-    rpcs.map(async (rpc) => {
-      const follower = followers.get(rpc);
-      if (follower !== undefined) follower.listener = onHeader;
-      else {
-        const entry = { listener: onHeader };
-        followers.set(rpc, entry);
-        await rpc.onHeader((height) => entry.listener(height));
-      }
-    }),
-  );
+  // Subscribed anew for every load: a network that was paused in between has given up its old subscribers.
+  const stops = await Promise.all(rpcs.map((rpc) => rpc.onHeader(onHeader)));
   return () => {
-    for (const rpc of rpcs) {
-      const follower = followers.get(rpc);
-      if (follower !== undefined) follower.listener = () => undefined;
-    }
+    for (const stop of stops) stop();
   };
 }
 

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type CometBftSettings,
   createValidatorKeyFile,
@@ -42,6 +43,8 @@ export interface Network {
   /** Stops its processes where they are, so that another network has the machine to itself; `resume` lets them go on. */
   readonly pause: () => void;
   readonly resume: () => void;
+  /** Resolves when every validator knows all others: after a long pause they may have to find each other again. */
+  readonly connected: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -59,6 +62,8 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const GENESIS_FILE = 'genesis.json';
 const EMPTY_BLOCK_INTERVAL_MS = 10_000;
 const FIRST_BLOCK_TIMEOUT_MS = 60_000;
+const CONNECT_TIMEOUT_MS = 30_000;
+const CONNECT_PAUSE_MS = 300;
 const SELF_BOND = 1_000_000n * NOPG_PER_OPG;
 
 export async function startNetwork(options: NetworkOptions): Promise<Network> {
@@ -98,6 +103,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     stop,
     pause: () => signal('SIGSTOP'),
     resume: () => signal('SIGCONT'),
+    connected: () => untilConnected(validators),
   };
 }
 
@@ -236,7 +242,21 @@ async function untilFirstBlock(validators: readonly Validator[]): Promise<void> 
     while ((await latestHeight(rpc)) < 1) {
       if (performance.now() > deadline)
         throw new Error(`the validators agreed on no block in ${FIRST_BLOCK_TIMEOUT_MS} ms`);
-      await new Promise((settle) => setTimeout(settle, 50));
+      await delay(50);
+    }
+  }
+}
+
+async function untilConnected(validators: readonly Validator[]): Promise<void> {
+  const deadline = performance.now() + CONNECT_TIMEOUT_MS;
+  // What a connection died of while it was paused shows a moment later.
+  await delay(CONNECT_PAUSE_MS);
+  for (const { rpc } of validators) {
+    for (;;) {
+      const { n_peers: peers } = (await rpc.call('net_info')) as { readonly n_peers: string };
+      if (Number(peers) >= validators.length - 1) break;
+      if (performance.now() > deadline) throw new Error('the validators did not find each other again');
+      await delay(CONNECT_PAUSE_MS);
     }
   }
 }

@@ -11,7 +11,8 @@ export interface RpcLine {
   readonly blockTxs: (height: number) => Promise<readonly string[]>;
   /** Result codes of the transactions of a block. */
   readonly resultCodes: (height: number) => Promise<readonly number[]>;
-  readonly onHeader: (listener: (height: number) => void) => Promise<void>;
+  /** Calls back with the height of each new block until the returned function is called. */
+  readonly onHeader: (listener: (height: number) => void) => Promise<() => void>;
   readonly close: () => Promise<void>;
 }
 
@@ -72,6 +73,7 @@ export function connectRpc(url: string): RpcLine {
       const socket = new WebSocket(`${url.replace('http:', 'ws:')}/websocket`);
       sockets.push(socket);
       await subscribe(socket, listener);
+      return () => socket.terminate();
     },
     close: async () => {
       for (const socket of sockets) socket.terminate();
