@@ -314,7 +314,7 @@ function rateFigures({ ratio, rate, cpu, applicationUs, signatureUs, ceiling }: 
       name: 'kvstore that verified them ÷ kvstore',
       value: ceiling,
       unit: '×',
-      note: 'where all cores are busy: what no application can exceed',
+      note: 'where all cores are busy: more is not to be had with these signatures',
     },
     { name: 'ours ÷ kvstore that verified them, CPU', value: cpu.kvstore / cpu.haca / ceiling, unit: '×' },
   ];
