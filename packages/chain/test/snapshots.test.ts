@@ -284,9 +284,9 @@ test('the folder keeps whole snapshots over a restart and throws away the rest',
     taken.push(await writeSnapshot(pinned, folder, NEVER, 300));
     pinned.release();
   }
-  folder.keep(3, 10);
+  folder.keep(3, 10, () => false);
   assert.deepEqual(folder.list(), taken.slice(0, 3).reverse(), 'none above the newest height');
-  folder.keep(2, 10);
+  folder.keep(2, 10, () => false);
   mkdirSync(join(directory, '12.writing'));
   writeFileSync(join(directory, '12.writing', 'chunk-000000'), 'half');
   mkdirSync(join(directory, '13'));

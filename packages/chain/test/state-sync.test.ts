@@ -6,6 +6,7 @@ import { sha256, toHex, utf8Encode } from '@haca/primitives';
 import { recordKey } from '@haca/protocol';
 import { createRetention } from '../src/application/retention.ts';
 import type { HacaApplication } from '../src/application.ts';
+import { createSnapshotUse } from '../src/snapshots/in-use.ts';
 import { operatorOf } from './application-ops.ts';
 import {
   FAUCET,
@@ -182,6 +183,35 @@ test('a node with blocks of its own takes no snapshot, and after a refused one a
   initChain(fresh.application);
   await block(fresh.application, 1, [transfer(FAUCET, 0, ALICE, 10n * OPG)]);
   assert.deepEqual(fresh.application.info(), old.application.info());
+});
+
+test('SNAP-9 a snapshot that a joining node is fetching outlives two newer ones, and fetching keeps two old ones at most', async (t) => {
+  const { application, idle } = node(t);
+  initChain(application);
+  const grow = async (height: number): Promise<void> => {
+    await block(application, height, [transfer(FAUCET, height - 1, ALICE, 10n * OPG)]);
+    await idle();
+  };
+  const heights = (): number[] => application.listSnapshots().map(({ height }) => height);
+  const ask = (height: number) => application.loadSnapshotChunk({ height, format: 1, chunk: 0 });
+  await grow(1);
+  assert.ok((await ask(1)).length > 0);
+  for (let height = 2; height <= 4; height++) await grow(height);
+  assert.deepEqual(heights(), [4, 3, 1]);
+  for (const height of [3, 4, 999]) await ask(height);
+  for (let height = 5; height <= 8; height++) await grow(height);
+  assert.deepEqual(heights(), [8, 7, 4, 3]);
+});
+
+test('a snapshot nobody asked for in ten minutes is in use no more', () => {
+  let now = 0;
+  const use = createSnapshotUse(() => now);
+  use.asked(7);
+  const old = [{ height: 7 }, { height: 6 }];
+  now = 10 * 60_000 - 1;
+  assert.deepEqual([...use.spared(old)], [7]);
+  now++;
+  assert.deepEqual([...use.spared(old)], []);
 });
 
 test('blocks are let go once neither age, evidence, execution nor a snapshot needs them', async (t) => {

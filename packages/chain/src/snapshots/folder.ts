@@ -30,8 +30,8 @@ export interface SnapshotFolder {
   /** Bytes that hash to what the metadata says, or empty. */
   readonly chunk: (height: number, index: number) => Promise<Uint8Array>;
   readonly begin: (height: number) => SnapshotFiles;
-  /** Removes all but the newest `count`, and those above a height. */
-  readonly keep: (count: number, highest: number) => void;
+  /** Removes all but the newest `count` and what `isInUse` spares, and those above a height. */
+  readonly keep: (count: number, highest: number, isInUse: (height: number) => boolean) => void;
 }
 
 export interface SnapshotFiles {
@@ -106,9 +106,9 @@ export function openSnapshotFolder(directory: string, log: (line: string) => voi
         discard: () => rmSync(writing, { recursive: true, force: true }),
       };
     },
-    keep: (count, highest) => {
+    keep: (count, highest, isInUse) => {
       for (const { height } of list()) if (height > highest) drop(height);
-      for (const { height } of list().slice(count)) drop(height);
+      for (const { height } of list().slice(count)) if (!isInUse(height)) drop(height);
     },
   };
 }

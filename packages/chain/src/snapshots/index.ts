@@ -4,6 +4,7 @@ import type { StateTree, StateTreeOptions } from '../state-tree/index.ts';
 import type { Store } from '../storage/index.ts';
 import { openSnapshotFolder } from './folder.ts';
 import { SNAPSHOT_FORMAT } from './format.ts';
+import { createSnapshotUse } from './in-use.ts';
 import { createSnapshotRestore } from './restore.ts';
 import { writeSnapshot } from './writer.ts';
 
@@ -52,7 +53,13 @@ export function createStateSync(options: StateSyncOptions): StateSync {
   const stopped = new AbortController();
   let writing: Promise<void> | null = null;
   let paidHeight: number | null = null;
-  folder?.keep(SNAPSHOTS_KEPT, store.latestHeight());
+  const inUse = createSnapshotUse();
+  const keepSnapshots = (highest: number): void => {
+    if (folder === null) return;
+    const spared = inUse.spared(folder.list().slice(SNAPSHOTS_KEPT));
+    folder.keep(SNAPSHOTS_KEPT, highest, (height) => spared.has(height));
+  };
+  keepSnapshots(store.latestHeight());
 
   const restore = createSnapshotRestore({
     store,
@@ -75,7 +82,7 @@ export function createStateSync(options: StateSyncOptions): StateSync {
     const startedAt = performance.now();
     try {
       const { height, chunks } = await writeSnapshot(pinned, folder, stopped.signal);
-      folder.keep(SNAPSHOTS_KEPT, Number.MAX_SAFE_INTEGER);
+      keepSnapshots(Number.MAX_SAFE_INTEGER);
       log(`snapshot ${height}: ${chunks} chunks in ${Math.round(performance.now() - startedAt)} ms`);
     } catch (error) {
       // The node is as good as before without it; the next one comes.
@@ -116,8 +123,11 @@ export function createStateSync(options: StateSyncOptions): StateSync {
       await writing;
     },
     listSnapshots: list,
-    loadSnapshotChunk: async ({ height, format, chunk }) =>
-      folder === null || format !== SNAPSHOT_FORMAT ? new Uint8Array(0) : folder.chunk(height, chunk),
+    loadSnapshotChunk: async ({ height, format, chunk }) => {
+      if (folder === null || format !== SNAPSHOT_FORMAT) return new Uint8Array(0);
+      if (folder.list().some((snapshot) => snapshot.height === height)) inUse.asked(height);
+      return await folder.chunk(height, chunk);
+    },
     offerSnapshot: restore.offer,
     applySnapshotChunk: restore.apply,
   };
