@@ -6,7 +6,7 @@ import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, rmSyn
 import { get } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { AppProcessError, type ProgramProcess, spawnApp, spawnProgram } from '@haca/platform';
 import type { StaticPage } from '../rpc/server.ts';
 import { APPLICATION_PROCESS } from './application-process.ts';
@@ -40,6 +40,9 @@ export interface CometBftNode {
   readonly close: () => Promise<void>;
 }
 
+const SOCKET = 'abci.sock';
+/** 103 on the systems that allow least. */
+const SOCKET_PATH_BYTES_MAX = 100;
 const APPLICATION = 'application';
 const COMETBFT = 'CometBFT';
 /** Starts that may fail before a node that never worked is given up. */
@@ -54,9 +57,8 @@ const CONSENSUS_FAILURE = 'CONSENSUS FAILURE!!!';
 export async function startCometBftNode(options: CometBftNodeOptions): Promise<CometBftNode> {
   const { home, log } = options;
   mkdirSync(join(home, 'logs'), { recursive: true });
-  // Paths of unix sockets are short, those of home folders may not be.
-  const runFolder = mkdtempSync(join(tmpdir(), 'haca-'));
-  const applicationSocket = join(runFolder, 'abci.sock');
+  const runFolder = makeRunFolder(home);
+  const applicationSocket = join(runFolder, SOCKET);
   const writeHome = (rpcPort: number) =>
     writeCometBftHome({
       folder: join(home, 'cometbft'),
@@ -100,6 +102,15 @@ export async function startCometBftNode(options: CometBftNodeOptions): Promise<C
     await close();
     throw error;
   }
+}
+
+/** Below the home, but where that makes a path too long for a unix socket. */
+function makeRunFolder(home: string): string {
+  const folder = resolve(home, 'run');
+  if (Buffer.byteLength(join(folder, SOCKET)) > SOCKET_PATH_BYTES_MAX)
+    return mkdtempSync(join(tmpdir(), 'haca-'));
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return folder;
 }
 
 interface Places {
