@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type CometBftNodeOptions, startCometBftNode } from '../src/cometbft/supervisor.ts';
 import { temporaryFolder } from './engine-fixture.ts';
@@ -130,4 +130,21 @@ test('where CometBFT lost blocks, a person is told the command that helps', asyn
   const words = 'ERROR: error on replay: app block height (19) is higher than core (16)';
   writeFileSync(join(folder, 'broken'), words);
   await assert.rejects(startCometBftNode(options), /rollback --config config\.json --to 16/);
+});
+
+test('the socket is below the home, and where that is too deep for a unix socket in a folder that goes with the node', async (t) => {
+  const { folder, options } = standIns(t);
+  const socketOf = (home: string): string => {
+    const toml = readFileSync(join(home, 'cometbft', 'config', 'config.toml'), 'utf8');
+    return /proxy_app = "unix:\/\/([^"]+)"/.exec(toml)?.[1] ?? '';
+  };
+  const near = await startCometBftNode(options);
+  assert.equal(socketOf(options.home), join(folder, 'home', 'run', 'abci.sock'));
+  await near.close();
+  const home = join(folder, 'deep'.repeat(30));
+  const far = await startCometBftNode({ ...options, home });
+  const socket = socketOf(home);
+  assert.ok(!socket.startsWith(folder) && existsSync(socket));
+  await far.close();
+  assert.ok(!existsSync(dirname(socket)));
 });
