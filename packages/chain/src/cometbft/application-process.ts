@@ -6,6 +6,6 @@ import { availableParallelism } from 'node:os';
  * of malloc for each thread does any good.
  */
 export const APPLICATION_PROCESS = {
-  nodeFlags: ['--max-semi-space-size=4'],
+  nodeFlags: ['--max-semi-space-size=8'],
   env: { UV_THREADPOOL_SIZE: `${Math.max(4, availableParallelism())}`, MALLOC_ARENA_MAX: '2' },
 } as const;
