@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -549,6 +550,16 @@ test('connections to anything but /websocket, and too many of them, are turned a
   assert.ok(await fails('/other'));
   await openSocket(t, rpcUrl);
   assert.ok(await fails('/websocket'));
+});
+
+test('a connection that was turned away is gone, whether the caller hangs up or not', async (t) => {
+  const { rpcUrl, close } = await testNode(t);
+  const socket = connect({ port: Number(new URL(rpcUrl).port), host: '127.0.0.1', allowHalfOpen: true });
+  t.after(() => socket.destroy());
+  socket.write('GET /other HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n');
+  await new Promise<void>((resolve) => socket.on('end', resolve).resume());
+  // Resolves only when no connection is left.
+  await close();
 });
 
 test('the genesis that is served is the one that was given', async (t) => {

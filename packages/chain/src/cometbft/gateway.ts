@@ -12,7 +12,7 @@ import {
 import { connect, type Socket } from 'node:net';
 import { faultJson, RpcFault } from '../rpc/json-rpc.ts';
 import { listenOn, serverUrl } from '../rpc/listen.ts';
-import { RPC_LIMITS, type StaticPage } from '../rpc/server.ts';
+import { RPC_LIMITS, refuseUpgrade, type StaticPage } from '../rpc/server.ts';
 
 export interface GatewayOptions {
   readonly host: string;
@@ -33,7 +33,9 @@ export interface Gateway {
 const LOOPBACK = '127.0.0.1';
 /** Longer than any answer of CometBFT: it waits 10 s in broadcast_tx_commit. */
 const ANSWER_TIMEOUT_MS = 30_000;
-const FORWARDED_HEADERS = ['content-type', 'content-length', 'accept'] as const;
+const FORWARDED_HEADERS = ['accept'] as const;
+/** Those of a body, which only a POST has. */
+const BODY_HEADERS = ['content-type', 'content-length'] as const;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { rpcPort } = options;
@@ -67,7 +69,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     });
     response.once('close', () => outgoing.destroy());
     incoming.once('error', () => outgoing.destroy());
-    incoming.pipe(outgoing);
+    if (incoming.method === 'POST') incoming.pipe(outgoing);
+    else {
+      // Node sends the body of these without framing, and CometBFT would read it as the next request of the connection.
+      incoming.resume();
+      outgoing.end();
+    }
   };
 
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (incoming, response) => {
@@ -95,11 +102,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   server.on('upgrade', (incoming: IncomingMessage, client: Socket, head: Buffer) => {
     client.on('error', () => client.destroy());
-    if (
-      new URL(incoming.url ?? '/', 'http://rpc').pathname !== '/websocket' ||
-      tunnels.size >= RPC_LIMITS.sockets
-    ) {
-      client.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
+    const isKnown = URL.parse(incoming.url ?? '', 'http://rpc')?.pathname === '/websocket';
+    if (!isKnown || tunnels.size >= RPC_LIMITS.sockets) {
+      refuseUpgrade(client);
       return;
     }
     const upstream = connect(rpcPort(), LOOPBACK);
@@ -130,7 +135,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 function headersOf(incoming: IncomingMessage): Record<string, string> {
   const headers: Record<string, string> = { host: 'rpc' };
-  for (const name of FORWARDED_HEADERS) {
+  const names = incoming.method === 'POST' ? [...FORWARDED_HEADERS, ...BODY_HEADERS] : FORWARDED_HEADERS;
+  for (const name of names) {
     const value = incoming.headers[name];
     if (value !== undefined) headers[name] = value;
   }

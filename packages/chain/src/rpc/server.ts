@@ -187,7 +187,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
       URL.parse(request.url ?? '', 'http://rpc')?.pathname !== '/websocket' ||
       subscribers.size >= limits.sockets
     ) {
-      socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
+      refuseUpgrade(socket);
       return;
     }
     sockets.handleUpgrade(request, socket, head, (client) => serveSocket(client));
@@ -262,6 +262,12 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
+}
+
+/** Ends a connection that wanted to become another one: the HTTP server knows it no more, and sets it no time. */
+export function refuseUpgrade(socket: Socket): void {
+  socket.once('finish', () => socket.destroy());
+  socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
 }
 
 const JSON_TYPE = 'application/json';
