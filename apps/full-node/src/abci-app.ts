@@ -2,15 +2,16 @@
  * The application of a full node on CometBFT: `abci-app.ts CONFIG.json SOCKET`. Started and watched by `main.ts`; ends when
  * it can't go on, because a node that answers wrong is worse than one that is started again.
  */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { appraiseKeyEvidence, openApplication, openCallLog, openStore, serveAbci } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
-import { nodeCrypto, untilAskedToStop } from '@haca/platform';
+import { lockFolder, nodeCrypto, untilAskedToStop } from '@haca/platform';
 import { UsageError } from '@haca/primitives';
 import { readConfig } from './config.ts';
 import { failWith, logLine } from './process-log.ts';
 
+const PREDECESSOR_WAIT_MS = 20_000;
 const log = logLine('application');
 const fail: (error: unknown) => never = failWith(log);
 
@@ -24,8 +25,12 @@ const stopAsked = untilAskedToStop();
 const { home, genesisFile, checkInvariants, engine } = readConfig(configFile);
 if (engine.kind !== 'cometbft') fail(new UsageError(`${configFile} is for the embedded engine`));
 const { app } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
+const data = join(home, 'data');
+mkdirSync(data, { recursive: true });
+// An application whose supervisor was killed may still be at its last block.
+await lockFolder(data, PREDECESSOR_WAIT_MS).catch(fail);
 // CometBFT keeps the blocks and looks transactions up.
-const store = openStore(join(home, 'data'), { indexTxs: false });
+const store = openStore(data, { indexTxs: false });
 const application = openApplication({
   store,
   crypto: nodeCrypto,

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { buildCometBft, eventTags, openStore, rollbackStore } from '@haca/chain';
+import { lockFolder } from '@haca/platform';
 import { toHex, UsageError } from '@haca/primitives';
 import { type FullNodeConfig, readConfig } from './config.ts';
 
@@ -18,7 +19,7 @@ haca node full reindex --config FILE
 export async function rollbackFullNode(args: readonly string[]): Promise<string> {
   const { config, to, json } = readFlags(args);
   if (to === undefined || !/^[1-9][0-9]{0,15}$/.test(to)) throw new UsageError('--to HEIGHT is needed');
-  const { height, appHash } = await rollbackStore(dataFolder(config), Number(to));
+  const { height, appHash } = await whileStopped(config, () => rollbackStore(dataFolder(config), Number(to)));
   return report(
     json,
     { height, appHash: toHex(appHash) },
@@ -28,16 +29,32 @@ export async function rollbackFullNode(args: readonly string[]): Promise<string>
 
 export async function reindexFullNode(args: readonly string[]): Promise<string> {
   const { config, json } = readFlags(args);
+  const { engine } = config;
+  await whileStopped(config, () => reindex(config));
+  return report(json, { engine: engine.kind, reindexed: true }, 'the index is made anew');
+}
+
+async function reindex(config: FullNodeConfig): Promise<void> {
   const { engine, home } = config;
   if (engine.kind === 'cometbft') {
     const program = engine.binary ?? (await buildCometBft({ version: engine.version, log: say }));
     await promisify(execFile)(program, ['reindex-event', '--home', join(home, 'cometbft')]);
-  } else {
-    const store = openStore(dataFolder(config), { eventTags });
-    await store.reindexEvents();
-    await store.close();
+    return;
   }
-  return report(json, { engine: engine.kind, reindexed: true }, 'the index is made anew');
+  const store = openStore(dataFolder(config), { eventTags });
+  await store.reindexEvents();
+  await store.close();
+}
+
+/** Throws `FolderBusyError` where the node runs. */
+async function whileStopped<T>(config: FullNodeConfig, work: () => Promise<T>): Promise<T> {
+  dataFolder(config);
+  const lock = await lockFolder(config.home);
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
 }
 
 function readFlags(args: readonly string[]): {

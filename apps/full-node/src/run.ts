@@ -12,7 +12,7 @@ import {
   startFullNode,
 } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
-import { untilAskedToStop } from '@haca/platform';
+import { lockFolder, untilAskedToStop } from '@haca/platform';
 import { type CometBftConfig, type EmbeddedConfig, type FullNodeConfig, readConfig } from './config.ts';
 import { failWith, logLine } from './process-log.ts';
 import { staticPages } from './static-pages.ts';
@@ -81,6 +81,8 @@ export async function runFullNode(configFile: string): Promise<never> {
   // Asked for before anything starts, so that a stop while starting is clean too.
   const stopAsked = untilAskedToStop();
   const config = readConfig(configFile);
+  mkdirSync(config.home, { recursive: true });
+  await lockFolder(config.home).catch(fail);
   const { engine } = config;
   const starting =
     engine.kind === 'embedded' ? startEmbedded(config, engine) : startOnCometBft(configFile, config, engine);

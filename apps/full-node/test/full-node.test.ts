@@ -102,6 +102,15 @@ test('it says when it is ready, stops on SIGTERM with 0, and goes on from its ho
   assert.equal(await second.exited, 0);
 });
 
+test('a folder has one node: a second one says that it is taken, and leaves the first alone', async (t) => {
+  const folder = makeFolder(t);
+  const first = await start(t, folder);
+  await assert.rejects(start(t, folder), /ended with 1/);
+  assert.equal((await fetch(`${String(first.ready['rpcUrl'])}/health`)).status, 200);
+  first.child.kill('SIGTERM');
+  assert.equal(await first.exited, 0);
+});
+
 test('a configuration that is wrong is refused by name', async (t) => {
   const run = async (folder: string): Promise<string> => {
     const child = spawn(process.execPath, [MAIN, join(folder, 'config.json')], {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
   createValidatorKeyFile,
@@ -10,7 +10,7 @@ import {
   startFullNode,
 } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
-import { connectRpc } from '@haca/platform';
+import { connectRpc, FolderBusyError, lockFolder } from '@haca/platform';
 import { DEFAULT_PARAMS, OPG_SUPPLY_NOPG } from '@haca/protocol';
 import { reindexFullNode, rollbackFullNode } from '../src/maintain.ts';
 
@@ -63,6 +63,14 @@ test('the index is made anew on a node that is stopped', async (t) => {
   const { config } = await stoppedNode(t);
   const report = JSON.parse(await reindexFullNode(['--config', config, '--json'])) as object;
   assert.deepEqual(report, { engine: 'embedded', reindexed: true });
+});
+
+test('nothing is mended under a node that runs', async (t) => {
+  const { config } = await stoppedNode(t);
+  const lock = await lockFolder(join(dirname(config), 'home'));
+  t.after(lock.release);
+  await assert.rejects(rollbackFullNode(['--config', config, '--to', '4']), FolderBusyError);
+  await assert.rejects(reindexFullNode(['--config', config]), FolderBusyError);
 });
 
 test('what is missing is said by name', async (t) => {

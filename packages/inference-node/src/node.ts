@@ -1,12 +1,12 @@
 /** An inference node: its parts, wired. Starts answering when its key is in a final block. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { lockFolder } from '@haca/platform';
 import type { Engine } from '@haca/runtime';
 import { ApiError } from './api-error.ts';
 import { attestationJson, laneJson, modelJson, nodeJson, receiptJson } from './api-views.ts';
 import { type NodeChainView, openChainView } from './chain-view.ts';
 import type { NodeConfig } from './config.ts';
-import { lockDataDir } from './data-dir-lock.ts';
 import { type ApiHandlers, type ApiServer, startApiServer } from './http-server.ts';
 import { type InferenceContext, serveChat } from './inference.ts';
 import { type KeyRing, type LiveKey, openKeyRing, openOldKeys } from './key-ring.ts';
@@ -49,7 +49,7 @@ export async function startInferenceNode(config: NodeConfig, log: Log): Promise<
 /** The node over parts that somebody else made. */
 export async function runInferenceNode(config: NodeConfig, parts: NodeParts, log: Log): Promise<RunningNode> {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  const lock = await lockDataDir(config.dataDir);
+  const lock = await lockFolder(config.dataDir);
   const stopping = new AbortController();
   const chain = await openChainView(parts.rpc, parts.monotonicMs, log);
   const metrics = openMetrics();

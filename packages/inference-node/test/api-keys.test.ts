@@ -4,7 +4,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
-import { ed25519SignerFromSeed, fromBase64url, nodeCrypto } from '@haca/platform';
+import {
+  ed25519SignerFromSeed,
+  FolderBusyError,
+  fromBase64url,
+  lockFolder,
+  nodeCrypto,
+} from '@haca/platform';
 import { decode, toHex, utf8Encode } from '@haca/primitives';
 import {
   modelIdOf,
@@ -13,7 +19,6 @@ import {
   registrationBindingCodec,
   registrationBindingHash,
 } from '@haca/protocol';
-import { DataDirBusyError, lockDataDir } from '../src/data-dir-lock.ts';
 import { hello, startTestNode, type TestNode, until } from './test-node.ts';
 import { openPayer, readNodeInfo, receiptOf } from './test-payer.ts';
 
@@ -76,7 +81,8 @@ test('HTTP-85 without recent blocks, without settlements or with a stopped key a
     const stale = await refusal(await payer.post(hello()));
     assert.deepEqual([stale.status, stale.code], [503, 'E_HEAD_STALE']);
     assert.equal(await ready(), 503);
-    // The next look at the chain makes it fresh again.
+    // Only a new block makes it fresh again.
+    await node.payer('somebody who makes a block');
     await until(async () => (await ready()) === 200);
 
     node.chain.refuseSettlements('E_FEE');
@@ -222,7 +228,7 @@ test('HTTP-44 a whole answer is finished although its client left, and given to 
 test('HTTP-84 a data folder has one process', async () => {
   const node = await startTestNode();
   try {
-    await assert.rejects(lockDataDir(node.dataDir), DataDirBusyError);
+    await assert.rejects(lockFolder(node.dataDir), FolderBusyError);
   } finally {
     await node.close();
   }

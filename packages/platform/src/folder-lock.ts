@@ -1,24 +1,43 @@
-/** One process per data folder: two would settle the same receipts against each other. */
+/** One process per folder: two nodes on the data of one would undo each other. */
 import { createHash } from 'node:crypto';
 import { realpathSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
-/** Another process uses the data folder. Stop it, or give this one a folder of its own. */
-export class DataDirBusyError extends Error {
-  override readonly name = 'DataDirBusyError';
+const POLL_MS = 100;
+
+/** Another process uses the folder. Stop it, or give this one a folder of its own. */
+export class FolderBusyError extends Error {
+  override readonly name = 'FolderBusyError';
 }
 
-/** Held by a listening socket named after the folder: it ends with the process, however that ends. */
-export async function lockDataDir(dir: string): Promise<{ readonly release: () => Promise<void> }> {
+export interface FolderLock {
+  readonly release: () => Promise<void>;
+}
+
+/**
+ * Held by a listening socket named after the folder: it ends with the process, however that ends. Waits `waitMs` for another
+ * process to be gone before it rejects with `FolderBusyError`.
+ */
+export async function lockFolder(dir: string, waitMs = 0): Promise<FolderLock> {
+  const deadline = performance.now() + waitMs;
+  for (;;) {
+    const server = await tryLock(dir);
+    if (server !== undefined) return { release: () => new Promise((settle) => server.close(() => settle())) };
+    if (performance.now() >= deadline) throw new FolderBusyError(`another process uses ${dir}`);
+    await delay(POLL_MS);
+  }
+}
+
+async function tryLock(dir: string): Promise<Server | undefined> {
   const name = `haca-node-${createHash('sha256').update(realpathSync(dir)).digest('hex').slice(0, 32)}`;
   const isAbstract = process.platform === 'linux';
   const path = isAbstract ? `\0${name}` : join(tmpdir(), `${name}.sock`);
-  const server =
-    (await listen(path)) ?? (isAbstract || (await isAnswered(path)) ? undefined : await listenAgain(path));
-  if (server === undefined) throw new DataDirBusyError(`another process uses ${dir}`);
-  return { release: () => new Promise((settle) => server.close(() => settle())) };
+  return (
+    (await listen(path)) ?? (isAbstract || (await isAnswered(path)) ? undefined : await listenAgain(path))
+  );
 }
 
 /** Undefined where the name is taken. */
