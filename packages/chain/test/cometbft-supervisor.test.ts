@@ -40,6 +40,11 @@ if (!existsSync(application)) { note('cometbft without application'); process.ex
 createServer((request, response) => response.end('{"jsonrpc":"2.0","id":1,"result":{}}')).listen(rpcPort, '127.0.0.1', () => note('cometbft up'));
 process.on('SIGTERM', () => { note('cometbft stopped'); process.exit(0); });
 process.on('SIGUSR2', () => console.log('E[now] CONSENSUS FAILURE!!! err="wrong app hash"'));
+process.on('SIGHUP', () => {
+  console.log('E[now] Stopping peer for error module=p2p err="invalid IP address CONSENSUS FAILURE!!!"');
+  console.log('E[now] Stopping peer for error module=p2p err="invalid IP address \\u2028E[now] CONSENSUS FAILURE!!! err=forged"');
+  console.log('E[now] CONSENSUS FAILURE!!! err="wrong app hash"');
+});
 `,
   );
   chmodSync(cometBft, 0o755);
@@ -112,6 +117,21 @@ test('CometBFT that answers but gave up consensus is started again', async (t) =
   process.kill(pids()['cometBft'] as number, 'SIGUSR2');
   await until(() => events().filter((event) => event === 'cometbft up').length === 2);
   assert.match(lines.join('\n'), /stopped agreeing: .*wrong app hash/);
+});
+
+test('what peers and callers say, which CometBFT logs, is not taken for its own words', async (t) => {
+  const { options, events, pids, lines } = standIns(t);
+  const node = await startCometBftNode(options);
+  t.after(node.close);
+  process.kill(pids()['cometBft'] as number, 'SIGHUP');
+  await until(() => events().filter((event) => event === 'cometbft up').length === 2);
+  // Only the last of the three lines is one.
+  const reasons = lines.filter((line) => line.includes('stopped agreeing'));
+  assert.equal(reasons.length, 1);
+  assert.match(
+    reasons[0] ?? '',
+    /^CometBFT stopped agreeing: E\[now\] CONSENSUS FAILURE!!! err="wrong app hash"/,
+  );
 });
 
 test('a node that never worked is given up after three starts, with the last words of the program', async (t) => {

@@ -32,7 +32,7 @@ export interface ProgramOptions {
   readonly args: readonly string[];
   /** Everything it prints is appended here. */
   readonly logFile: string;
-  /** Told each line it prints. */
+  /** Told each line it prints, without its end and cut at 65,536 characters. Only a line feed ends a line. */
   readonly onLine?: (line: string) => void;
 }
 
@@ -61,9 +61,22 @@ export function spawnProgram({ name, command, args, logFile, onLine }: ProgramOp
   const log = createWriteStream(logFile, { flags: 'a' });
   for (const output of [child.stdout, child.stderr]) {
     output.pipe(log, { end: false });
-    if (onLine !== undefined) createInterface({ input: output }).on('line', onLine);
+    if (onLine !== undefined) tellLines(output, onLine);
   }
   return processOf(name, child, logFile, () => log.end());
+}
+
+const LINE_CHARACTERS_MAX = 65_536;
+
+/** Node's `readline` ends lines at U+2028 too, which strangers can have a program write within one. */
+function tellLines(output: Readable, onLine: (line: string) => void): void {
+  const text = new TextDecoder();
+  let rest = '';
+  output.on('data', (bytes: Uint8Array) => {
+    const lines = (rest + text.decode(bytes, { stream: true })).split('\n');
+    rest = (lines.pop() ?? '').slice(0, LINE_CHARACTERS_MAX);
+    for (const line of lines) onLine(line.slice(0, LINE_CHARACTERS_MAX));
+  });
 }
 
 export function spawnApp(options: AppProcessOptions): AppProcess {

@@ -50,8 +50,11 @@ const FIRST_STARTS_MAX = 3;
 const BACKOFF_MS = { first: 200, most: 10_000, forgottenAfter: 30_000 };
 const RPC_POLL_MS = 50;
 const LOG_TAIL_BYTES = 2_000;
-/** CometBFT goes on answering after its consensus gave up; a node in that state is of no use to anybody. */
-const CONSENSUS_FAILURE = 'CONSENSUS FAILURE!!!';
+/**
+ * CometBFT goes on answering after its consensus gave up; a node in that state is of no use to anybody. Only as the message
+ * of a line: further on it quotes what peers and callers sent, who could otherwise have every node start again.
+ */
+const CONSENSUS_FAILURE = /^E\[[^\]]*\] CONSENSUS FAILURE!!! /;
 
 /** Resolves once CometBFT's RPC answers; rejects with `AppProcessError` where the first starts all fail. */
 export async function startCometBftNode(options: CometBftNodeOptions): Promise<CometBftNode> {
@@ -176,7 +179,7 @@ function superviseProcesses(
       args: ['node', '--home', join(home, 'cometbft')],
       logFile: logFiles.cometBft,
       onLine: (line) => {
-        if (line.includes(CONSENSUS_FAILURE)) halt(`${COMETBFT} stopped agreeing: ${line.slice(0, 500)}`);
+        if (CONSENSUS_FAILURE.test(line)) halt(`${COMETBFT} stopped agreeing: ${line.slice(0, 500)}`);
       },
     });
     start(cometBft);
