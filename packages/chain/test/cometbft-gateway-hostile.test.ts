@@ -106,3 +106,17 @@ test('a path with bytes that no request can be sent with is answered, and the ga
     );
   assert.equal((await fetch(`http://127.0.0.1:${port}/status`)).status, 503);
 });
+
+test('one connection cannot pile up requests: those who do not wait for answers are cut off', async (t) => {
+  const server = createServer(() => undefined);
+  t.after(() => server.closeAllConnections());
+  const { port } = await gatewayTo(t, await listening(t, server));
+  const requests = 'GET /status HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(5_000);
+  const socket = connect({ port, host: '127.0.0.1' });
+  t.after(() => socket.destroy());
+  const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
+  socket.on('error', () => undefined).resume();
+  socket.write(requests);
+  await closed;
+  assert.equal((await fetch(`http://127.0.0.1:${port}/other`, { method: 'OPTIONS' })).status, 204);
+});

@@ -12,6 +12,7 @@ import {
 import { connect, type Socket } from 'node:net';
 import { faultJson, RpcFault } from '../rpc/json-rpc.ts';
 import { listenOn, serverUrl } from '../rpc/listen.ts';
+import { createPipelineLimit } from '../rpc/pipeline.ts';
 import { RPC_LIMITS, refuseUpgrade, type StaticPage } from '../rpc/server.ts';
 
 export interface GatewayOptions {
@@ -41,6 +42,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { rpcPort } = options;
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   const tunnels = new Set<Socket>();
+  const mayServe = createPipelineLimit();
 
   const forward = (incoming: IncomingMessage, response: ServerResponse): void => {
     const outgoing = sendRequest({
@@ -78,6 +80,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (incoming, response) => {
+    if (!mayServe(incoming, response)) return;
     response.setHeader('access-control-allow-origin', '*');
     const { method = '' } = incoming;
     if (method === 'OPTIONS') {

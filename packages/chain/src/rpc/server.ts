@@ -17,6 +17,7 @@ import {
 } from './json-rpc.ts';
 import { listenOn, serverUrl } from './listen.ts';
 import { faultOf, METHODS, type RpcContext } from './methods.ts';
+import { createPipelineLimit } from './pipeline.ts';
 import { createSubscriptions, eventsOfBlock, type Subscriptions } from './subscriptions.ts';
 
 export interface RpcLimits {
@@ -68,7 +69,9 @@ export interface RpcServer {
 export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
   const limits = { ...RPC_LIMITS, ...options.limits };
   const { context, log } = options;
+  const mayServe = createPipelineLimit();
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (request, response) => {
+    if (!mayServe(request, response)) return;
     serve(request, response).catch((error: unknown) => {
       log(`rpc: ${request.method} ${request.url?.slice(0, 80)}: ${String(error)}`);
       response.destroy();
