@@ -23,6 +23,12 @@ export interface PendingLimits {
 
 export const PENDING_LIMITS: PendingLimits = { slots: 5_000, bytes: 64 * 1024 * 1024, generalPerPayer: 16 };
 
+/**
+ * And never more bytes than this, of those that wait and of those that were replaced: CometBFT hands a proposer the oldest of
+ * its mempool up to the bytes of a block (4 MiB), and what is behind them does not exist for it, whatever its class.
+ */
+const GENERAL_BYTES_MAX = 1024 * 1024;
+
 export interface PendingTransaction {
   readonly hash: string;
   readonly admitted: AdmittedTransaction;
@@ -88,7 +94,8 @@ export function createPendingPool(
       return refused('E_CLASS', `${waiting} transactions of this payer wait already`);
     }
     const isFull =
-      2 * (generalCount + 1) > limits.slots || 2 * (generalBytes + outline.sizeBytes) > limits.bytes;
+      2 * (generalCount + 1) > limits.slots ||
+      generalBytes + outline.sizeBytes > Math.min(limits.bytes / 2, GENERAL_BYTES_MAX);
     return isFull ? refused('E_CLASS', 'the mempool has no room left for general transactions') : null;
   };
 
@@ -106,7 +113,10 @@ export function createPendingPool(
   /** It takes the place of `old`, and of its slots and fee, if it offers a quarter more and is payable by itself. */
   const replace = (outline: Outline, tx: Uint8Array, old: PendingTransaction): CheckTxResponse => {
     // Each leaves another one behind, so without a bound replacing would fill the room of every class.
-    if (4 * (staleCount + 1) > limits.slots || 4 * (staleBytes + outline.sizeBytes) > limits.bytes) {
+    const isFull =
+      4 * (staleCount + 1) > limits.slots ||
+      staleBytes + outline.sizeBytes > Math.min(limits.bytes / 4, GENERAL_BYTES_MAX);
+    if (isFull) {
       return refused(
         'E_CLASS',
         'too many transactions were replaced since the last block: wait for the next',
