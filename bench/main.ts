@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [receipts|node|chain|state] [--json]`: each figure beside its anchor, measured in the same run.
+ * `npm run bench -- [receipts|node|chain|network|state] [--json]`: each figure beside its anchor, measured in the same run.
  */
 import { cpus } from 'node:os';
 import { formatReport, type Report } from './measure.ts';
@@ -15,6 +15,7 @@ const AREAS: Readonly<Record<string, readonly (keyof typeof MEASUREMENTS)[]>> = 
   receipts: ['receipts'],
   node: ['node'],
   chain: ['network', 'state'],
+  network: ['network'],
   state: ['state'],
 };
 

@@ -15,6 +15,7 @@ import { type AppGenesis, formatAppGenesis, type ProtocolParams } from '@haca/pr
 import { applyGenesis } from './state-machine/index.ts';
 import { createStateTree } from './state-tree/index.ts';
 
+const EVIDENCE_MARGIN_MS = 3_600_000;
 export const BLOCK_MAX_BYTES_DEFAULT = 4 * 1024 * 1024;
 const INT64_MAX = (1n << 63n) - 1n;
 
@@ -56,11 +57,16 @@ export function makeGenesisDocument(options: GenesisOptions): Readonly<Record<st
   };
 }
 
-/** Evidence is good for as long as the stake behind a fault can be slashed: no earlier fault is out of reach. */
+/**
+ * Evidence is good for as long as the stake behind a fault can be slashed, and no longer. Stake that begins to unbond in a
+ * block still votes in the next one, and CometBFT counts the age of evidence up to the block before: hence two blocks less,
+ * and in time a margin for the distance of two blocks.
+ */
 function evidenceAge({ unbondingTime, unbondingTimeMs }: ProtocolParams) {
-  const nanos = BigInt(unbondingTimeMs) * 1_000_000n;
+  const marginMs = Math.min(EVIDENCE_MARGIN_MS, Math.floor(unbondingTimeMs / 10));
+  const nanos = BigInt(unbondingTimeMs - marginMs) * 1_000_000n;
   return {
-    max_age_num_blocks: `${unbondingTime}`,
+    max_age_num_blocks: `${Math.max(1, unbondingTime - 2)}`,
     max_age_duration: `${nanos < 1n ? 1n : nanos > INT64_MAX ? INT64_MAX : nanos}`,
   };
 }
