@@ -320,7 +320,7 @@ test('CHAIN-86: a genesis of several validators has their powers, and keeps evid
   };
   assert.deepEqual(json.consensus_params.evidence, {
     max_age_num_blocks: `${app.params.unbondingTime - 2}`,
-    max_age_duration: `${app.params.unbondingTimeMs - 3_600_000}000000`,
+    max_age_duration: `${(app.params.unbondingTimeMs * 9) / 10}000000`,
     max_bytes: '1048576',
   });
   assert.deepEqual(
@@ -328,6 +328,9 @@ test('CHAIN-86: a genesis of several validators has their powers, and keeps evid
     ['1000', '100', '100', '100'],
   );
   assert.deepEqual(parseGenesisDocument(json).app.validators, app.validators);
+  const usual = { ...app, params: { ...app.params, unbondingTimeMs: 14 * 24 * 3_600_000 } };
+  const hourLess = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs: 0, app: usual });
+  assert.match(JSON.stringify(hourLess), /"max_age_duration":"1206000000000000"/);
   const farOff = { ...app, params: { ...app.params, unbondingTimeMs: 10_000_000_000_000 } };
   const clamped = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs: 0, app: farOff });
   assert.match(JSON.stringify(clamped), /"max_age_duration":"9223372036854775807"/);
