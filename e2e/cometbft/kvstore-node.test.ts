@@ -19,6 +19,7 @@ const KVSTORE = resolve(import.meta.dirname, '../../packages/chain/test/abci-kvs
 /** From this height on votes are extended, so that those calls come as well. */
 const EXTENSIONS_HEIGHT = 3;
 const DEADLINE_MS = 120_000;
+const STOP_MS = 10_000;
 
 interface Place {
   readonly folder: string;
@@ -133,6 +134,9 @@ for (const version of COMETBFT_VERSIONS) {
       // The store keeps nothing: CometBFT, which ends with it, gives it every block again.
       const ended = once(node, 'exit');
       await kill(application);
+      // It may get stuck while it stops itself (seen with 0.38.25): then it is ended, as the supervisor would.
+      await Promise.race([ended, delay(STOP_MS, undefined, { ref: false })]);
+      node.kill('SIGKILL');
       await ended;
       await startKvstore(t, place);
       node = startNode(t, place);
