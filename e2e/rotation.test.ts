@@ -1,6 +1,7 @@
 /** A key that comes to its end is followed by a fresh one while requests go on. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toHex } from '@haca/primitives';
 import { nopg } from '@haca/protocol';
 import { connectNode, type Haca, type Wallet } from '@haca/sdk/node';
@@ -46,10 +47,14 @@ test('requests before, across and after the change of keys are answered, verifie
   const { promise, resolve: openGate } = Promise.withResolvers<void>();
   gate = promise;
   const long = client.chat({ model: MODEL, prompt: 'a long one', onText: () => undefined });
-  // Every transaction makes a block; nobody gains or loses anything but the fee.
+  // Every transaction makes a block; nobody gains or loses anything but the fee. Once the successor is due the blocks that are
+  // left are for opening it, and for the answer under the old key.
   const { accountId, submit } = client.wallet as Wallet;
+  const heightNow = async (): Promise<number> => (await client.chain.rpc.status()).height;
+  const dueHeight = (await heightNow()) + (3 * SHORT_LIFE.keyTtl) / 4;
   while ((await advertised()) === oldKey) {
-    await submit([{ kind: 'transfer-opg', to: accountId, amount: nopg(1n) }]);
+    if ((await heightNow()) >= dueHeight) await delay(20);
+    else await submit([{ kind: 'transfer-opg', to: accountId, amount: nopg(1n) }]);
   }
   openGate();
   const { text, answer: across } = await long;
