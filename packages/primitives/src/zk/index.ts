@@ -1,0 +1,106 @@
+/** Field, vectors, codewords, hash and transcript of the zkML proof system. */
+export {
+  add,
+  batchInverse,
+  fromSigned,
+  GENERATOR,
+  inverse,
+  mul,
+  neg,
+  ONE_HALF,
+  P,
+  pow,
+  rootOfUnity,
+  sub,
+  TWO_ADICITY,
+  toCentred,
+} from './babybear.ts';
+export { exactLog2, reverseBits } from './bits.ts';
+export {
+  BLAKE3_DIGEST_BYTES,
+  BLAKE3_KEY_BYTES,
+  blake3,
+  deriveKey,
+  type HashManyRequest,
+  hashMany,
+  keyedHash,
+} from './blake3.ts';
+export {
+  decodeExt,
+  decodeExts,
+  EXT_BYTES,
+  EXT_DEGREE,
+  EXT_ONE,
+  EXT_ZERO,
+  type Ext,
+  encodeExt,
+  encodeExts,
+  extAdd,
+  extBatchInverse,
+  extEqual,
+  extFrobenius,
+  extFromBase,
+  extInverse,
+  extIsZero,
+  extMul,
+  extNeg,
+  extPow,
+  extScale,
+  extSquare,
+  extSub,
+} from './ext.ts';
+export {
+  axpyBase,
+  axpyBaseRange,
+  type BaseValues,
+  dotBase,
+  dotBaseRange,
+  dotExt,
+  dotExtRange,
+  type ExtVector,
+  eqTable,
+  extVector,
+  extVectorOf,
+  extVectorToList,
+  foldVector,
+  getExt,
+  scaleRange,
+  setExt,
+} from './ext-vector.ts';
+export { portableZkKernels, type ZkKernels } from './kernels.ts';
+export {
+  eqList,
+  eqPoint,
+  evaluateMultilinear,
+  indexValueAt,
+  lessOrEqual,
+  lessThan,
+  maskAt,
+} from './multilinear.ts';
+export { codeword, codewordExt, columnOfCodeword } from './ntt.ts';
+export {
+  inverseCoordinates,
+  nextClaim,
+  SUMCHECK_MESSAGE_DEGREE,
+  SUMCHECK_MESSAGE_LENGTH,
+  type SumcheckFormat,
+} from './sumcheck-messages.ts';
+export {
+  createTranscript,
+  LABELS,
+  type Transcript,
+  type TranscriptOptions,
+  type TranscriptRecord,
+} from './transcript.ts';
+export {
+  capOf,
+  DIGEST_BYTES,
+  K_LEAF,
+  K_NODE,
+  leafHashes,
+  type MerkleLevels,
+  merkleLevels,
+  openPath,
+  type PathsRequest,
+  verifyPaths,
+} from './zk-merkle.ts';
