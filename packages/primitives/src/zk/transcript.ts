@@ -113,6 +113,7 @@ export function createTranscript({ hasher = { keyedHash }, record }: TranscriptO
     return bytes;
   };
   const challengeExts = (label: number, count: number): Ext[] => {
+    checkCount(count);
     const bytes = squeeze(label, CHALLENGE_BYTES * count);
     return Array.from({ length: count }, (_, i) => challengeAt(bytes, CHALLENGE_BYTES * i));
   };
@@ -122,8 +123,16 @@ export function createTranscript({ hasher = { keyedHash }, record }: TranscriptO
     squeeze,
     challengeExt: (label) => challengeAt(squeeze(label, CHALLENGE_BYTES), 0),
     challengeExts,
-    challengeIndices: (label, count, bits) => indicesOf(squeeze(label, 4 * count), count, bits),
+    challengeIndices: (label, count, bits) => {
+      checkCount(count);
+      if (!Number.isInteger(bits) || bits < 0 || bits > 32) throw new UsageError(`indices of ${bits} bits`);
+      return indicesOf(squeeze(label, 4 * count), count, bits);
+    },
   };
+}
+
+function checkCount(count: number): void {
+  if (!Number.isSafeInteger(count) || count < 0) throw new UsageError(`${count} challenges`);
 }
 
 function challengeAt(bytes: Uint8Array, offset: number): Ext {
@@ -138,7 +147,6 @@ function challengeAt(bytes: Uint8Array, offset: number): Ext {
 }
 
 function indicesOf(bytes: Uint8Array, count: number, bits: number): number[] {
-  if (!Number.isInteger(bits) || bits < 0 || bits > 32) throw new UsageError(`indices of ${bits} bits`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true) % 2 ** bits);
 }
