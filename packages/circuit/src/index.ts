@@ -1,0 +1,57 @@
+/** The zkML statement: key, program, public tensors. */
+
+export {
+  type AxisRelation,
+  encodeVerifyingKey,
+  KEY_VERSION,
+  type Op,
+  type OpOf,
+  parseVerifyingKey,
+  type RequantizeMode,
+  TENSOR_KINDS,
+  TENSOR_ROLES,
+  type TensorKind,
+  type TensorRole,
+  type TensorSpec,
+  VERIFYING_KEY_CDDL,
+  type VerifyingKey,
+  verifyingKeyHash,
+} from './key.ts';
+export { blocksOf } from './layout.ts';
+export { INTEGER_BOUND, LIMITS, REPRESENTATION_RANGE } from './limits.ts';
+export { bitsOfExtent, KeyError } from './lowering/builder.ts';
+export { softmaxScales } from './lowering/nonlinear.ts';
+export {
+  CAP_BITS,
+  capDigests,
+  foldDepths,
+  PROOF_HEADER_BYTES,
+  plan,
+  planWith,
+  validateVerifyingKey,
+  zkVerificationGas,
+} from './plan.ts';
+export * from './program.ts';
+export {
+  algebraicError,
+  leastQueries,
+  profileParameters,
+  provenBits,
+  type SecurityParameters,
+  type SoundnessShape,
+} from './soundness.ts';
+export {
+  createValues,
+  decodeTensor,
+  encodeTensor,
+  forEachRun,
+  padTensor,
+  programDigest,
+  publicTensorShapes,
+  statementHeader,
+  type TensorShape,
+  type TensorValues,
+  tensorRowBytes,
+  unpadTensor,
+  type ZkStatement,
+} from './statement.ts';

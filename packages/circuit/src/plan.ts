@@ -1,0 +1,241 @@
+/**
+ * `plan`: from a verifying key and a batch size to the program that prover and verifier execute, or to the reason why
+ * the key is refused. Deterministic, bounded by `LIMITS`, the same on both sides.
+ */
+import type { VerifyingKey } from './key.ts';
+import { layOut } from './layout.ts';
+import { LIMITS } from './limits.ts';
+import { type BuiltTensor, bitsOfExtent, overLimit, refuse } from './lowering/builder.ts';
+import { lowerKey } from './lowering/lower-key.ts';
+import type { OpeningShape, PlanLookup, PlanTable, Program } from './program.ts';
+import { layOutSegments, type Schedule, schedule } from './schedule.ts';
+import { profileParameters, provenBits, type SecurityParameters } from './soundness.ts';
+
+export const CAP_BITS = 7;
+export const EXT_BYTES = 20;
+export const DIGEST_BYTES = 32;
+/** Magic, profile, batch size. */
+export const PROOF_HEADER_BYTES = 9;
+
+/**
+ * @throws KeyError when the key means nothing, is over a limit, or proves less than `LIMITS.securityBits`
+ */
+export function plan(key: VerifyingKey, batchSize: number): Program {
+  const program = planWith(key, batchSize, profileParameters(key.profile));
+  if (program.securityBits < LIMITS.securityBits)
+    refuse('security', `${program.securityBits} proven bits, at least ${LIMITS.securityBits} are needed`);
+  return program;
+}
+
+/** As `plan`, with parameters of one's own and no least security: for tests of the bound itself. */
+export function planWith(key: VerifyingKey, batchSize: number, parameters: SecurityParameters): Program {
+  checkParameters(key);
+  const lowered = lowerKey(key, batchSize);
+  const { builder } = lowered;
+  if (builder.lookups.length === 0) refuse('coverage', 'no op needs a witness: nothing to commit');
+  checkLookups(builder.lookups, builder.tables);
+  const tables = builder.tables.map((table, index): PlanTable => {
+    const multiplicity = builder.add({
+      storage: 'witness',
+      name: `multiplicities of ${table.name}`,
+      extents: [2 ** table.bits],
+      lo: 0,
+      hi: 0,
+      anyResidue: true,
+      definition: { kind: 'multiplicity', table: index },
+    });
+    return { ...table, multiplicity: multiplicity.id };
+  });
+  const { segments, treeBits } = layOutSegments(builder.lookups, tables);
+  const scheduled = schedule({
+    tensors: builder.tensors,
+    lookups: builder.lookups,
+    ties: builder.ties,
+    virtualOutputs: lowered.virtualOutputs,
+    tables,
+    treeBits,
+  });
+  const weights = layOut(
+    builder.tensors.filter(({ storage }) => storage === 'weight'),
+    key.columnBits,
+  );
+  const witness = layOut(
+    builder.tensors.filter(({ storage }) => storage === 'witness'),
+    key.columnBits,
+  );
+  if (weights.columns === 0) refuse('coverage', 'no weight');
+  const opening = openingShape(key, weights.columns, witness.columns, parameters);
+  checkCap(key, opening);
+  checkPublic(builder.tensors);
+  const proofBytes = proofLength(opening, treeBits, scheduled);
+  if (proofBytes > LIMITS.proofBytes) overLimit('proof-bytes', LIMITS.proofBytes, proofBytes);
+  return {
+    purpose: 'inference',
+    batchSize,
+    tensors: builder.tensors,
+    inputs: lowered.inputs,
+    outputs: lowered.outputs,
+    lookups: builder.lookups,
+    tables,
+    segments,
+    treeBits,
+    steps: scheduled.steps,
+    openings: scheduled.openings,
+    slots: scheduled.slots,
+    coordinates: scheduled.coordinates,
+    opening,
+    weightPlacements: weights.placements,
+    witnessPlacements: witness.placements,
+    proofBytes,
+    securityBits: provenBits({ ...opening, treeBits, claims: scheduled.openings.length, ...scheduled }),
+    verificationWork: workOf(
+      opening,
+      treeBits,
+      tables,
+      scheduled,
+      proofBytes,
+      relationCellsOf(builder.tensors),
+    ),
+  };
+}
+
+function checkParameters(key: VerifyingKey): void {
+  if (key.profile !== 1 && key.profile !== 2) refuse('parameters', `profile ${key.profile}`);
+  if (key.maxBatch < 1) refuse('batch', 'a batch has at least one inference');
+  const { columnBits, folds, finalBits } = key;
+  if (folds.some((fold) => fold < 1) || finalBits < 1)
+    refuse('parameters', 'fold layers and the final vector have at least one bit');
+  if (folds.reduce((sum, fold) => sum + fold, 0) + finalBits !== columnBits)
+    refuse('parameters', `folds [${folds}] and ${finalBits} do not add up to ${columnBits}`);
+}
+
+function checkLookups(
+  lookups: readonly PlanLookup[],
+  tables: readonly { readonly bits: number; readonly rows: number }[],
+): void {
+  // In terms of cells: the count of real lookups is what must stay below p.
+  const count = lookups.reduce(
+    (sum, { extents }) => sum + extents.reduce((cells, extent) => cells * extent, 1),
+    0,
+  );
+  if (count >= LIMITS.lookups) overLimit('lookups', LIMITS.lookups, count);
+  const rows = tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
+  if (rows > LIMITS.tableRowsInAll) overLimit('table-rows', LIMITS.tableRowsInAll, rows);
+}
+
+function openingShape(
+  key: VerifyingKey,
+  weightColumns: number,
+  witnessColumns: number,
+  parameters: SecurityParameters,
+): OpeningShape {
+  if (key.columnBits + parameters.blowupBits > LIMITS.codewordBits)
+    overLimit('codeword', LIMITS.codewordBits, key.columnBits + parameters.blowupBits);
+  return {
+    columnBits: key.columnBits,
+    blowupBits: parameters.blowupBits,
+    weightColumns,
+    witnessColumns,
+    selectorBits: Math.max(1, bitsOfExtent(weightColumns + witnessColumns)),
+    folds: key.folds,
+    finalBits: key.finalBits,
+    queries: parameters.queries,
+    grindingBits: parameters.grindingBits,
+    capBits: CAP_BITS,
+  };
+}
+
+/** Digests in the cap of a tree with 2^depth leaves. */
+export const capDigests = (depth: number): number => 2 ** Math.min(CAP_BITS, depth);
+
+function checkCap(key: VerifyingKey, opening: OpeningShape): void {
+  const expected = DIGEST_BYTES * capDigests(opening.columnBits + opening.blowupBits);
+  if (key.weightCap.length !== expected)
+    refuse('weight-cap', `${key.weightCap.length} bytes, expected ${expected}`);
+}
+
+function checkPublic(tensors: readonly BuiltTensor[]): void {
+  const cells = tensors.reduce((sum, { storage, bits }) => sum + (storage === 'public' ? 2 ** bits : 0), 0);
+  if (cells > LIMITS.publicCells) overLimit('public-cells', LIMITS.publicCells, cells);
+}
+
+/** Depth of the tree of fold layer l: its leaves hold 2^folds[l] values each. */
+export function foldDepths(opening: OpeningShape): number[] {
+  let depth = opening.columnBits + opening.blowupBits;
+  return opening.folds.map((fold) => {
+    depth -= fold;
+    return depth;
+  });
+}
+
+const pathDigests = (depth: number): number => Math.max(0, depth - CAP_BITS);
+
+function proofLength(opening: OpeningShape, treeBits: number, scheduled: Schedule): number {
+  const depth = opening.columnBits + opening.blowupBits;
+  const columns = opening.weightColumns + opening.witnessColumns;
+  const depths = foldDepths(opening);
+  const tree = 4 + (((treeBits - 1) * treeBits) / 2) * 2 + 4 * (treeBits - 1);
+  const folded = opening.columnBits - opening.finalBits;
+  const elements =
+    tree + scheduled.sentElements + 2 * opening.columnBits + columns + 2 * folded + 2 ** opening.finalBits;
+  const caps = capDigests(depth) + depths.reduce((sum, each) => sum + capDigests(each), 0);
+  const perQuery =
+    4 * columns +
+    DIGEST_BYTES * 2 * pathDigests(depth) +
+    opening.folds.reduce(
+      (sum, fold, l) => sum + EXT_BYTES * (2 ** fold - 1) + DIGEST_BYTES * pathDigests(depths[l] as number),
+      0,
+    );
+  return PROOF_HEADER_BYTES + EXT_BYTES * elements + DIGEST_BYTES * caps + 8 + opening.queries * perQuery;
+}
+
+/** Taps times positions over all relations of all wires: what evaluating their predicates costs. */
+function relationCellsOf(tensors: readonly BuiltTensor[]): number {
+  let cells = 0;
+  for (const { definition } of tensors)
+    if (definition.kind === 'wire')
+      for (const relation of definition.relations)
+        if (relation.kind !== 'same') cells += relation.position.extent * relation.tap.extent;
+  return cells;
+}
+
+function workOf(
+  opening: OpeningShape,
+  treeBits: number,
+  tables: readonly { readonly bits: number }[],
+  scheduled: Schedule,
+  proofBytes: number,
+  relationCells: number,
+): number {
+  const depth = opening.columnBits + opening.blowupBits;
+  const columns = opening.weightColumns + opening.witnessColumns;
+  const rowBlocks = Math.ceil(opening.weightColumns / 16) + Math.ceil(opening.witnessColumns / 16);
+  const foldBlocks = opening.folds.reduce((sum, fold) => sum + Math.ceil((EXT_BYTES * 2 ** fold) / 64), 0);
+  const paths =
+    2 * pathDigests(depth) + foldDepths(opening).reduce((sum, each) => sum + pathDigests(each), 0);
+  const compressions = opening.queries * (rowBlocks + foldBlocks + paths) + Math.ceil(proofBytes / 64 / 4);
+  const fields =
+    opening.queries * (columns + opening.folds.reduce((sum, fold) => sum + 3 * 2 ** fold, 0)) +
+    8 * treeBits * treeBits +
+    8 * tables.reduce((sum, { bits }) => sum + 2 ** bits, 0) +
+    20 * scheduled.sentElements +
+    64 * scheduled.openings.length +
+    16 * 2 ** (opening.finalBits + opening.blowupBits);
+  return fields + 6 * relationCells + 40 * compressions + scheduled.publicWork;
+}
+
+/**
+ * Every predicate a key must meet before the chain registers it: its form and meaning at every batch size that matters
+ * (powers of two and the largest). The weights' own intervals are the registration proof's. @throws KeyError
+ */
+export function validateVerifyingKey(key: VerifyingKey): void {
+  for (let batchSize = 1; batchSize < key.maxBatch; batchSize *= 2) plan(key, batchSize);
+  plan(key, Math.max(1, key.maxBatch));
+}
+
+/** One unit of the chain's verification gas is about 27 multiplications of field elements (0.67 µs). */
+const WORK_PER_GAS = 27;
+
+export function zkVerificationGas(key: VerifyingKey, batchSize: number): number {
+  return Math.ceil(plan(key, batchSize).verificationWork / WORK_PER_GAS);
+}
