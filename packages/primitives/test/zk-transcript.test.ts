@@ -39,7 +39,12 @@ function outputsOf(steps: readonly Step[]): string[] {
   return [...outputs, transcript.challengeExt(LABELS.BETA).join()];
 }
 
-function frame(kind: number, label: number, length: number, payload = new Uint8Array(0)): Uint8Array {
+function frame(
+  kind: number,
+  label: number,
+  length: number,
+  payload: Uint8Array = new Uint8Array(0),
+): Uint8Array {
   const header = new Uint8Array(7);
   const view = new DataView(header.buffer);
   view.setUint8(0, kind);
