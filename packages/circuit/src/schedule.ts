@@ -229,16 +229,10 @@ function reduce(scheduler: Scheduler, tensor: BuiltTensor): void {
     return;
   }
   const single = claims.length === 1 ? (claims[0] as Claim) : aggregate(scheduler, tensor, claims);
-  switch (definition.kind) {
-    case 'contract':
-      return reduceContract(scheduler, tensor, definition, single);
-    case 'wire':
-      return reduceWire(scheduler, definition, single, tensor);
-    case 'gather':
-      return reduceGather(scheduler, definition, single);
-    default:
-      refuse('form', `${tensor.name} is virtual and has no definition`);
-  }
+  if (definition.kind === 'contract') reduceContract(scheduler, tensor, definition, single);
+  else if (definition.kind === 'wire') reduceWire(scheduler, definition, single, tensor);
+  else if (definition.kind === 'gather') reduceGather(scheduler, definition, single);
+  else refuse('form', `${tensor.name} is virtual and has no definition`);
 }
 
 function aggregate(scheduler: Scheduler, tensor: BuiltTensor, claims: readonly Claim[]): Claim {

@@ -1,7 +1,7 @@
 /** From the ops of a key to tensors, lookups and ties: the first half of `plan`, and most of what a key is refused for. */
 
 import { isPowerOfTwo } from '../integers.ts';
-import type { Op, TensorKind, TensorSpec, VerifyingKey } from '../key.ts';
+import type { Op, OpOf, TensorKind, TensorSpec, VerifyingKey } from '../key.ts';
 import { INTEGER_BOUND, LIMITS } from '../limits.ts';
 import type { PublicTensor } from '../program.ts';
 import { type Builder, type BuiltTensor, createBuilder, refuse } from './builder.ts';
@@ -132,58 +132,58 @@ function read(context: Context, index: number, name: string): BuiltTensor {
 }
 
 function lowerOp(context: Context, op: Op, name: string): void {
-  const { builder, key } = context;
+  const { key } = context;
   const target =
     key.tensors[op.y] ?? refuse('reference', `${name} produces tensor ${op.y}, which does not exist`);
   if (context.current[op.y] !== undefined) refuse('order', `${name} produces tensor ${op.y} again`);
   if (target.role === 'weight' || target.role === 'input')
     refuse('role', `${name} produces a tensor of role ${target.role}`);
   const x = (index: number): BuiltTensor => read(context, index, name);
+  if (isLookupOp(op)) lowerLookupOp(context, op, x, name);
+  else placeLinear(context, op.y, name, lowerLinear(context, op, x, name));
+}
+
+type LookupOp = OpOf<'requantize' | 'max' | 'softmax' | 'top1' | 'table'>;
+type LinearOp = Exclude<Op, LookupOp>;
+
+const LOOKUP_OPS: readonly Op['kind'][] = ['requantize', 'max', 'softmax', 'top1', 'table'];
+
+const isLookupOp = (op: Op): op is LookupOp => LOOKUP_OPS.includes(op.kind);
+
+function lowerLinear(
+  { builder, key }: Context,
+  op: LinearOp,
+  x: (index: number) => BuiltTensor,
+  name: string,
+): LinearResult {
+  const { role, extents } = key.tensors[op.y] as TensorSpec;
+  // Sixteen bits are two looked-up bytes: their sum is virtual and yet bounded, so it may stand as an anchor.
+  if (op.kind === 'requantize16') {
+    if (role === 'virtual') refuse('role', `${name} produces a virtual tensor; it is an anchor or an output`);
+    return lowerRequantize16(builder, op, activation(x(op.x), name), name);
+  }
+  if (role === 'anchor')
+    refuse('role', `${name} produces an anchor; a linear op gives a virtual tensor or an output`);
   switch (op.kind) {
     case 'sum':
-      return placeLinear(
-        context,
-        op.y,
-        name,
-        lowerSum(
-          builder,
-          op,
-          op.terms.map((each) => x(each.x)),
-          target.extents,
-        ),
+      return lowerSum(
+        builder,
+        op,
+        op.terms.map((each) => x(each.x)),
+        extents,
       );
     case 'contract':
-      return placeLinear(
-        context,
-        op.y,
-        name,
-        lowerContract(builder, op, x(op.a), op.c === null ? null : x(op.c), target.extents),
-      );
+      return lowerContract(builder, op, x(op.a), op.c === null ? null : x(op.c), extents);
     case 'wire':
-      return placeLinear(context, op.y, name, lowerWire(builder, op, x(op.x), target.extents));
+      return lowerWire(builder, op, x(op.x), extents);
     case 'gather':
-      return placeLinear(context, op.y, name, lowerGather(builder, x(op.table), x(op.ids), target.extents));
-    case 'requantize16': {
-      const source = activation(x(op.x), name);
-      if (target.role === 'virtual')
-        refuse('role', `${name} produces a virtual tensor; it is an anchor or an output`);
-      const { definition, lo, hi } = lowerRequantize16(builder, op, source, name);
-      return placeLinear(
-        context,
-        op.y,
-        name,
-        { definition, lo, hi, extents: source.extents, degree: 1 },
-        true,
-      );
-    }
-    default:
-      return lowerLookupOp(context, op, x, name);
+      return lowerGather(builder, x(op.table), x(op.ids), extents);
   }
 }
 
 function lowerLookupOp(
   context: Context,
-  op: Extract<Op, { readonly kind: 'requantize' | 'max' | 'softmax' | 'top1' | 'table' }>,
+  op: LookupOp,
   x: (index: number) => BuiltTensor,
   name: string,
 ): void {
@@ -193,17 +193,22 @@ function lowerLookupOp(
   switch (op.kind) {
     case 'requantize':
       readList(context, op.values);
-      return lowerRequantize(builder, op, source, key.lists, result);
+      lowerRequantize(builder, op, source, key.lists, result);
+      break;
     case 'max':
-      return lowerMax(builder, source, activation(x(op.b), name), result);
+      lowerMax(builder, source, activation(x(op.b), name), result);
+      break;
     case 'softmax':
       readList(context, op.exponentials);
-      return lowerSoftmax(builder, op, source, key.lists, result);
+      lowerSoftmax(builder, op, source, key.lists, result);
+      break;
     case 'top1':
-      return lowerTop1(builder, source, result);
+      lowerTop1(builder, source, result);
+      break;
     case 'table':
       readList(context, op.values);
-      return lowerTable(builder, op, source, key.lists, result);
+      lowerTable(builder, op, source, key.lists, result);
+      break;
   }
 }
 
@@ -244,16 +249,8 @@ function resultPlace(context: Context, index: number, name: string, like: BuiltT
 }
 
 /** The tensor of a linear op: virtual, and beside it a public one where it is an output. */
-function placeLinear(
-  context: Context,
-  index: number,
-  name: string,
-  result: LinearResult,
-  anchored = false,
-): void {
+function placeLinear(context: Context, index: number, name: string, result: LinearResult): void {
   const spec = context.key.tensors[index] as TensorSpec;
-  if (spec.role === 'anchor' && !anchored)
-    refuse('role', `${name} produces an anchor; a linear op gives a virtual tensor or an output`);
   checkShape(spec, result.extents, name);
   const declared = spec.role !== 'virtual';
   if (declared) checkDeclared(spec, result.lo, result.hi, name);

@@ -17,6 +17,7 @@ import {
   type TensorDraft,
   term,
 } from './builder.ts';
+import type { LinearResult } from './linear.ts';
 import {
   activationTable,
   exponentialTable,
@@ -273,7 +274,7 @@ export function lowerRequantize16(
   op: OpOf<'requantize16'>,
   x: BuiltTensor,
   name: string,
-): { readonly definition: SumDefinition; readonly lo: number; readonly hi: number } {
+): LinearResult {
   if (op.zero !== 0 && op.zero !== 2 ** 15) refuse('parameters', `${name}: zero is 0 or 32768`);
   const { shift, mode } = op;
   const parts = lowerRemainderAndOverflow(builder, op, x, 16, name);
@@ -305,8 +306,10 @@ export function lowerRequantize16(
       functions: [],
       terms: [term(bytes[0] as BuiltTensor, 1), term(bytes[1] as BuiltTensor, 256)],
     },
+    extents: x.extents,
     lo: -op.zero,
     hi: 65_535 - op.zero,
+    degree: 1,
   };
 }
 

@@ -72,14 +72,14 @@ export function activationTable(
   const size = values.length;
   const full = `activation ${name} ${overflows.join(',')}`;
   return builder.table(full, () => {
-    const valueOf = (d: number, overflow: number): number =>
+    const outputOf = (d: number, overflow: number): number =>
       (overflow === 0 ? values[d] : overflow > 0 ? values[size - 1] : values[0]) as number;
     const rows = overflows.flatMap((overflow) =>
-      values.map((_, d): Row => [d, overflow, valueOf(d, overflow)]),
+      values.map((_, d): Row => [d, overflow, outputOf(d, overflow)]),
     );
     return tableOf(full, 'activation', rows, (d, overflow, value) => {
-      const block = overflows.findIndex((each) => each === overflow);
-      return block >= 0 && inside(d, 0, size - 1) && value === valueOf(d, overflow) ? block * size + d : -1;
+      const block = overflows.indexOf(overflow as 0 | 1 | -1);
+      return block >= 0 && inside(d, 0, size - 1) && value === outputOf(d, overflow) ? block * size + d : -1;
     });
   });
 }
