@@ -27,6 +27,7 @@ export {
   foldDepths,
   PROOF_HEADER_BYTES,
   plan,
+  planRegistration,
   planWith,
   validateVerifyingKey,
   zkVerificationGas,

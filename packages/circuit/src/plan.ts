@@ -3,10 +3,11 @@
  * the key is refused. Deterministic, bounded by `LIMITS`, the same on both sides.
  */
 import type { VerifyingKey } from './key.ts';
-import { layOut } from './layout.ts';
+import { type Layout, layOut } from './layout.ts';
 import { LIMITS } from './limits.ts';
 import { type BuiltTensor, bitsOfExtent, overLimit, refuse } from './lowering/builder.ts';
-import { lowerKey } from './lowering/lower-key.ts';
+import { type Lowered, lowerKey } from './lowering/lower-key.ts';
+import { lowerWeights } from './lowering/lower-weights.ts';
 import type { OpeningShape, PlanLookup, PlanTable, Program } from './program.ts';
 import { layOutSegments, type Schedule, schedule } from './schedule.ts';
 import { profileParameters, provenBits, type SecurityParameters } from './soundness.ts';
@@ -31,6 +32,34 @@ export function plan(key: VerifyingKey, batchSize: number): Program {
 export function planWith(key: VerifyingKey, batchSize: number, parameters: SecurityParameters): Program {
   checkParameters(key);
   const lowered = lowerKey(key, batchSize);
+  return assemble(key, parameters, { purpose: 'inference', batchSize, ...lowered });
+}
+
+/**
+ * The program of a registration proof: every stored cell of the weights, padded ones included, is an integer of its
+ * declared interval, or 0 in the padding. It is about the weights and their cap alone; the ops of the key play no part.
+ *
+ * @throws KeyError
+ */
+export function planRegistration(key: VerifyingKey): Program {
+  checkParameters(key);
+  const program = assemble(key, profileParameters(key.profile), {
+    purpose: 'registration',
+    batchSize: 1,
+    builder: lowerWeights(key),
+    inputs: [],
+    outputs: [],
+    virtualOutputs: [],
+  });
+  if (program.securityBits < LIMITS.securityBits) refuse('security', `${program.securityBits} proven bits`);
+  return program;
+}
+
+function assemble(
+  key: VerifyingKey,
+  parameters: SecurityParameters,
+  lowered: Lowered & Pick<Program, 'purpose' | 'batchSize'>,
+): Program {
   const { builder } = lowered;
   if (builder.lookups.length === 0) refuse('coverage', 'no op needs a witness: nothing to commit');
   checkLookups(builder.lookups, builder.tables);
@@ -47,35 +76,29 @@ export function planWith(key: VerifyingKey, batchSize: number, parameters: Secur
     return { ...table, multiplicity: multiplicity.id };
   });
   const { segments, treeBits } = layOutSegments(builder.lookups, tables);
-  const scheduled = schedule({
-    tensors: builder.tensors,
-    lookups: builder.lookups,
-    ties: builder.ties,
-    virtualOutputs: lowered.virtualOutputs,
-    tables,
-    treeBits,
-  });
-  const weights = layOut(
-    builder.tensors.filter(({ storage }) => storage === 'weight'),
-    key.columnBits,
-  );
-  const witness = layOut(
-    builder.tensors.filter(({ storage }) => storage === 'witness'),
-    key.columnBits,
-  );
+  const { tensors, lookups, ties } = builder;
+  const { virtualOutputs, purpose, batchSize, inputs, outputs } = lowered;
+  const scheduled = schedule({ tensors, lookups, ties, virtualOutputs, tables, treeBits });
+  const stored = (storage: 'weight' | 'witness'): Layout =>
+    layOut(
+      tensors.filter((tensor) => tensor.storage === storage),
+      key.columnBits,
+    );
+  const weights = stored('weight');
+  const witness = stored('witness');
   if (weights.columns === 0) refuse('coverage', 'no weight');
   const opening = openingShape(key, weights.columns, witness.columns, parameters);
   checkCap(key, opening);
-  checkPublic(builder.tensors);
+  checkPublic(tensors);
   const proofBytes = proofLength(opening, treeBits, scheduled);
   if (proofBytes > LIMITS.proofBytes) overLimit('proof-bytes', LIMITS.proofBytes, proofBytes);
   return {
-    purpose: 'inference',
+    purpose,
     batchSize,
-    tensors: builder.tensors,
-    inputs: lowered.inputs,
-    outputs: lowered.outputs,
-    lookups: builder.lookups,
+    tensors,
+    inputs,
+    outputs,
+    lookups,
     tables,
     segments,
     treeBits,
@@ -88,14 +111,7 @@ export function planWith(key: VerifyingKey, batchSize: number, parameters: Secur
     witnessPlacements: witness.placements,
     proofBytes,
     securityBits: provenBits({ ...opening, treeBits, claims: scheduled.openings.length, ...scheduled }),
-    verificationWork: workOf(
-      opening,
-      treeBits,
-      tables,
-      scheduled,
-      proofBytes,
-      relationCellsOf(builder.tensors),
-    ),
+    verificationWork: workOf(opening, treeBits, tables, scheduled, proofBytes, relationCellsOf(tensors)),
   };
 }
 
@@ -113,14 +129,16 @@ function checkLookups(
   lookups: readonly PlanLookup[],
   tables: readonly { readonly bits: number; readonly rows: number }[],
 ): void {
-  // In terms of cells: the count of real lookups is what must stay below p.
-  const count = lookups.reduce(
-    (sum, { extents }) => sum + extents.reduce((cells, extent) => cells * extent, 1),
-    0,
-  );
+  // The pole of a tuple outside its table has the number of its occurrences as residue: below p it can't vanish.
+  const count = lookups.reduce((sum, lookup) => sum + lookupCells(lookup), 0);
   if (count >= LIMITS.lookups) overLimit('lookups', LIMITS.lookups, count);
   const rows = tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
   if (rows > LIMITS.tableRowsInAll) overLimit('table-rows', LIMITS.tableRowsInAll, rows);
+}
+
+function lookupCells({ numerator, extents }: PlanLookup): number {
+  if (numerator.kind === 'blocks') return numerator.blocks.length * 2 ** numerator.blockBits;
+  return extents.reduce((cells, extent) => cells * extent, 1);
 }
 
 function openingShape(

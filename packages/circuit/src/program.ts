@@ -126,8 +126,12 @@ export interface SumTerm {
   readonly bits: readonly number[];
 }
 
-/** Public functions of the index that a sum may add: [j > i], and the index along bits (most significant first). */
+/**
+ * Public functions of the index that a sum may add: [j > i], the index along bits (most significant first), and 1 on the
+ * real cells of the sum's own tensor.
+ */
 export type PublicFunction =
+  | { readonly kind: 'mask' }
   | {
       readonly kind: 'above-diagonal';
       readonly rowBits: readonly number[];

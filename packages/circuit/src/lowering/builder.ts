@@ -78,6 +78,7 @@ export interface Builder {
     table: number,
     over: BuiltTensor,
     tuple: readonly (number | TupleEntry)[],
+    numerator?: PlanLookup['numerator'],
   ) => void;
   readonly tie: (virtual: BuiltTensor, equals: BuiltTensor | null) => void;
 }
@@ -115,7 +116,7 @@ export function createBuilder(batchSize: number, limbBits: number): Builder {
       tables.push(made);
       return tables.length - 1;
     },
-    lookup: (name, table, over, tuple) => {
+    lookup: (name, table, over, tuple, numerator = { kind: 'real' }) => {
       const entries = tuple.map(
         (entry): TupleEntry => (typeof entry === 'number' ? { kind: 'tensor', tensor: entry } : entry),
       );
@@ -127,7 +128,7 @@ export function createBuilder(batchSize: number, limbBits: number): Builder {
         extents: over.extents,
         axisBits: over.axisBits,
         bits: over.bits,
-        numerator: { kind: 'real' },
+        numerator,
       });
     },
     tie: (virtual, equals) => {

@@ -89,7 +89,7 @@ function checkLists(key: VerifyingKey): void {
   }
 }
 
-function checkSpec(spec: TensorSpec, index: number): void {
+export function checkSpec(spec: TensorSpec, index: number): void {
   const [min, max] = KIND_BOUNDS[spec.kind];
   if (spec.extents.some((extent) => extent < 1)) refuse('shape', `tensor ${index} has an empty axis`);
   if (spec.lo > spec.hi || spec.lo < min || spec.hi > max)
