@@ -43,6 +43,11 @@ export const PACKAGE_RULES: Readonly<Record<string, PackageRule>> = {
     imports: [...CONTRACT, 'platform', 'runtime'],
     pure: false,
   },
+  compiler: {
+    layer: 'execution',
+    imports: [...CONTRACT, 'platform', 'runtime', 'prover'],
+    pure: false,
+  },
   attester: {
     layer: 'execution',
     imports: [...CONTRACT, 'platform'],

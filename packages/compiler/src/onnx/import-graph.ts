@@ -1,0 +1,202 @@
+/**
+ * From an ONNX model to a float graph of one inference: names resolved, operators checked, shapes inferred, constants
+ * computed. Nothing here depends on data, so whatever is wrong with a model is said before any long work starts.
+ */
+import { MalformedError } from '@haca/primitives';
+import { callOf, type FloatGraph, type FloatNode, type FloatValue, ML_OPS, OPS } from '../float/graph.ts';
+import type { OpDefinition } from '../float/op.ts';
+import { cellsOf, checkShape, type Tensor } from '../float/tensor.ts';
+import { type OnnxModel, type OnnxNode, type OnnxValueInfo, parseOnnx } from './model.ts';
+
+/** Sum of the cells of all intermediate values of one inference. */
+const ACTIVATION_CELLS_MAX = 2 ** 30;
+/** Cells of constants that folding may add to those in the file. */
+const FOLDED_CELLS_MAX = 2 ** 27;
+
+export interface ImportedModel {
+  readonly graph: FloatGraph;
+  readonly producer: string;
+  readonly opset: number;
+  /** Whether the first axis of the inputs is a batch, of which the graph holds one. */
+  readonly batched: boolean;
+}
+
+/** Reads, checks and types a model. Throws `MalformedError`; see the codes in README.md. */
+export function importGraph(bytes: Uint8Array): ImportedModel {
+  const model = parseOnnx(bytes);
+  const state = createState();
+  const batched = declareInputs(state, model.inputs);
+  for (const [name, constant] of model.initializers)
+    declare(state, { ...constant, name, constant }, 'model.graph');
+  for (const node of model.nodes) addNode(state, model, node);
+  const outputs = model.outputs.map(({ name }, i) => {
+    const index = state.byName.get(name);
+    if (index === undefined)
+      throw new MalformedError(
+        'onnx.graph',
+        `model.graph.output[${i}]`,
+        'the name of a value',
+        JSON.stringify(name),
+      );
+    return index;
+  });
+  const inputs = model.inputs.map(({ name }) => state.byName.get(name) as number);
+  const graph = pruned({ values: state.values, nodes: state.nodes, inputs, outputs });
+  return { graph, producer: model.producer, opset: model.opset, batched };
+}
+
+interface State {
+  readonly values: FloatValue[];
+  readonly nodes: FloatNode[];
+  readonly byName: Map<string, number>;
+  activationCells: number;
+  foldedCells: number;
+}
+
+function createState(): State {
+  return { values: [], nodes: [], byName: new Map(), activationCells: 0, foldedCells: 0 };
+}
+
+function declare(state: State, value: FloatValue, path: string): number {
+  if (state.byName.has(value.name))
+    throw new MalformedError('onnx.graph', path, 'a name used once', JSON.stringify(value.name));
+  checkShape(value.shape, `${path} ${JSON.stringify(value.name)}`);
+  state.byName.set(value.name, state.values.length);
+  state.values.push(value);
+  return state.values.length - 1;
+}
+
+/** A dynamic first axis is a batch; no other axis may be dynamic. */
+function declareInputs(state: State, inputs: readonly OnnxValueInfo[]): boolean {
+  if (inputs.length === 0) throw new MalformedError('onnx.graph', 'model.graph', 'an input', 'none');
+  let batched: boolean | undefined;
+  for (const [i, { name, type, shape }] of inputs.entries()) {
+    const path = `model.graph.input[${i}] ${JSON.stringify(name)}`;
+    if (type === undefined || shape === undefined)
+      throw new MalformedError('onnx.input', path, 'a tensor of numbers with a shape', 'something else');
+    const dynamic = shape.findIndex((extent, axis) => axis > 0 && extent === undefined);
+    if (dynamic !== -1)
+      throw new MalformedError(
+        'onnx.dynamic-axis',
+        path,
+        'dynamic extents in axis 0 only',
+        `axis ${dynamic}`,
+      );
+    const own = shape.length > 1 && (shape[0] === undefined || shape[0] === 1);
+    if (shape.length > 0 && shape[0] === undefined && shape.length === 1)
+      throw new MalformedError(
+        'onnx.dynamic-axis',
+        path,
+        'an input with axes beside the batch',
+        'a dynamic vector',
+      );
+    if (batched !== undefined && batched !== own)
+      throw new MalformedError('onnx.input', path, 'a batch axis on every input or none', 'both');
+    batched = own;
+    const extents = shape.map((extent) => extent ?? 1);
+    declare(state, { name, type, shape: extents }, path);
+    addActivation(state, extents, path);
+  }
+  return batched ?? false;
+}
+
+function addActivation(state: State, shape: readonly number[], path: string): void {
+  state.activationCells += cellsOf(shape);
+  if (state.activationCells > ACTIVATION_CELLS_MAX) {
+    const limit = `at most ${ACTIVATION_CELLS_MAX} cells in all values`;
+    throw new MalformedError('model.too-large', path, limit, `${state.activationCells}`);
+  }
+}
+
+function addNode(state: State, model: OnnxModel, node: OnnxNode): void {
+  const definition = OPS[node.opType];
+  const known =
+    node.domain === '' ? !ML_OPS.has(node.opType) : node.domain === 'ai.onnx.ml' && ML_OPS.has(node.opType);
+  if (definition === undefined || !known || !Object.hasOwn(OPS, node.opType)) {
+    const got = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
+    throw new MalformedError('onnx.unsupported-op', node.place, 'an operator that can be imported', got);
+  }
+  const inputs = node.inputs.map((name) => {
+    if (name === '') return undefined;
+    const index = state.byName.get(name);
+    if (index === undefined)
+      throw new MalformedError(
+        'onnx.graph',
+        node.place,
+        'operands that stand before the node',
+        JSON.stringify(name),
+      );
+    return index;
+  });
+  while (inputs.length > 0 && inputs[inputs.length - 1] === undefined) inputs.pop();
+  const named = [...node.outputs];
+  while (named.length > 1 && named[named.length - 1] === '') named.pop();
+  const typed: FloatNode = {
+    op: node.opType,
+    attributes: node.attributes,
+    place: node.place,
+    opset: model.opset,
+    inputs,
+    outputs: named.map((_, i) => i),
+  };
+  addResults(state, typed, definition, named);
+}
+
+/** Operators whose result depends on the operand's shape alone. */
+const SHAPE_OPS: ReadonlySet<string> = new Set(['Shape', 'Size']);
+
+function addResults(state: State, node: FloatNode, definition: OpDefinition, names: readonly string[]): void {
+  const call = callOf(node);
+  const operands = node.inputs.map((index) => {
+    const value = index === undefined ? undefined : (state.values[index] as FloatValue);
+    return value === undefined
+      ? undefined
+      : { type: value.type, shape: value.shape, data: value.constant?.data };
+  });
+  const types = definition.infer(call, operands);
+  for (const { shape } of types) checkShape(shape, node.place);
+  const isConstant = operands.every((operand) => operand === undefined || operand.data !== undefined);
+  let constants: readonly Tensor[] | undefined;
+  if (isConstant || SHAPE_OPS.has(node.op)) {
+    state.foldedCells += types.reduce((cells, { shape }) => cells + cellsOf(shape), 0);
+    if (state.foldedCells > FOLDED_CELLS_MAX)
+      throw new MalformedError(
+        'model.too-large',
+        node.place,
+        `at most ${FOLDED_CELLS_MAX} computed constants`,
+        'more',
+      );
+    constants = definition.evaluate(call, operands as readonly (Tensor | undefined)[]);
+  }
+  const outputs = names.map((name, i) => {
+    const type = types[i];
+    if (type === undefined)
+      throw new MalformedError(
+        'onnx.graph',
+        node.place,
+        `at most ${types.length} results`,
+        `${names.length}`,
+      );
+    if (constants === undefined) addActivation(state, type.shape, node.place);
+    const own = name === '' ? `${node.place}#${i}` : name;
+    return declare(
+      state,
+      { name: own, type: type.type, shape: type.shape, constant: constants?.[i] },
+      node.place,
+    );
+  });
+  if (constants === undefined) state.nodes.push({ ...node, outputs });
+}
+
+/** Without nodes that no output depends on. */
+export function pruned(graph: FloatGraph): FloatGraph {
+  const needed = new Set(graph.outputs);
+  const kept: FloatNode[] = [];
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const node = graph.nodes[i] as FloatNode;
+    if (!node.outputs.some((index) => needed.has(index))) continue;
+    kept.push(node);
+    for (const index of node.inputs) if (index !== undefined) needed.add(index);
+  }
+  return { ...graph, nodes: kept.reverse() };
+}
