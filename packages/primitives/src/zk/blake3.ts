@@ -64,9 +64,7 @@ export function hashMany(request: HashManyRequest): void {
   const lastBlock = messageBytes === 0 ? 0 : BLOCK_BYTES * (Math.ceil(messageBytes / BLOCK_BYTES) - 1);
   const lastBytes = messageBytes - lastBlock;
   const direct = words !== undefined && messageBytes % BLOCK_BYTES === 0 && messageBytes > 0;
-  const chaining = new Int32Array(8);
-  const state = new Int32Array(16);
-  const block = new Int32Array(16);
+  const [chaining, state, block] = [CHAINING, STATE, BLOCK];
   for (let i = 0; i < count; i++) {
     const start = i * messageBytes;
     let flags = KEYED_HASH | CHUNK_START;
@@ -111,26 +109,26 @@ function keyWords(key: Uint8Array | Uint32Array): Int32Array {
   if (key.byteLength !== BLAKE3_KEY_BYTES) throw new UsageError(`a key of ${key.byteLength} bytes`);
   if (key instanceof Uint32Array) return Int32Array.from(key);
   const words = new Int32Array(8);
-  for (let i = 0; i < 32; i++)
-    words[i >>> 2] = (words[i >>> 2] as number) | ((key[i] as number) << (8 * (i & 3)));
+  for (let k = 0; k < 8; k++) words[k] = wordAt(key, 4 * k);
   return words;
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
 }
 
 /** `size` bytes from `start` into sixteen words, the rest zero. */
 function loadBlock(bytes: Uint8Array, start: number, size: number, block: Int32Array): void {
-  if (size === BLOCK_BYTES) {
-    for (let k = 0, at = start; k < 16; k++, at += 4) {
-      block[k] =
-        (bytes[at] as number) |
-        ((bytes[at + 1] as number) << 8) |
-        ((bytes[at + 2] as number) << 16) |
-        ((bytes[at + 3] as number) << 24);
-    }
-    return;
-  }
-  block.fill(0);
-  for (let i = 0; i < size; i++) {
-    block[i >>> 2] = (block[i >>> 2] as number) | ((bytes[start + i] as number) << (8 * (i & 3)));
+  const whole = size >>> 2;
+  for (let k = 0; k < whole; k++) block[k] = wordAt(bytes, start + 4 * k);
+  for (let k = whole; k < 16; k++) block[k] = 0;
+  for (let i = 4 * whole; i < size; i++) {
+    block[whole] = (block[whole] as number) | ((bytes[start + i] as number) << (8 * (i & 3)));
   }
 }
 
@@ -138,7 +136,15 @@ function storeWords(words: Int32Array, out: Uint8Array, offset: number, size: nu
   for (let i = 0; i < size; i++) out[offset + i] = (words[i >>> 2] as number) >>> (8 * (i & 3));
 }
 
-/** What the last compression of a subtree needs, kept back until it is known whether the subtree is the root. */
+// Working space of every hash: none of them calls out while it is in use.
+const STATE = new Int32Array(16);
+const BLOCK = new Int32Array(16);
+const CHAINING = new Int32Array(8);
+
+/**
+ * What the last compression of a subtree needs, kept back until it is known whether the subtree is the root. That of a
+ * chunk lies in the working space, and is used up before the next chunk begins.
+ */
 interface Node {
   readonly chaining: Int32Array;
   readonly block: Int32Array;
@@ -149,64 +155,49 @@ interface Node {
 
 function hashTree(key: Int32Array, bytes: Uint8Array, mode: number, outBytes: number): Uint8Array {
   if (!Number.isSafeInteger(outBytes) || outBytes < 0) throw new UsageError(`${outBytes} bytes of output`);
-  const state = new Int32Array(16);
-  return rootOutput(subtree(key, bytes, 0, bytes.length, mode, state), outBytes, state);
+  return rootOutput(subtree(key, bytes, 0, bytes.length, mode), outBytes);
 }
 
 /** The left part of a tree is the largest power of two of chunks that leaves something on the right. */
-function subtree(
-  key: Int32Array,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  mode: number,
-  state: Int32Array,
-): Node {
-  if (end - start <= CHUNK_BYTES) return chunkNode(key, bytes, start, end, mode, state);
+function subtree(key: Int32Array, bytes: Uint8Array, start: number, end: number, mode: number): Node {
+  if (end - start <= CHUNK_BYTES) return chunkNode(key, bytes, start, end, mode);
   let leftBytes = CHUNK_BYTES;
   while (2 * leftBytes < end - start) leftBytes *= 2;
   const block = new Int32Array(16);
-  const left = subtree(key, bytes, start, start + leftBytes, mode, state);
-  block.set(chainingValue(left, state), 0);
-  const right = subtree(key, bytes, start + leftBytes, end, mode, state);
-  block.set(chainingValue(right, state), 8);
+  const left = subtree(key, bytes, start, start + leftBytes, mode);
+  block.set(chainingValue(left), 0);
+  const right = subtree(key, bytes, start + leftBytes, end, mode);
+  block.set(chainingValue(right), 8);
   return { chaining: key, block, counter: 0, size: BLOCK_BYTES, flags: mode | PARENT };
 }
 
-function chunkNode(
-  key: Int32Array,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  mode: number,
-  state: Int32Array,
-): Node {
+function chunkNode(key: Int32Array, bytes: Uint8Array, start: number, end: number, mode: number): Node {
   const counter = Math.floor(start / CHUNK_BYTES);
-  const chaining = Int32Array.from(key);
-  const block = new Int32Array(16);
+  const [chaining, block] = [CHAINING, BLOCK];
+  chaining.set(key);
   let flags = mode | CHUNK_START;
   let at = start;
   for (; end - at > BLOCK_BYTES; at += BLOCK_BYTES) {
     loadBlock(bytes, at, BLOCK_BYTES, block);
-    compress(chaining, block, 0, counter, counter / 2 ** 32, BLOCK_BYTES, flags, state);
-    for (let k = 0; k < 8; k++) chaining[k] = state[k] as number;
+    compress(chaining, block, 0, counter, counter / 2 ** 32, BLOCK_BYTES, flags, STATE);
+    for (let k = 0; k < 8; k++) chaining[k] = STATE[k] as number;
     flags = mode;
   }
   loadBlock(bytes, at, end - at, block);
   return { chaining, block, counter, size: end - at, flags: flags | CHUNK_END };
 }
 
-function chainingValue({ chaining, block, counter, size, flags }: Node, state: Int32Array): Int32Array {
-  compress(chaining, block, 0, counter, counter / 2 ** 32, size, flags, state);
-  return state.subarray(0, 8);
+function chainingValue({ chaining, block, counter, size, flags }: Node): Int32Array {
+  compress(chaining, block, 0, counter, counter / 2 ** 32, size, flags, STATE);
+  return STATE.subarray(0, 8);
 }
 
-function rootOutput(node: Node, outBytes: number, state: Int32Array): Uint8Array {
+function rootOutput(node: Node, outBytes: number): Uint8Array {
   const { chaining, block, size, flags } = node;
   const out = new Uint8Array(outBytes);
   for (let offset = 0, counter = 0; offset < outBytes; offset += BLOCK_BYTES, counter++) {
-    compress(chaining, block, 0, counter, counter / 2 ** 32, size, flags | ROOT, state);
-    storeWords(state, out, offset, Math.min(BLOCK_BYTES, outBytes - offset));
+    compress(chaining, block, 0, counter, counter / 2 ** 32, size, flags | ROOT, STATE);
+    storeWords(STATE, out, offset, Math.min(BLOCK_BYTES, outBytes - offset));
   }
   return out;
 }

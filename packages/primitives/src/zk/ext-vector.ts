@@ -4,7 +4,12 @@
  */
 import { UsageError } from '../errors.ts';
 import { INVERSE_P_LOW, P } from './babybear.ts';
-import { EXT_DEGREE, EXT_ONE, EXT_ZERO, type Ext, extAdd } from './ext.ts';
+import { signedWords } from './bits.ts';
+import { EXT_DEGREE, EXT_ZERO, type Ext, extAdd } from './ext.ts';
+
+// Constants of the module, for the speed of the loops: see babybear.ts.
+const PRIME = P;
+const INVERSE_LOW = INVERSE_P_LOW;
 
 export interface ExtVector {
   readonly length: number;
@@ -17,7 +22,9 @@ export type BaseValues = Int8Array | Int16Array | Int32Array | Uint8Array | Uint
 
 /** A vector of zeros. */
 export function extVector(length: number): ExtVector {
-  return { length, data: new Uint32Array(EXT_DEGREE * length) };
+  const data = new Uint32Array(EXT_DEGREE * length);
+  // An integer to the engine even where the caller's number, say 2 ** n, is a double: indices are made from it.
+  return { length: length | 0, data };
 }
 
 export function extVectorOf(elements: readonly Ext[]): ExtVector {
@@ -34,11 +41,11 @@ export function extVectorToList(vector: ExtVector): Ext[] {
 export function getExt({ length, data }: ExtVector, index: number): Ext {
   checkIndex(length, index);
   return [
-    data[index] as number,
-    data[length + index] as number,
-    data[2 * length + index] as number,
-    data[3 * length + index] as number,
-    data[4 * length + index] as number,
+    (data[index] as number) | 0,
+    (data[length + index] as number) | 0,
+    (data[2 * length + index] as number) | 0,
+    (data[3 * length + index] as number) | 0,
+    (data[4 * length + index] as number) | 0,
   ];
 }
 
@@ -57,17 +64,18 @@ function checkIndex(length: number, index: number): void {
 /** eq(point, x) for every x in {0,1}^n, x_0 the most significant bit of the index. n is at most 28. */
 export function eqTable(point: readonly Ext[]): ExtVector {
   if (point.length > 28) throw new UsageError(`a table of 2^${point.length} elements`);
-  const length = 2 ** point.length;
+  const length = 1 << point.length;
   const table = extVector(length);
-  setExt(table, 0, EXT_ONE);
+  const data = signedWords(table.data);
+  data[0] = 1;
   // From the last coordinate up: what stands so far is the table of the coordinates below, and doubles.
-  for (let size = 1, i = point.length - 1; i >= 0; size *= 2, i--) {
+  for (let size = 1, i = point.length - 1; i >= 0; size <<= 1, i--) {
     scaleRange(table, 0, size, point[i] as Ext, table, size);
     for (let k = 0; k < EXT_DEGREE; k++) {
-      const plane = table.data.subarray(k * length, k * length + 2 * size);
-      for (let j = 0; j < size; j++) {
-        const rest = (plane[j] as number) - (plane[size + j] as number);
-        plane[j] = rest < 0 ? rest + P : rest;
+      const at = k * length;
+      for (let j = at; j < at + size; j++) {
+        const rest = ((data[j] as number) - (data[j + size] as number)) | 0;
+        data[j] = rest + (PRIME & (rest >> 31));
       }
     }
   }
@@ -77,21 +85,23 @@ export function eqTable(point: readonly Ext[]): ExtVector {
 /** Binds x_0 to r: element i of the result is v[i] + r * (v[i + half] - v[i]). The length must be even. */
 export function foldVector(v: ExtVector, r: Ext): ExtVector {
   if (v.length % 2 !== 0) throw new UsageError(`${v.length} elements cannot be halved`);
-  const half = v.length / 2;
+  const half = v.length >>> 1;
   const folded = extVector(half);
+  const from = signedWords(v.data);
+  const to = signedWords(folded.data);
   for (let k = 0; k < EXT_DEGREE; k++) {
-    const at = k * v.length;
+    const low = k * v.length;
     for (let i = 0; i < half; i++) {
-      const difference = (v.data[at + half + i] as number) - (v.data[at + i] as number);
-      folded.data[k * half + i] = difference < 0 ? difference + P : difference;
+      const difference = ((from[low + half + i] as number) - (from[low + i] as number)) | 0;
+      to[k * half + i] = difference + (PRIME & (difference >> 31));
     }
   }
   scaleRange(folded, 0, half, r, folded, 0);
   for (let k = 0; k < EXT_DEGREE; k++) {
-    const at = k * v.length;
+    const low = k * v.length;
     for (let i = 0; i < half; i++) {
-      const sum = (folded.data[k * half + i] as number) - P + (v.data[at + i] as number);
-      folded.data[k * half + i] = sum < 0 ? sum + P : sum;
+      const sum = ((to[k * half + i] as number) - PRIME + (from[low + i] as number)) | 0;
+      to[k * half + i] = sum + (PRIME & (sum >> 31));
     }
   }
   return folded;
@@ -108,9 +118,10 @@ export function scaleRange(
 ): void {
   checkRange(from, fromStart, count);
   checkRange(to, toStart, count);
-  const source = from.data;
-  const target = to.data;
-  const [n, m] = [from.length, to.length];
+  const source = signedWords(from.data);
+  const target = signedWords(to.data);
+  const n = from.length;
+  const m = to.length;
   const b0 = factor[0];
   const b1 = factor[1];
   const b2 = factor[2];
@@ -152,9 +163,9 @@ export function scaleRange(
 
 /** As `reduceSum` of the base field: a copy, so that the loops of this file inline it. */
 function reduce(approximate: number, low: number): number {
-  const quotient = (approximate * INVERSE_P_LOW) | 0;
-  const remainder = ((low | 0) - Math.imul(quotient, P)) | 0;
-  return remainder >= P ? remainder - P : remainder;
+  const quotient = (approximate * INVERSE_LOW) | 0;
+  const remainder = ((low | 0) - Math.imul(quotient, PRIME)) | 0;
+  return remainder >= PRIME ? remainder - PRIME : remainder;
 }
 
 /** sum of values[i] * weights[i]. The lengths must be equal. */
@@ -183,9 +194,11 @@ export function dotBaseRange(
 function dotSmall(
   values: Int8Array | Int16Array | Uint8Array | Uint16Array,
   start: number,
-  { data, length: n }: ExtVector,
+  weights: ExtVector,
   count: number,
 ): Ext {
+  const data = signedWords(weights.data);
+  const n = weights.length;
   const blockLength = values.BYTES_PER_ELEMENT === 1 ? 8192 : 32;
   let sum = EXT_ZERO;
   for (let from = 0; from < count; from += blockLength) {
@@ -208,38 +221,23 @@ function dotSmall(
   return sum;
 }
 
-/** 32-bit values, as a high part (signed as the value is) and 16 low bits. */
-function dotWords(
-  values: Int32Array | Uint32Array,
-  start: number,
-  { data, length: n }: ExtVector,
-  count: number,
-): Ext {
-  const isSigned = values instanceof Int32Array;
-  const sums: number[] = [0, 0, 0, 0, 0];
-  for (let k = 0; k < EXT_DEGREE; k++) {
-    let total = 0;
-    for (let from = 0; from < count; from += 16) {
-      const end = Math.min(from + 16, count);
-      let high = 0;
-      let low = 0;
-      for (let i = from; i < end; i++) {
-        const value = values[start + i] as number;
-        const weight = data[k * n + i] as number;
-        high += (isSigned ? value >> 16 : value >>> 16) * weight;
-        low += (value & 0xffff) * weight;
-      }
-      total = residue(residue(high) * 65536 + low + total);
-    }
-    sums[k] = total;
-  }
-  return [sums[0] as number, sums[1] as number, sums[2] as number, sums[3] as number, sums[4] as number];
+function dotWords(values: Int32Array | Uint32Array, start: number, weights: ExtVector, count: number): Ext {
+  const words = values instanceof Int32Array ? values : signedWords(values);
+  const data = signedWords(weights.data);
+  const n = weights.length;
+  return [
+    dotPlanes(words, start, data, 0, count),
+    dotPlanes(words, start, data, n, count),
+    dotPlanes(words, start, data, 2 * n, count),
+    dotPlanes(words, start, data, 3 * n, count),
+    dotPlanes(words, start, data, 4 * n, count),
+  ];
 }
 
 /** The residue of an exact integer of magnitude up to 2^52. */
 function residue(integer: number): number {
-  const rest = integer - Math.floor(integer / P) * P;
-  return rest < 0 ? rest + P : rest >= P ? rest - P : rest;
+  const rest = integer - Math.floor(integer / PRIME) * PRIME;
+  return (rest < 0 ? rest + PRIME : rest >= PRIME ? rest - PRIME : rest) | 0;
 }
 
 /** `accumulator[i] += values[i] * factor`. The lengths must be equal. */
@@ -261,7 +259,8 @@ export function axpyBaseRange(
 ): void {
   checkRange(accumulator, start, count);
   checkRange(values, valuesStart, count);
-  const { data, length: n } = accumulator;
+  const data = signedWords(accumulator.data);
+  const n = accumulator.length;
   for (let k = 0; k < EXT_DEGREE; k++) {
     const scale = factor[k] as number;
     if (scale === 0) continue;
@@ -271,8 +270,8 @@ export function axpyBaseRange(
       const value = values[valuesStart + i] as number;
       const magnitude = value < 0 ? -value : value;
       const product = reduce(magnitude * scale, Math.imul(magnitude, scale));
-      const sum = (data[at + i] as number) + (value < 0 ? -product : product - P);
-      data[at + i] = sum < 0 ? sum + P : sum;
+      const sum = ((data[at + i] as number) + (value < 0 ? -product : product - PRIME)) | 0;
+      data[at + i] = sum + (PRIME & (sum >> 31));
     }
   }
 }
@@ -287,12 +286,15 @@ export function dotExt(a: ExtVector, b: ExtVector): Ext {
 export function dotExtRange(a: ExtVector, start: number, b: ExtVector, count: number): Ext {
   checkRange(a, start, count);
   checkRange(b, 0, count);
-  const [n, m] = [a.length, b.length];
+  const n = a.length;
+  const m = b.length;
+  const left = signedWords(a.data);
+  const right = signedWords(b.data);
   // Coefficient k of the product before x^5 = 2: nine sums, the top four of which fold back doubled.
   const sums = [0, 0, 0, 0, 0, 0, 0, 0, 0];
   for (let i = 0; i < EXT_DEGREE; i++) {
     for (let j = 0; j < EXT_DEGREE; j++) {
-      const sum = dotPlanes(a.data, i * n + start, b.data, j * m, count);
+      const sum = dotPlanes(left, i * n + start, right, j * m, count);
       sums[i + j] = residue((sums[i + j] as number) + sum);
     }
   }
@@ -300,20 +302,27 @@ export function dotExtRange(a: ExtVector, start: number, b: ExtVector, count: nu
   return [fold(0), fold(1), fold(2), fold(3), fold(4)];
 }
 
-/** Products of residues, sixteen at a time: their sum stays below 2^66, its rounding far below a quotient of 2^-5. */
-function dotPlanes(a: Uint32Array, aStart: number, b: Uint32Array, bStart: number, count: number): number {
+/**
+ * Products of any 32-bit integers `a` with residues `b`, sixteen at a time: a sum stays below 2^66, its rounding far below
+ * what `reduce` bears.
+ */
+function dotPlanes(a: Int32Array, aStart: number, b: Int32Array, bStart: number, count: number): number {
   let total = 0;
   for (let from = 0; from < count; from += 16) {
     const end = Math.min(from + 16, count);
     let approximate = 0;
     let low = 0;
     for (let i = from; i < end; i++) {
-      const x = a[aStart + i] as number;
+      const integer = a[aStart + i] as number;
+      // Twice, since the most negative integers are below -p.
+      const once = (integer + (PRIME & (integer >> 31))) | 0;
+      const x = (once + (PRIME & (once >> 31))) | 0;
       const y = b[bStart + i] as number;
       approximate += x * y;
       low = (low + Math.imul(x, y)) | 0;
     }
-    total = residue(total + reduce(approximate, low));
+    total = (total - PRIME + reduce(approximate, low)) | 0;
+    total += PRIME & (total >> 31);
   }
   return total;
 }

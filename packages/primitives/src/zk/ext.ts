@@ -19,7 +19,7 @@ const ZETA_3 = 1956349769;
 const ZETA_4 = 645581151;
 
 export function extFromBase(a: number): Ext {
-  return [a, 0, 0, 0, 0];
+  return [a | 0, 0, 0, 0, 0];
 }
 
 export function extAdd(a: Ext, b: Ext): Ext {
@@ -160,7 +160,7 @@ export function decodeExt(bytes: Uint8Array, offset: number): Ext | undefined {
   const a3 = readWord(bytes, offset + 12);
   const a4 = readWord(bytes, offset + 16);
   if (a0 >= P || a1 >= P || a2 >= P || a3 >= P || a4 >= P) return undefined;
-  return [a0, a1, a2, a3, a4];
+  return [a0 | 0, a1 | 0, a2 | 0, a3 | 0, a4 | 0];
 }
 
 function readWord(bytes: Uint8Array, at: number): number {

@@ -5,16 +5,20 @@
  */
 import { UsageError } from '../errors.ts';
 import { INVERSE_P_LOW, inverse, mul, P, rootOfUnity, TWO_ADICITY } from './babybear.ts';
-import { exactLog2, reverseBits } from './bits.ts';
+import { exactLog2, reverseBits, signedWords } from './bits.ts';
 import { EXT_DEGREE } from './ext.ts';
 import { type ExtVector, extVector } from './ext-vector.ts';
 
-/** Twiddles of the butterflies of width 2 * half: w^j at [half + j], w of order 2 * half; grown when a longer word comes. */
-let twiddles = new Uint32Array([0, 1]);
+// Constants of the module, for the speed of the loops: see babybear.ts.
+const PRIME = P;
+const INVERSE_LOW = INVERSE_P_LOW;
 
-function twiddlesFor(size: number): Uint32Array {
+/** Twiddles of the butterflies of width 2 * half: w^j at [half + j], w of order 2 * half; grown when a longer word comes. */
+let twiddles = Int32Array.of(0, 1);
+
+function twiddlesFor(size: number): Int32Array {
   if (twiddles.length >= size) return twiddles;
-  const table = new Uint32Array(size);
+  const table = new Int32Array(size);
   table.set(twiddles);
   for (let half = 1, order = 1; half < size; half *= 2, order++) {
     if (half < twiddles.length) continue;
@@ -59,7 +63,8 @@ function wordLength(columnLength: number, blowupLog2: number): number {
 function encodeInto(column: Uint32Array, blowupLog2: number, word: Uint32Array): void {
   // In bit-reversed order coefficient rev(i) of the padded polynomial stands at i * 2^v, zeros between; the first v
   // layers of butterflies would copy each value over the zeros behind it.
-  const blowup = 2 ** blowupLog2;
+  // A shift, not a power: the engine would carry a power, and all indices made from it, as a double.
+  const blowup = 1 << blowupLog2;
   for (let i = 0; i < column.length; i++) word.fill(column[i] as number, i * blowup, (i + 1) * blowup);
   transform(word, blowup);
 }
@@ -67,26 +72,27 @@ function encodeInto(column: Uint32Array, blowupLog2: number, word: Uint32Array):
 /** Butterflies of half-width `firstHalf` upward: bit-reversed coefficients in, values in natural order out. */
 function transform(word: Uint32Array, firstHalf: number): void {
   const table = twiddlesFor(word.length);
+  const words = signedWords(word);
   for (let half = firstHalf; half < word.length; half *= 2) {
     for (let block = 0; block < word.length; block += 2 * half) {
-      butterflies(word, block, half, table);
+      butterflies(words, block, half, table);
     }
   }
 }
 
-function butterflies(word: Uint32Array, block: number, half: number, table: Uint32Array): void {
+function butterflies(word: Int32Array, block: number, half: number, table: Int32Array): void {
   for (let j = 0; j < half; j++) {
     const at = block + j;
     const w = table[half + j] as number;
     const u = word[at] as number;
     const v = word[at + half] as number;
-    const quotient = (v * w * INVERSE_P_LOW) | 0;
-    const remainder = (Math.imul(v, w) - Math.imul(quotient, P)) | 0;
-    const t = remainder >= P ? remainder - P : remainder;
-    const sum = (u - P + t) | 0;
+    const quotient = (v * w * INVERSE_LOW) | 0;
+    const remainder = (Math.imul(v, w) - Math.imul(quotient, PRIME)) | 0;
+    const t = remainder >= PRIME ? remainder - PRIME : remainder;
+    const sum = (u - PRIME + t) | 0;
     const difference = (u - t) | 0;
-    word[at] = sum + (P & (sum >> 31));
-    word[at + half] = difference + (P & (difference >> 31));
+    word[at] = sum + (PRIME & (sum >> 31));
+    word[at + half] = difference + (PRIME & (difference >> 31));
   }
 }
 
@@ -100,7 +106,7 @@ export function columnOfCodeword(word: Uint32Array, blowupLog2: number): Uint32A
   for (let j = 0; j < word.length; j++) values[reverseBits(j, bits)] = word[j] as number;
   transform(values, 1);
   // Values at w^-k of the word as a polynomial are its coefficients times the length.
-  const scale = inverse(word.length % P);
+  const scale = inverse(word.length % PRIME);
   const column = new Uint32Array(2 ** (bits - blowupLog2));
   for (let k = 0; k < word.length; k++) {
     const coefficient = mul(values[(word.length - k) % word.length] as number, scale);

@@ -84,18 +84,14 @@ function interpolate(message: readonly Ext[], atOne: Ext, x: Ext): Ext {
   const rise = extSub(atOne, atZero);
   if (message.length === 2) {
     const square = message[1] as Ext;
-    return horner(x, atZero, extSub(rise, square), square);
+    return extAdd(atZero, extMul(x, extAdd(extSub(rise, square), extMul(x, square))));
   }
   const [, atTwo, cube] = message as readonly [Ext, Ext, Ext];
   // s(2) - 2 s(1) + s(0) = 2b + 6c for s = d + aX + bX^2 + cX^3.
   const secondDifference = extSub(extSub(atTwo, atOne), rise);
   const square = extSub(extScale(secondDifference, ONE_HALF), extScale(cube, 3));
-  return horner(x, atZero, extSub(extSub(rise, square), cube), square, cube);
-}
-
-/** Coefficients from the constant one up. */
-function horner(x: Ext, ...coefficients: readonly Ext[]): Ext {
-  return coefficients.reduceRight((value, coefficient) => extAdd(coefficient, extMul(value, x)));
+  const line = extSub(extSub(rise, square), cube);
+  return extAdd(atZero, extMul(x, extAdd(line, extMul(x, extAdd(square, extMul(x, cube))))));
 }
 
 /** The inverses of the coordinates of eq, or undefined if one is zero and the proof has to be rejected. */

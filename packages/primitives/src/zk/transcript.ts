@@ -31,6 +31,7 @@ export const LABELS = {
   FINAL: 19,
   POW: 20,
   QUERY: 21,
+  REGISTRATION: 22,
 } as const;
 
 export interface TranscriptRecord {
@@ -136,14 +137,20 @@ function checkCount(count: number): void {
 }
 
 function challengeAt(bytes: Uint8Array, offset: number): Ext {
-  const coefficient = (k: number): number => {
-    let value = 0;
-    for (let i = COEFFICIENT_BYTES - 1; i >= 0; i--) {
-      value = 256 * value + (bytes[offset + COEFFICIENT_BYTES * k + i] as number);
-    }
-    return value % P;
-  };
-  return [coefficient(0), coefficient(1), coefficient(2), coefficient(3), coefficient(4)];
+  return [
+    coefficientAt(bytes, offset),
+    coefficientAt(bytes, offset + COEFFICIENT_BYTES),
+    coefficientAt(bytes, offset + 2 * COEFFICIENT_BYTES),
+    coefficientAt(bytes, offset + 3 * COEFFICIENT_BYTES),
+    coefficientAt(bytes, offset + 4 * COEFFICIENT_BYTES),
+  ];
+}
+
+/** 48 bits, exact in a double. */
+function coefficientAt(bytes: Uint8Array, at: number): number {
+  let value = 0;
+  for (let i = COEFFICIENT_BYTES - 1; i >= 0; i--) value = 256 * value + (bytes[at + i] as number);
+  return (value % P) | 0;
 }
 
 function indicesOf(bytes: Uint8Array, count: number, bits: number): number[] {

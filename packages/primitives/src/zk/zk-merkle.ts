@@ -94,9 +94,12 @@ export function verifyPaths(request: PathsRequest): boolean {
       const own = DIGEST_BYTES * query;
       const sibling = DIGEST_BYTES * (query * pathLength + height);
       const isRight = Math.floor((indices[query] as number) / 2 ** height) % 2;
-      const at = NODE_BYTES * query;
-      pairs.set(digests.subarray(own, own + DIGEST_BYTES), at + DIGEST_BYTES * isRight);
-      pairs.set(paths.subarray(sibling, sibling + DIGEST_BYTES), at + DIGEST_BYTES * (1 - isRight));
+      const ownAt = NODE_BYTES * query + DIGEST_BYTES * isRight;
+      const siblingAt = NODE_BYTES * query + DIGEST_BYTES * (1 - isRight);
+      for (let i = 0; i < DIGEST_BYTES; i++) {
+        pairs[ownAt + i] = digests[own + i] as number;
+        pairs[siblingAt + i] = paths[sibling + i] as number;
+      }
     }
     kernels.hashMany({ key: K_NODE, messages: pairs, messageBytes: NODE_BYTES, count, out: digests });
   }
