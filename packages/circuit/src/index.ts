@@ -49,6 +49,8 @@ export {
   padTensor,
   programDigest,
   publicTensorShapes,
+  registrationHeader,
+  registrationStatement,
   statementHeader,
   type TensorShape,
   type TensorValues,

@@ -59,7 +59,7 @@ const axis = uint(LIMITS.axes - 1);
  * - `weight`: committed once, in the key. `input`, `output`: public. `anchor`: committed by each proof.
  * Values lie in [lo, hi].
  */
-const tensorCodec = struct({
+export const tensorCodec = struct({
   role: field(0, oneOf(...TENSOR_ROLES)),
   kind: field(1, oneOf(...TENSOR_KINDS)),
   lo: field(2, sint()),

@@ -2,9 +2,20 @@
  * What a proof is about, and its bytes: public tensors, their digests, and the header that opens the transcript. All of
  * it comes from the caller, nothing from the proof.
  */
-import { concatBytes, MalformedError, UsageError } from '@haca/primitives';
+import {
+  arrayOf,
+  bytesOf,
+  concatBytes,
+  encode,
+  field,
+  MalformedError,
+  struct,
+  UsageError,
+  uint,
+} from '@haca/primitives';
 import { deriveKey } from '@haca/primitives/zk';
-import type { TensorKind, VerifyingKey } from './key.ts';
+import { type TensorKind, tensorCodec, type VerifyingKey } from './key.ts';
+import { LIMITS } from './limits.ts';
 import type { PlanTensor, Program } from './program.ts';
 
 export interface ZkStatement {
@@ -187,9 +198,48 @@ export function programDigest(program: Program): Uint8Array {
   return deriveKey(PLAN_CONTEXT, words(list));
 }
 
-/** The first frame of the transcript. Lengths of ids are the caller's: 32 bytes each. */
+const parameterBytes = ({ opening }: Program, profile: number): Uint8Array =>
+  concatBytes(
+    new Uint8Array([PROTOCOL_VERSION, profile, opening.blowupBits, opening.grindingBits, opening.capBits]),
+    words([opening.queries]),
+  );
+
+const registrationCodec = struct({
+  profile: field(0, uint()),
+  columnBits: field(1, uint()),
+  folds: field(2, arrayOf(uint(), 8)),
+  finalBits: field(3, uint()),
+  limbBits: field(4, uint()),
+  weights: field(5, arrayOf(tensorCodec, LIMITS.tensors)),
+  weightCap: field(6, bytesOf(0, 4096)),
+});
+
+const REGISTRATION_CONTEXT = 'haca zkml v1 registration';
+
+/**
+ * What a registration proof is about: the weights' kinds, intervals and extents, how they are opened, and their cap. It
+ * names no chain and no graph, so another key over the same weights may use the same proof.
+ */
+export function registrationStatement(key: VerifyingKey): Uint8Array {
+  const { profile, columnBits, folds, finalBits, limbBits, weightCap } = key;
+  const weights = key.tensors.filter(({ role }) => role === 'weight');
+  return deriveKey(
+    REGISTRATION_CONTEXT,
+    encode(registrationCodec, { profile, columnBits, folds, finalBits, limbBits, weights, weightCap }),
+  );
+}
+
+/** The first frame of a registration proof's transcript, under a label of its own. */
+export function registrationHeader(program: Program, key: VerifyingKey): Uint8Array {
+  return concatBytes(
+    parameterBytes(program, key.profile),
+    registrationStatement(key),
+    programDigest(program),
+  );
+}
+
+/** The first frame of an inference proof's transcript. Lengths of ids are the caller's: 32 bytes each. */
 export function statementHeader(program: Program, profile: number, statement: ZkStatement): Uint8Array {
-  const { opening } = program;
   for (const id of [statement.chainId, statement.claimId, statement.nonce, statement.verifyingKeyHash])
     if (id.length !== 32) throw new UsageError(`ids of a statement have 32 bytes, got ${id.length}`);
   const digests = (tensors: readonly Uint8Array[]): Uint8Array[] =>
