@@ -245,8 +245,7 @@ export function statementHeader(program: Program, profile: number, statement: Zk
   const digests = (tensors: readonly Uint8Array[]): Uint8Array[] =>
     tensors.map((bytes) => deriveKey(TENSOR_CONTEXT, bytes));
   return concatBytes(
-    new Uint8Array([PROTOCOL_VERSION, profile, opening.blowupBits, opening.grindingBits, opening.capBits]),
-    words([opening.queries]),
+    parameterBytes(program, profile),
     statement.chainId,
     statement.claimId,
     statement.nonce,
