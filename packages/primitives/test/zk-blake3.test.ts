@@ -85,6 +85,7 @@ test('sizes that do not fit are refused', () => {
     { messageBytes: -1 },
     { messageBytes: 1.5 },
     { count: 2 },
+    { count: 2 ** 26 },
     { count: -1 },
     { out: new Uint8Array(31) },
   ]) {

@@ -80,6 +80,20 @@ test('base operations agree with BigInt', () => {
   );
 });
 
+test('products next to a multiple of p, where a quotient is most easily one off', () => {
+  const unit = fc.integer({ min: 1, max: P - 1 });
+  const near = fc.constantFrom(0, 1, 2, P - 2, P - 1);
+  fc.assert(
+    fc.property(unit, near, (a, residue) => {
+      const b = Number((BigInt(residue) * BigInt(inverse(a))) % BigInt(P));
+      assert.equal(mul(a, b), residue);
+      const five = extMul([a, 0, 0, 0, 0], [b, b, b, b, b]);
+      assert.deepEqual(five, [residue, residue, residue, residue, residue]);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
 test('powers and inverses', () => {
   assert.equal(pow(0, 0), 1);
   assert.equal(pow(5, P - 1), 1);

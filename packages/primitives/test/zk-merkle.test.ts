@@ -132,6 +132,7 @@ test('sizes that do not fit the tree are refused', () => {
     { indices: [3, -1] },
     { indices: [3, 0.5] },
     { indices: [3] },
+    { indices: [], leafHashes: new Uint8Array(0), paths: new Uint8Array(0) },
     { depth: 3 },
     { depth: 33 },
     { depth: -1 },

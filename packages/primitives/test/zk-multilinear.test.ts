@@ -198,6 +198,20 @@ test('dot products of two vectors', () => {
   assert.throws(() => dotExt(extVector(1), extVector(2)), UsageError);
 });
 
+test('sums of sixteen products next to a multiple of p are reduced exactly', () => {
+  const fifteen = fc.array(fc.tuple(anyBase, anyBase), { minLength: 15, maxLength: 15 });
+  fc.assert(
+    fc.property(fifteen, fc.constantFrom(0, 1, P - 1), (pairs, residue) => {
+      const sum = pairs.reduce((total, [a, b]) => total + BigInt(a) * BigInt(b), 0n);
+      const last = Number((((BigInt(residue) - sum) % BigInt(P)) + BigInt(P)) % BigInt(P));
+      const left = Uint32Array.from([...pairs.map(([a]) => a), 1]);
+      const right = extVectorOf([...pairs.map(([, b]) => b), last].map(extFromBase));
+      assert.deepEqual(dotBase(left, right), extFromBase(residue));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('less-than agrees with the definition at every bound', () => {
   fc.assert(
     fc.property(anyPoint(0, 4), (r) => {

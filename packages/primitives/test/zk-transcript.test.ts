@@ -93,6 +93,16 @@ test('the ratchet agrees with its definition over an independent BLAKE3', () => 
   );
 });
 
+test('transcripts of another context share no challenge', () => {
+  const context = 'haca zkml v1 registration transcript';
+  const other = createTranscript({ context });
+  const state = independent(new Uint8Array(0), { context: utf8Encode(context) });
+  const out = independent(frame(2, LABELS.BETA, 30), { key: state, dkLen: 62 });
+  const bytes = other.squeeze(LABELS.BETA, 30);
+  assert.deepEqual(bytes, out.slice(32));
+  assert.notDeepEqual(bytes, createTranscript().squeeze(LABELS.BETA, 30));
+});
+
 test('labels are fixed', () => {
   assert.deepEqual(
     Object.values(LABELS),

@@ -95,6 +95,8 @@ function checkHashMany({ messages, messageBytes, count, out }: HashManyRequest):
     throw new UsageError(`a message of ${messageBytes} bytes is not one chunk`);
   }
   if (!Number.isSafeInteger(count) || count < 0) throw new UsageError(`${count} messages`);
+  // Word offsets are 32-bit integers.
+  if (count * messageBytes >= 2 ** 32) throw new UsageError('4 GiB of messages at once');
   if (messages.length < count * messageBytes) throw new UsageError('fewer bytes than messages');
   if (out.length < count * BLAKE3_DIGEST_BYTES) throw new UsageError('no room for the digests');
 }

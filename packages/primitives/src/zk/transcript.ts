@@ -44,6 +44,8 @@ export interface TranscriptRecord {
 }
 
 export interface TranscriptOptions {
+  /** Key derivation context of the first state: proofs of different kinds share no challenge. Default `haca zkml v1 transcript`. */
+  readonly context?: string;
   readonly hasher?: Pick<ZkKernels, 'keyedHash'>;
   /** Called for each absorb and squeeze, for tests of the order. */
   readonly record?: (entry: TranscriptRecord) => void;
@@ -72,10 +74,11 @@ const COEFFICIENT_BYTES = 6;
 const CHALLENGE_BYTES = 30;
 const NO_KEY = new Uint8Array(32);
 const EMPTY = new Uint8Array(0);
-const INITIAL_STATE = deriveKey('haca zkml v1 transcript', EMPTY);
+const CONTEXT = 'haca zkml v1 transcript';
 
-export function createTranscript({ hasher = { keyedHash }, record }: TranscriptOptions = {}): Transcript {
-  let state = INITIAL_STATE;
+export function createTranscript(options: TranscriptOptions = {}): Transcript {
+  const { context = CONTEXT, hasher = { keyedHash }, record } = options;
+  let state = deriveKey(context, EMPTY);
   let pending = new Uint8Array(256);
   let used = 0;
 

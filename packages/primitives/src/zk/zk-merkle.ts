@@ -80,7 +80,7 @@ export interface PathsRequest {
 
 /**
  * Whether every path leads from its leaf to the cap, level by level over all queries. Throws `UsageError` where sizes or
- * indices do not fit the tree.
+ * indices do not fit the tree, and where there is no query: that would pass without a check.
  */
 export function verifyPaths(request: PathsRequest): boolean {
   checkPaths(request);
@@ -112,6 +112,7 @@ export function verifyPaths(request: PathsRequest): boolean {
 
 function checkPaths({ cap, capLog, depth, indices, leafHashes: leaves, paths }: PathsRequest): void {
   if (!Number.isInteger(depth) || depth < 0 || depth > 32) throw new UsageError(`a tree of depth ${depth}`);
+  if (indices.length === 0) throw new UsageError('no query');
   if (!Number.isInteger(capLog) || capLog < 0) throw new UsageError(`a cap of 2^${capLog}`);
   const capDepth = Math.min(capLog, depth);
   const pathBytes = DIGEST_BYTES * (depth - capDepth);
