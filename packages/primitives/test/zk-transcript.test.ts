@@ -205,6 +205,32 @@ test('frames are prefix-free: different absorptions give different byte strings,
   );
 });
 
+test('six bytes are reduced exactly, also next to multiples of p', () => {
+  const prime = BigInt(P);
+  const near = fc
+    .tuple(fc.bigInt({ min: 0n, max: 2n ** 48n / prime }), fc.bigInt({ min: -2n, max: 2n }))
+    .map(([multiple, offset]) => multiple * prime + offset)
+    .filter((value) => value >= 0n && value < 2n ** 48n);
+  const any = fc.oneof(near, fc.bigInt({ min: 0n, max: 2n ** 48n - 1n }));
+  fc.assert(
+    fc.property(fc.tuple(any, any, any, any, any), (values) => {
+      const hasher = {
+        keyedHash: (): Uint8Array => {
+          const out = new Uint8Array(62);
+          for (const [k, value] of values.entries())
+            for (let i = 0; i < 6; i++) out[32 + 6 * k + i] = Number((value >> BigInt(8 * i)) & 255n);
+          return out;
+        },
+      };
+      assert.deepEqual(
+        createTranscript({ hasher }).challengeExt(LABELS.BETA).map(BigInt),
+        values.map((value) => value % prime),
+      );
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('challenges are canonical, one squeeze each', () => {
   const records: TranscriptRecord[] = [];
   const transcript = createTranscript({ record: (entry) => records.push(entry) });

@@ -78,7 +78,7 @@ const CONTEXT = 'haca zkml v1 transcript';
 
 export function createTranscript(options: TranscriptOptions = {}): Transcript {
   const { context = CONTEXT, hasher = { keyedHash }, record } = options;
-  let state = deriveKey(context, EMPTY);
+  const state = deriveKey(context, EMPTY);
   let pending = new Uint8Array(256);
   let used = 0;
 
@@ -96,7 +96,7 @@ export function createTranscript(options: TranscriptOptions = {}): Transcript {
     pending[used + 1] = label;
     pending[used + 2] = label >>> 8;
     for (let i = 0; i < 4; i++) pending[used + 3 + i] = length >>> (8 * i);
-    pending.set(payload, used + FRAME_HEADER_BYTES);
+    if (payload.length > 0) pending.set(payload, used + FRAME_HEADER_BYTES);
     used = needed;
   };
   const log = (kind: TranscriptRecord['kind'], label: number, bytes: Uint8Array): void => {
@@ -110,7 +110,7 @@ export function createTranscript(options: TranscriptOptions = {}): Transcript {
   const squeeze = (label: number, byteCount: number): Uint8Array => {
     addFrame(SQUEEZE, label, byteCount, EMPTY);
     const out = hasher.keyedHash(state, pending.subarray(0, used), STATE_BYTES + byteCount);
-    state = out.slice(0, STATE_BYTES);
+    for (let i = 0; i < STATE_BYTES; i++) state[i] = out[i] as number;
     used = 0;
     const bytes = out.subarray(STATE_BYTES);
     log('squeeze', label, bytes);
@@ -151,9 +151,13 @@ function challengeAt(bytes: Uint8Array, offset: number): Ext {
 
 /** 48 bits, exact in a double. */
 function coefficientAt(bytes: Uint8Array, at: number): number {
-  let value = 0;
-  for (let i = COEFFICIENT_BYTES - 1; i >= 0; i--) value = 256 * value + (bytes[at + i] as number);
-  return (value % P) | 0;
+  const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
+  const high =
+    (bytes[at + 3] as number) | ((bytes[at + 4] as number) << 8) | ((bytes[at + 5] as number) << 16);
+  const value = high * 2 ** 24 + low;
+  // The quotient may be one off where its rounding crosses an integer.
+  const rest = value - Math.floor(value / P) * P;
+  return (rest < 0 ? rest + P : rest >= P ? rest - P : rest) | 0;
 }
 
 function indicesOf(bytes: Uint8Array, count: number, bits: number): number[] {
