@@ -17,6 +17,7 @@ export {
   type VerifyingKey,
   verifyingKeyHash,
 } from './key.ts';
+export { chooseOpening } from './choose-opening.ts';
 export { blocksOf } from './layout.ts';
 export { INTEGER_BOUND, LIMITS, REPRESENTATION_RANGE } from './limits.ts';
 export { bitsOfExtent, KeyError } from './lowering/builder.ts';

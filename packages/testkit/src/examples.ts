@@ -175,7 +175,7 @@ export function makeExamples(keys: ExampleKeys): Examples {
         0,
       ),
     },
-    transactions: exampleTransactions(keys, ids, { manifest, binding, statement, voucher }),
+    transactions: exampleTransactions(keys, ids, { manifest, binding, statement, redeemOnly, voucher }),
   };
 }
 
@@ -278,7 +278,7 @@ function exampleBinding({ operator, nodeId }: ExampleIds, signPublicKey: Uint8Ar
 function exampleTransactions(
   keys: ExampleKeys,
   ids: ExampleIds,
-  objects: Pick<Examples, 'manifest' | 'binding' | 'statement' | 'voucher'>,
+  objects: Pick<Examples, 'manifest' | 'binding' | 'statement' | 'redeemOnly' | 'voucher'>,
 ): Examples['transactions'] {
   const { payer, operator, nodeId, keyId, channelId } = ids;
   const amount = credit(5_000_000_000n);
@@ -335,6 +335,21 @@ function exampleTransactions(
     { kind: 'close-key', keyId },
     { kind: 'abandon-key', keyId },
     { kind: 'settle', statement: objects.statement.bytes, vouchers: [objects.voucher.bytes] },
+    {
+      kind: 'prove',
+      claimId: exampleDigest('claim'),
+      salts: [exampleDigest('salt 1'), exampleDigest('salt 2')],
+      inputs: [utf8Encode('input 1, input 2')],
+      outputs: [utf8Encode('output 1, output 2')],
+      receipts: [utf8Encode('receipt 1'), utf8Encode('receipt 2')],
+      proof: utf8Encode('a proof'),
+      verificationGas: 15_000,
+      redeem: {
+        statement: objects.redeemOnly.bytes,
+        vouchers: [objects.voucher.bytes],
+        receipts: [[]],
+      },
+    },
     {
       kind: 'register-validator',
       consensusKey: keys.node.publicKey,

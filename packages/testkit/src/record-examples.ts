@@ -1,13 +1,15 @@
 /** One example of every state record, with the key it stands under. */
-import { type Codec, encode, merkleRoot, toHex } from '@haca/primitives';
+import { type Codec, encode, merkleRoot, toHex, utf8Encode } from '@haca/primitives';
 import {
   accountRecordCodec,
   allocationRecordCodec,
   assetRecordCodec,
   chainConfigRecordCodec,
   channelRecordCodec,
+  claimRecordCodec,
   credit,
   DEFAULT_PARAMS,
+  governanceRecordCodec,
   laneRecordCodec,
   modelRecordCodec,
   type NodeKeyRecord,
@@ -23,6 +25,7 @@ import {
   unbondingRecordCodec,
   validatorRecordCodec,
   validatorSetRecordCodec,
+  verifyingKeyRecordCodec,
 } from '@haca/protocol';
 import { EXAMPLE_CHAIN_ID, type Examples, exampleDigest } from './examples.ts';
 
@@ -173,6 +176,29 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
     vector('queue', recordKey.queue(86_942), queueRecordCodec, [
       { task: 'drain-key', subject: keyId, due: 86_942 },
     ]),
+    vector('claim', recordKey.claim(exampleDigest('claim')), claimRecordCodec, {
+      keyId,
+      firstSeq: 3,
+      count: 2,
+      receiptsRoot: exampleDigest('receipts'),
+      delta: [[1, credit(4_000n)]],
+      openedAt: 50,
+      nonce: exampleDigest('block 50'),
+      due: 650,
+      baseFee: 2_000n,
+      extensions: 0,
+      verificationGas: 15_000,
+    }),
+    vector('verifying-key', recordKey.verifyingKey(exampleDigest('key hash')), verifyingKeyRecordCodec, {
+      verifyingKey: utf8Encode('a verifying key'),
+      batchMax: 2,
+      verificationGas: [14_000, 15_000],
+      proofBytes: [100_000, 101_000],
+      inputRowBytes: [784],
+      outputRowBytes: [40],
+      height: 3,
+    }),
+    vector('governance', recordKey.governance(), governanceRecordCodec, { serial: 1, disabledKinds: ['zk'] }),
   ];
 }
 
