@@ -13,15 +13,16 @@ export { MLP_SIZES, PEER_NAMES } from './peer-result.ts';
 export interface PeerOptions {
   /** Which peers, in this order; all by default. */
   readonly only?: readonly PeerName[];
-  /** The perceptron EZKL proves; `784-64-10` by default, which takes it about a minute. */
+  /** The perceptron EZKL and Noir prove; `784-64-10` by default, which takes EZKL about a minute. */
   readonly size?: MlpSize;
-  /** Proofs each peer makes: 1 of EZKL and 5 of snarkjs by default. */
+  /** Proofs each peer makes: by default 1 of EZKL, 3 of Noir, 5 of snarkjs. */
   readonly proofs?: number;
 }
 
 const PACKAGES: Readonly<Record<PeerName, readonly string[]>> = {
   ezkl: ['@ezkljs/engine', 'ffjavascript'],
-  snarkjs: ['snarkjs', 'ffjavascript'],
+  noir: ['@aztec/bb.js', '@noir-lang/noir_js', '@noir-lang/noir_wasm', 'ffjavascript'],
+  snarkjs: ['snarkjs'],
 };
 const PEER_TIMEOUT_MS = 20 * 60_000;
 

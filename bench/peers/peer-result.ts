@@ -1,9 +1,9 @@
 /** What measuring a peer yields, in this process and on the pipe between the processes. */
 
-export const PEER_NAMES = ['ezkl', 'snarkjs'] as const;
+export const PEER_NAMES = ['ezkl', 'noir', 'snarkjs'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
-/** Multilayer perceptrons that EZKL is measured on: inputs-hidden-outputs. */
+/** Multilayer perceptrons that EZKL and Noir are measured on: inputs-hidden-outputs. */
 export const MLP_SIZES = ['784-64-10', '784-16-10', '16-8-4'] as const;
 export type MlpSize = (typeof MLP_SIZES)[number];
 

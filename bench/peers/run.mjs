@@ -1,7 +1,7 @@
 /**
  * Measures the peers by themselves:
  *
- *   node bench/peers/run.mjs [--only ezkl,snarkjs] [--size 784-64-10|784-16-10|16-8-4] [--proofs N] [--json]
+ *   node bench/peers/run.mjs [--only ezkl,noir,snarkjs] [--size 784-64-10|784-16-10|16-8-4] [--proofs N] [--json]
  *
  * `--json` prints one JSON object a line and peer. Ends with 1 where a peer could not be measured.
  */

@@ -3,9 +3,9 @@
  * witness, in the order of the fields of its public structures. The engine can't read ONNX itself: its command line
  * tool writes these files, and it is no npm package.
  */
+import type { Layer } from '../sample-mlp.ts';
 import { scalarBytes } from '../scalar-field.ts';
 import { type BincodeWriter, createBincodeWriter } from './bincode.ts';
-import type { Layer } from './sample-mlp.ts';
 
 /** How the engine lays a circuit out. */
 export interface CircuitLayout {

@@ -1,15 +1,18 @@
 /** EZKL: proofs of a whole inference by Halo2 with KZG on BN254, as its npm package makes them in Node. */
 import { installedVersion, loadPeer } from '../install.ts';
+import { makeKzgSetup } from '../kzg-setup.ts';
 import { type MeasuredPeer, type MlpSize, withMedians } from '../peer-result.ts';
+import { multiplications, type SampleMlp, sampleMlp } from '../sample-mlp.ts';
 import { scalarBytes } from '../scalar-field.ts';
 import { peakRssBytes, progress, repeated, timed } from '../timing.ts';
 import { type CircuitLayout, encodeCompiledCircuit, settingsJson } from './compiled-circuit.ts';
-import { makeKzgSrs } from './kzg-srs.ts';
-import { type SampleMlp, sampleMlp } from './sample-mlp.ts';
+import { encodeHaloParams } from './halo-params.ts';
 
 const PACKAGE = '@ezkljs/engine';
 const VERIFICATIONS = 10;
 const WARM_UP_VERIFICATIONS = 2;
+/** A verifier needs no more than the shortest reference string, and parses it each time. */
+const VERIFIER_LOG_ROWS = 1;
 
 /**
  * For each size the layout it proves fastest with, of those that hold the circuit and were tried (README). Base 16384 and
@@ -46,8 +49,12 @@ export async function measureEzkl(size: MlpSize, proofs: number): Promise<Measur
   const circuit = clamped(encodeCompiledCircuit(mlp.layers, layout));
   const settings = json(settingsJson(mlp.layers, layout));
   progress(`reference string of 2^${layout.logRows} points`);
-  const srs = await timed(() => makeKzgSrs(layout.logRows));
-  const points = clamped(srs.value.prover);
+  const srs = await timed(async () => {
+    const setup = await makeKzgSetup();
+    const [prover, verifier] = [layout.logRows, VERIFIER_LOG_ROWS].map((k) => encodeHaloParams(setup, k));
+    return { prover: clamped(prover ?? new Uint8Array()), verifier: clamped(verifier ?? new Uint8Array()) };
+  });
+  const points = srs.value.prover;
 
   progress('keys');
   const witness = await timed(() => clamped(engine.genWitness(circuit, json({ input_data: [mlp.input] }))));
@@ -60,7 +67,7 @@ export async function measureEzkl(size: MlpSize, proofs: number): Promise<Measur
   const proof = proved.at(-1)?.value ?? clamped(new Uint8Array());
 
   const check = (candidate: Bytes): boolean =>
-    engine.verify(candidate, verifyingKey.value, settings, clamped(srs.value.verifier));
+    engine.verify(candidate, verifyingKey.value, settings, srs.value.verifier);
   const parsed = parseProof(proof);
   requireSoundProof(check, proof, parsed, mlp);
   const verified = (
@@ -138,10 +145,6 @@ function parseProof(proof: Bytes): ProofJson {
 
 function scalarHex(value: number): string {
   return Buffer.from(scalarBytes(BigInt(value))).toString('hex');
-}
-
-function multiplications({ layers }: SampleMlp): number {
-  return layers.reduce((sum, { weights }) => sum + weights.length * (weights[0]?.length ?? 0), 0);
 }
 
 function json(value: unknown): Bytes {

@@ -1,5 +1,5 @@
 /** The perceptron that is proved: int8 weights from a fixed seed, rescaling and ReLU after hidden layers. */
-import type { MlpSize } from '../peer-result.ts';
+import type { MlpSize } from './peer-result.ts';
 
 export interface Layer {
   /** One row of weights per output. */
@@ -37,6 +37,11 @@ export function sampleMlp(size: MlpSize): SampleMlp {
 /** A power of two that brings most sums of so many products back to int8. */
 function divisorFor(inputs: number): number {
   return 64 * 2 ** Math.round(Math.log2(inputs) / 2);
+}
+
+/** Multiplications of one inference. */
+export function multiplications({ layers }: SampleMlp): number {
+  return layers.reduce((sum, { weights }) => sum + weights.length * (weights[0]?.length ?? 0), 0);
 }
 
 function applyLayer(values: readonly number[], { weights, biases, divisor }: Layer): number[] {

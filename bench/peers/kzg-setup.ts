@@ -1,16 +1,22 @@
 /**
  * A structured reference string for KZG on BN254, made here instead of downloaded: fit to measure with, and for nothing
- * else, because whoever makes it could forge proofs. Format: what the `ParamsKZG` of halo2 reads as raw bytes.
+ * else, because whoever makes it could forge proofs. The group operations are those of ffjavascript.
  */
 import { randomBytes } from 'node:crypto';
-import { loadPeer } from '../install.ts';
-import { invert, multiply, power, reduce, SCALAR_MODULUS, scalarBytes } from '../scalar-field.ts';
+import { loadPeer } from './install.ts';
+import { invert, multiply, power, reduce, SCALAR_MODULUS, scalarBytes } from './scalar-field.ts';
 
-export interface KzgSrs {
-  /** 2^k powers of τ in G1, the Lagrange basis over the domain of 2^k, and τ in G2. */
-  readonly prover: Uint8Array;
-  /** The same τ for k = 1: all a verifier needs. */
-  readonly verifier: Uint8Array;
+/** Points are affine, coordinates in Montgomery form, little-endian: 64 bytes in G1, 128 in G2. */
+export interface KzgSetup {
+  /** The powers τ^0 … τ^(count − 1) in G1. */
+  readonly powers: (count: number) => Uint8Array;
+  /** The Lagrange basis of the domain of the 2^k-th roots of unity in G1. */
+  readonly lagrangeBasis: (k: number) => Uint8Array;
+  readonly generatorG2: Uint8Array;
+  readonly tauG2: Uint8Array;
+  /** The same points with plain big-endian coordinates; of the two halves of a G2 coordinate the imaginary one comes first. */
+  readonly plainG1: (points: Uint8Array) => Uint8Array;
+  readonly plainG2: (point: Uint8Array) => Uint8Array;
 }
 
 /** Of the multiplicative group of the scalar field; halo2 takes its roots of unity from it. */
@@ -32,11 +38,15 @@ interface Curve {
     u8: Uint8Array;
     u32: Uint32Array;
   };
-  readonly G2: {
-    readonly g: Uint8Array;
-    readonly timesScalar: (point: Uint8Array, scalar: Uint8Array) => Uint8Array;
-    readonly toAffine: (point: Uint8Array) => Uint8Array;
-  };
+  readonly G1: Group;
+  readonly G2: Group;
+}
+
+interface Group {
+  readonly g: Uint8Array;
+  readonly timesScalar: (point: Uint8Array, scalar: Uint8Array) => Uint8Array;
+  readonly toAffine: (point: Uint8Array) => Uint8Array;
+  readonly toRprUncompressed: (to: Uint8Array, offset: number, point: Uint8Array) => void;
 }
 
 interface GroupOperations {
@@ -47,18 +57,30 @@ interface GroupOperations {
   readonly g1m_batchToAffine: (from: number, count: number, to: number) => void;
 }
 
-export async function makeKzgSrs(k: number): Promise<KzgSrs> {
+export async function makeKzgSetup(): Promise<KzgSetup> {
   const { buildBn128 } = loadPeer<{ buildBn128: (singleThread: boolean) => Promise<Curve> }>('ffjavascript');
   const curve = await buildBn128(true);
+  const { G1, G2 } = curve;
   const tau = reduce(BigInt(`0x${randomBytes(40).toString('hex')}`));
   const multiplyGenerator = fixedBaseMultiplier(curve);
-  const tauG2 = curve.G2.timesScalar(curve.G2.g, scalarBytes(tau));
-  const g2 = [curve.G2.toAffine(curve.G2.g), curve.G2.toAffine(tauG2)];
-  const encode = (size: number): Uint8Array => {
-    const points = [powersOf(tau, 2 ** size), lagrangeAt(tau, size)].map(multiplyGenerator);
-    return Buffer.concat([Uint8Array.of(size, 0, 0, 0), ...points, ...g2]);
+  return {
+    powers: (count) => multiplyGenerator(powersOf(tau, count)),
+    lagrangeBasis: (k) => multiplyGenerator(lagrangeAt(tau, k)),
+    generatorG2: G2.toAffine(G2.g),
+    tauG2: G2.toAffine(G2.timesScalar(G2.g, scalarBytes(tau))),
+    plainG1: (points) => {
+      const plain = new Uint8Array(points.length);
+      for (let at = 0; at < points.length; at += AFFINE_BYTES) {
+        G1.toRprUncompressed(plain, at, points.subarray(at, at + AFFINE_BYTES));
+      }
+      return plain;
+    },
+    plainG2: (point) => {
+      const plain = new Uint8Array(point.length);
+      G2.toRprUncompressed(plain, 0, point);
+      return plain;
+    },
   };
-  return { prover: encode(k), verifier: encode(1) };
 }
 
 function powersOf(base: bigint, count: number): bigint[] {
