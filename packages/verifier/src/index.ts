@@ -47,3 +47,5 @@ export {
   nitroTrustRoots,
   type TrustRoot,
 } from './tee/trust-root.ts';
+export { ZK_CHECK_IDS, type ZkCheckId } from './zk/checks.ts';
+export { createZkVerifier, verifyZkProof, type ZkVerification, type ZkVerifier } from './zk/verify.ts';
