@@ -48,4 +48,11 @@ export {
   type TrustRoot,
 } from './tee/trust-root.ts';
 export { ZK_CHECK_IDS, type ZkCheckId } from './zk/checks.ts';
-export { createZkVerifier, verifyZkProof, type ZkVerification, type ZkVerifier } from './zk/verify.ts';
+export {
+  createZkVerifier,
+  verifyZkProof,
+  verifyZkRegistration,
+  type ZkRegistration,
+  type ZkVerification,
+  type ZkVerifier,
+} from './zk/verify.ts';

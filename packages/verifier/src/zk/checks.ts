@@ -46,6 +46,7 @@ export const CHECKS = {
   magic: rule('zk.header', 'E_HEADER', 'HZK1'),
   profile: rule('zk.header', 'E_HEADER', 'the profile of the key'),
   batch: rule('zk.header', 'E_HEADER', 'the batch size of the statement'),
+  purpose: rule('zk.public', 'E_PUBLIC', 'a statement of the purpose of the program'),
   'batch-statement': rule('zk.public', 'E_PUBLIC', 'the batch size of the program'),
   ids: rule('zk.public', 'E_PUBLIC', 'ids of 32 bytes'),
   'public-count': rule('zk.public', 'E_PUBLIC', 'one byte string for each input and output of the key'),

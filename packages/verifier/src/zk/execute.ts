@@ -4,6 +4,7 @@ import {
   FIRST_CHALLENGE,
   PROOF_HEADER_BYTES,
   type Program,
+  registrationHeader,
   statementHeader,
   type VerifyingKey,
   type ZkStatement,
@@ -20,8 +21,8 @@ import { type CheckName, createGate, type Gate, Rejection } from './checks.ts';
 import { verifyFractionTree } from './fraction-tree.ts';
 import { handOver } from './handover.ts';
 import { verifyOpening } from './opening.ts';
-import { createProofReader } from './proof-reader.ts';
-import { readPublicTensors } from './public-tensors.ts';
+import { createProofReader, type ProofReader } from './proof-reader.ts';
+import { type PublicTensors, readPublicTensors } from './public-tensors.ts';
 import { verifyQueries } from './queries.ts';
 import { createState } from './state.ts';
 import { handoverOf, verifySteps } from './steps/run.ts';
@@ -37,13 +38,14 @@ export interface ExecuteOptions {
 const MAGIC = [0x48, 0x5a, 0x4b, 0x31];
 
 /**
- * Verifies a proof under a program that the caller derived from `key`. Total: whatever the bytes are, the answer is a
- * verdict. The cost is known from the program, and the length of the proof is compared before anything is read.
+ * Verifies a proof under a program that the caller derived from `key`; `statement` is null for the program of a
+ * registration. Total: whatever the bytes are, the answer is a verdict. The cost is known from the program, and the
+ * length of the proof is compared before anything is read.
  */
 export function executeVerifier(
   program: Program,
-  key: Pick<VerifyingKey, 'profile' | 'weightCap'>,
-  statement: ZkStatement,
+  key: VerifyingKey,
+  statement: ZkStatement | null,
   proof: Uint8Array,
   { kernels = portableZkKernels, record, omit }: ExecuteOptions = {},
 ): Verdict {
@@ -51,12 +53,23 @@ export function executeVerifier(
   gate.require('key', true, '');
   gate.close('zk.key');
   try {
-    run(program, key, statement, proof, gate, record === undefined ? { kernels } : { kernels, record });
+    gate.require('length', proof.length === program.proofBytes, `${proof.length}, not ${program.proofBytes}`);
+    gate.close('zk.length');
+    checkHeader(proof, key.profile, program.batchSize, gate);
+    const frame = checkStatement(program, key, statement, gate);
+    const publics = readPublicTensors(program, statement ?? NO_TENSORS, gate, kernels);
+    gate.close('zk.public');
+    const options = record === undefined ? { kernels } : { kernels, record };
+    const reader = createProofReader(proof, PROOF_HEADER_BYTES, gate, options);
+    reader.absorb(frame.label, frame.bytes);
+    verifyMessages(program, key.weightCap, reader, gate, publics, kernels);
     return gate.verdict();
   } catch (error) {
     return gate.verdict(rejectionOf(error));
   }
 }
+
+const NO_TENSORS = { inputs: [], outputs: [] };
 
 /** Anything else that is thrown is a fault of this code; it is no reason to accept. */
 export function rejectionOf(error: unknown): Rejection {
@@ -65,40 +78,51 @@ export function rejectionOf(error: unknown): Rejection {
   return new Rejection('plan', text, 'E_INTERNAL');
 }
 
-function run(
-  program: Program,
-  key: Pick<VerifyingKey, 'profile' | 'weightCap'>,
-  statement: ZkStatement,
-  proof: Uint8Array,
-  gate: Gate,
-  options: { readonly kernels: ZkKernels; readonly record?: TranscriptOptions['record'] },
-): void {
-  const { kernels } = options;
-  gate.require(
-    'length',
-    proof.length === program.proofBytes,
-    `${proof.length} bytes, not ${program.proofBytes}`,
-  );
-  gate.close('zk.length');
-  checkHeader(proof, key.profile, program.batchSize, gate);
-  checkStatement(program, statement, gate);
-  const publics = readPublicTensors(program, statement, gate, kernels);
-  gate.close('zk.public');
+/** Magic, profile, batch size as four little-endian bytes. */
+function checkHeader(proof: Uint8Array, profile: number, batchSize: number, gate: Gate): void {
+  const isMagic = MAGIC.every((byte, i) => proof[i] === byte);
+  gate.require('magic', isMagic, 'another magic');
+  gate.require('profile', proof[4] === profile, `profile ${proof[4]}`);
+  const batch = new DataView(proof.buffer, proof.byteOffset, proof.length).getUint32(5, true);
+  gate.require('batch', batch === batchSize, `a batch of ${batch}`);
+  gate.close('zk.header');
+}
 
+/** The frame that opens the transcript: what is proved, under a label for each purpose. */
+function checkStatement(
+  program: Program,
+  key: VerifyingKey,
+  statement: ZkStatement | null,
+  gate: Gate,
+): { readonly label: number; readonly bytes: Uint8Array } {
+  gate.require('purpose', (statement === null) === (program.purpose === 'registration'), program.purpose);
+  if (statement === null) return { label: LABELS.REGISTRATION, bytes: registrationHeader(program, key) };
+  const { chainId, claimId, nonce, verifyingKeyHash, batchSize } = statement;
+  gate.require('batch-statement', batchSize === program.batchSize, `${batchSize}, not ${program.batchSize}`);
+  for (const id of [chainId, claimId, nonce, verifyingKeyHash])
+    gate.require('ids', id.length === 32, `${id.length} bytes`);
+  return { label: LABELS.HDR, bytes: statementHeader(program, key.profile, statement) };
+}
+
+/** Everything after the first frame. */
+function verifyMessages(
+  program: Program,
+  weightCap: Uint8Array,
+  reader: ProofReader,
+  gate: Gate,
+  publics: PublicTensors,
+  kernels: ZkKernels,
+): void {
   const { opening, treeBits } = program;
-  const reader = createProofReader(proof, PROOF_HEADER_BYTES, gate, options);
-  reader.absorb(LABELS.HDR, statementHeader(program, key.profile, statement));
-  reader.absorb(LABELS.WCAP, key.weightCap);
+  reader.absorb(LABELS.WCAP, weightCap);
   const witnessCap = reader.readDigests(LABELS.ZCAP, capDigests(opening.columnBits + opening.blowupBits));
   const [lambda, gamma] = reader.challengeExts(LABELS.LOGUP, 2) as readonly [Ext, Ext];
-
   const leaf = verifyFractionTree(reader, gate, treeBits);
   gate.close('zk.gkr-root', 'zk.gkr-layer');
+
   const state = createState(program.coordinates, program.slots);
-  state.setCoordinates(
-    leaf.point.map((_, i) => FIRST_CHALLENGE + i),
-    leaf.point,
-  );
+  const treePoint = leaf.point.map((_, i) => FIRST_CHALLENGE + i);
+  state.setCoordinates(treePoint, leaf.point);
   const context = { program, reader, gate, state, publics };
   handOver({ ...context, place: 'hand-over' }, handoverOf(program), leaf, { lambda, gamma }, kernels);
   gate.close('zk.lookup');
@@ -108,26 +132,6 @@ function run(
   gate.close('zk.step', 'zk.output', 'zk.public-evaluation', 'zk.degenerate');
 
   const folded = verifyOpening(program, reader, gate, state);
-  verifyQueries(opening, reader, gate, { weightCap: key.weightCap, witnessCap }, folded, kernels);
+  verifyQueries(opening, reader, gate, { weightCap, witnessCap }, folded, kernels);
   gate.close('zk.encoding', 'zk.trailing', 'zk.internal');
-}
-
-/** Magic, profile, batch size as four little-endian bytes. */
-function checkHeader(proof: Uint8Array, profile: number, batchSize: number, gate: Gate): void {
-  gate.require(
-    'magic',
-    MAGIC.every((byte, i) => proof[i] === byte),
-    'another magic',
-  );
-  gate.require('profile', proof[4] === profile, `profile ${proof[4]}`);
-  const batch = new DataView(proof.buffer, proof.byteOffset, proof.length).getUint32(5, true);
-  gate.require('batch', batch === batchSize, `a batch of ${batch}`);
-  gate.close('zk.header');
-}
-
-function checkStatement(program: Program, statement: ZkStatement, gate: Gate): void {
-  const { chainId, claimId, nonce, verifyingKeyHash, batchSize } = statement;
-  gate.require('batch-statement', batchSize === program.batchSize, `${batchSize}, not ${program.batchSize}`);
-  for (const id of [chainId, claimId, nonce, verifyingKeyHash])
-    gate.require('ids', id.length === 32, `${id.length} bytes`);
 }

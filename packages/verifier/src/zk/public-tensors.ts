@@ -25,7 +25,7 @@ export interface PublicTensors {
 /** @throws Rejection where sizes or values do not fit the key */
 export function readPublicTensors(
   program: Program,
-  statement: ZkStatement,
+  statement: Pick<ZkStatement, 'inputs' | 'outputs'>,
   gate: Gate,
   kernels: ZkKernels,
 ): PublicTensors {

@@ -5,6 +5,7 @@ import {
   type Program,
   parseVerifyingKey,
   plan,
+  planRegistration,
   type VerifyingKey,
   verifyingKeyHash,
   type ZkStatement,
@@ -54,7 +55,8 @@ export function createZkVerifier({ plans = 8 }: { readonly plans?: number } = {}
     verify: ({ verifyingKey, statement, proof, kernels }) => {
       const gate = createGate();
       try {
-        const hash = hashOf(verifyingKey);
+        checkSize(verifyingKey);
+        const hash = verifyingKeyHash(verifyingKey);
         gate.require('key-hash', bytesEqual(hash, statement.verifyingKeyHash), toHex(hash));
         const { key, program } = planned(verifyingKey, hash, statement.batchSize);
         return executeVerifier(program, key, statement, proof, kernels === undefined ? {} : { kernels });
@@ -70,17 +72,46 @@ export function verifyZkProof(verification: ZkVerification): Verdict {
   return createZkVerifier().verify(verification);
 }
 
-function hashOf(verifyingKey: Uint8Array): Uint8Array {
+export interface ZkRegistration {
+  readonly verifyingKey: Uint8Array;
+  readonly proof: Uint8Array;
+  readonly kernels?: ZkKernels;
+}
+
+/**
+ * Verifies that the weights behind the cap of a key are integers of their declared intervals. Total, as
+ * `verifyZkProof`. Whether the key means anything is for `validateVerifyingKey` to say.
+ */
+export function verifyZkRegistration({ verifyingKey, proof, kernels }: ZkRegistration): Verdict {
+  try {
+    checkSize(verifyingKey);
+    const { key, program } = refusing(() => {
+      const parsed = parseVerifyingKey(verifyingKey);
+      return { key: parsed, program: planRegistration(parsed) };
+    });
+    return executeVerifier(program, key, null, proof, kernels === undefined ? {} : { kernels });
+  } catch (error) {
+    return createGate().verdict(rejectionOf(error));
+  }
+}
+
+function checkSize(verifyingKey: Uint8Array): void {
   if (verifyingKey.length > LIMITS.keyBytes)
     throw new Rejection('key', `${verifyingKey.length} bytes, at most ${LIMITS.keyBytes}`, 'E_LIMIT');
-  return verifyingKeyHash(verifyingKey);
 }
 
 function planOf(verifyingKey: Uint8Array, batchSize: number): Planned {
   if (!Number.isSafeInteger(batchSize)) throw new Rejection('key', `a batch of ${batchSize}`);
-  try {
+  return refusing(() => {
     const key = parseVerifyingKey(verifyingKey);
     return { key, program: plan(key, batchSize) };
+  });
+}
+
+/** Turns the reasons why a key is refused into a failed check. */
+function refusing(derive: () => Planned): Planned {
+  try {
+    return derive();
   } catch (error) {
     if (error instanceof KeyError) throw new Rejection('key', error.message, error.code);
     if (error instanceof MalformedError) throw new Rejection('key', error.message);
