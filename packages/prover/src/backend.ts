@@ -7,9 +7,9 @@
  * replaces v by v[i] + r·(v[i + half] − v[i]): the first bit goes first. Elements are canonical at this boundary, whatever
  * form a backend keeps inside. All calls are synchronous; the caller yields to the event loop between them.
  *
- * Ownership. A vector lives until `release`; stateful objects (trees, sumchecks) never release the vectors that they were
- * given, and copy or keep what they need of them: a caller may release a vector as soon as the call that took it has
- * returned, except where said otherwise (columns of a commitment and of a row sumcheck).
+ * Ownership. A base vector lives until `release` and must outlive the trees, sumchecks and commitments that it was given
+ * to. A vector over F that goes into a `productSumcheck` or a `fold` is consumed: it belongs to that object from then on
+ * and goes with its `release`. All other calls leave the vectors given to them alone and are done with them on return.
  */
 import type { BaseValues, Ext, ExtVector } from '@haca/primitives/zk';
 
