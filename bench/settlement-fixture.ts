@@ -7,6 +7,7 @@ import {
   executeBlock,
   readChainConfig,
   refuseAllEvidence,
+  refuseAllProofs,
   type StateTree,
 } from '@haca/chain';
 import { type Ed25519Signer, ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
@@ -42,7 +43,12 @@ export function makeSettlementChain(count: number): SettlementChain {
   const genesis = genesisFor(nodes.map(({ operator }) => operator));
   tree.update(0, applyGenesis(genesis, CHAIN_ID, GENESIS_TIME_MS).changes);
   const config: ChainConfig = readChainConfig(tree);
-  const context: ExecutionContext = { crypto: nodeCrypto, config, appraise: refuseAllEvidence };
+  const context: ExecutionContext = {
+    crypto: nodeCrypto,
+    config,
+    appraise: refuseAllEvidence,
+    zk: refuseAllProofs,
+  };
   const chain: SettlementChain = { tree, context, height: 0, nodes };
   applyInBlocks(
     chain,

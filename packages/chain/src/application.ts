@@ -29,12 +29,15 @@ import { type BlockResults, decodeBlockResults, encodeBlockResults } from './app
 import { createCandidates } from './application/candidates.ts';
 import { createKnownTransactions } from './application/known-transactions.ts';
 import { createPendingPool, type PendingLimits, refused } from './application/pending-pool.ts';
+import { answerProofCheck, type Checker, checkedProofSystem } from './application/proof-checks.ts';
+import { createProofPool } from './application/proof-pool.ts';
 import { type ProposableTransaction, selectTransactions } from './application/proposal.ts';
 import { answerQuery, type InvariantReport, noStateYet } from './application/queries.ts';
 import { createRecordIndex, type RecordIndex } from './application/record-index.ts';
 import { finalizeBlockResponse } from './application/responses.ts';
 import { createRetention, type RetentionOptions } from './application/retention.ts';
-import { createVerification, type VerifyAsync } from './application/verification.ts';
+import { createVerification, VERIFICATION_LIMITS, type VerifyAsync } from './application/verification.ts';
+import { ZK_BACKEND, type ZkBackend } from './application/zk-backend.ts';
 import { createStateSync, type SnapshotOptions } from './snapshots/index.ts';
 import {
   type AdmissionWindow,
@@ -67,6 +70,8 @@ export interface ApplicationOptions {
   /** As `crypto` answers, on other threads; the thread pool's if not said. */
   readonly verifyAsync?: VerifyAsync;
   readonly appraise: AppraiseEvidence;
+  /** The proof system and where its worker threads find it; the one of `@haca/verifier` if not said. */
+  readonly zk?: ZkBackend;
   /** Recompute every invariant from scratch after each block that changed state. Costs a walk of the whole state. */
   readonly checkInvariants?: boolean;
   /** State heights that answer queries with proof, the newest included. */
@@ -97,7 +102,14 @@ interface ExecutedBlock {
 export function openApplication(options: ApplicationOptions): HacaApplication {
   const { store } = options;
   const known = createKnownTransactions();
-  const verification = createVerification(options.crypto, options.verifyAsync ?? verifySignatureAsync);
+  const zk = options.zk ?? ZK_BACKEND;
+  const proofPool = createProofPool({ module: zk.module });
+  const verification = createVerification(
+    options.crypto,
+    options.verifyAsync ?? verifySignatureAsync,
+    VERIFICATION_LIMITS,
+    { verifyAsync: proofPool.verify, verifyNow: (check) => answerProofCheck(zk.system, check) },
+  );
   const treeOptions = { versionsKept: options.versionsKept ?? VERSIONS_KEPT };
   const isFresh = store.latestHeight() === 0;
   const log = options.log ?? (() => undefined);
@@ -123,10 +135,11 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     if (config === null) throw new UsageError('InitChain comes first');
     return config;
   };
-  const context = (crypto: CryptoProvider): ExecutionContext => ({
-    crypto,
+  const context = (checker: Checker): ExecutionContext => ({
+    crypto: checker,
     config: chainConfig(),
     appraise: options.appraise,
+    zk: checkedProofSystem(zk.system, checker),
     decode: (tx) => known.lookUp(tx).decoded,
   });
   const openMempoolWindow = (): AdmissionWindow => {
@@ -332,6 +345,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     close: async () => {
       await stateSync.close();
       await retention.idle();
+      await proofPool.close();
     },
   };
 }

@@ -35,6 +35,7 @@ export { eventTags } from './application/event-tags.ts';
 export { appraiseKeyEvidence } from './application/evidence.ts';
 export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
 export type { RetentionOptions } from './application/retention.ts';
+export { ZK_BACKEND, type ZkBackend } from './application/zk-backend.ts';
 export {
   APP_VERSION,
   type ApplicationOptions,
@@ -97,7 +98,10 @@ export {
   openAdmission,
   readChainConfig,
   refuseAllEvidence,
+  refuseAllProofs,
   type StateView,
+  type ZkKeyFacts,
+  type ZkProofSystem,
 } from './state-machine/index.ts';
 export { createStateTree, type StateTree } from './state-tree/index.ts';
 export {

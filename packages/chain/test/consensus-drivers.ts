@@ -18,6 +18,7 @@ import { connectAbci, testServer } from './abci-client.ts';
 import type { Fields } from './abci-proto.ts';
 import { temporaryFolder } from './engine-fixture.ts';
 import { CHAIN } from './state-machine-world.ts';
+import { TEST_BACKEND } from './test-proof-system.ts';
 
 /** What must not depend on who made a block, what was cached, or what happened in between. */
 export interface Outcome {
@@ -56,7 +57,7 @@ export interface Way {
   readonly restartsAfterEach?: boolean;
 }
 
-function initChainRequest({ genesis, genesisTimeMs }: Scenario) {
+export function initChainRequest({ genesis, genesisTimeMs }: Pick<Scenario, 'genesis' | 'genesisTimeMs'>) {
   const document = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs, app: genesis });
   const { app_state } = JSON.parse(JSON.stringify(document)) as { app_state: object };
   return {
@@ -71,7 +72,13 @@ function initChainRequest({ genesis, genesisTimeMs }: Scenario) {
 function open(folder: string, scenario: Scenario) {
   const store = openStore(folder);
   const { appraise } = scenario;
-  const application = openApplication({ store, crypto: nodeCrypto, appraise, checkInvariants: true });
+  const application = openApplication({
+    store,
+    crypto: nodeCrypto,
+    appraise,
+    zk: TEST_BACKEND,
+    checkInvariants: true,
+  });
   const close = async (): Promise<void> => {
     await application.close();
     await store.close();

@@ -58,44 +58,6 @@ test('CHAIN-60 attack 17 E_KEY: a revoked or frozen key settles nothing more; wh
   }
 });
 
-test('CHAIN-70 E_NOT_VERIFIED: a line that meets an open or a void claim at any end is unpaid (attacks 11, 12, 49)', () => {
-  const { world, key, channel } = market();
-  settle(world, key, 10, 5n * CREDIT);
-  const attempt = (fromSeq: number, atSeq: number): readonly string[] =>
-    lineCodes(
-      settle(
-        world,
-        key,
-        0,
-        0n,
-        [line(channel, 0, [fromSeq, atSeq], [0n, CREDIT])],
-        [voucher(world, channel, key, 0, CREDIT)],
-      ),
-    );
-  for (const change of [
-    { openClaims: [{ first: 4, last: 6 }], unpaidRanges: [] },
-    { openClaims: [], unpaidRanges: [{ first: 4, last: 6 }] },
-  ]) {
-    changeKey(world, key, change);
-    for (const [from, at] of [
-      [1, 4],
-      [6, 10],
-      [5, 5],
-      [1, 10],
-      [4, 6],
-    ] as const) {
-      assert.deepEqual(attempt(from, at), ['E_NOT_VERIFIED'], `${from}..${at}`);
-    }
-  }
-  assert.deepEqual(attempt(1, 3), ['OK']);
-});
-
-test('CHAIN-60 E_UNSUPPORTED: a zk key does not settle in this version', () => {
-  const { world, key } = market();
-  changeKey(world, key, { method: 'zk' });
-  assert.equal(settle(world, key, 1, CREDIT).codeName, 'E_UNSUPPORTED');
-});
-
 test('CHAIN-60: an open challenge lets a closed key settle what it was challenged for, and no more', () => {
   const { world, key } = market();
   settle(world, key, 1, CREDIT);

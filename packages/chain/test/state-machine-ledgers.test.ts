@@ -28,6 +28,7 @@ import {
   voucher,
   type World,
 } from './state-machine-world.ts';
+import { laneLine, openedClaim, proveOp, voucherFor, zkMarket } from './zk-world.ts';
 
 const source = (name: string): string =>
   readFileSync(join(import.meta.dirname, '../src/state-machine', name), 'utf8');
@@ -82,10 +83,31 @@ test('CHAIN-30 CHAIN-31: every kind of step that moves money posts, and posts in
   world.block([], { misbehavior: [{ address: PROPOSER, height: 1 }] });
   world.skip(50);
   world.ok(payer, [{ kind: 'finalize-withdraw', channelId, nodeId }]);
-  const seen = new Set(world.outputs.flatMap(({ postings }) => (postings ?? []).map(({ step }) => step)));
+  const provable = zkLife();
+  const seen = new Set(
+    [...world.outputs, ...provable.outputs].flatMap(({ postings }) =>
+      (postings ?? []).map(({ step }) => step),
+    ),
+  );
   const missing = Object.keys(LEDGER_OF).filter((step) => !seen.has(step as never));
   assert.deepEqual(missing, [], 'the blocks of a world are held against LEDGER_OF; these never posted');
 });
+
+/** One claim proved and paid, one with a bad proof, one expired. */
+function zkLife(): World {
+  const { world, key, channel, node } = zkMarket();
+  const claim = openedClaim(world, key, channel, 1);
+  const redeeming = {
+    charges: [laneLine(key, channel, 1, 1)],
+    vouchers: [voucherFor(world, key, channel, 1)],
+  };
+  world.ok(node.operator, [proveOp(world, key, claim, {}, redeeming)]);
+  const second = openedClaim(world, key, channel, 1);
+  const bad = world.run(node.operator, [proveOp(world, key, second, { proof: new Uint8Array(32) })]);
+  assert.equal(bad.codeName, 'E_PROOF');
+  world.skip(4);
+  return world;
+}
 
 test('CHAIN-32: a broken sum is seen by the running check, a step the wrong way by the transition check', () => {
   const { world } = market();

@@ -498,7 +498,7 @@ test('CHAIN-52: opening a key, with every code', () => {
     world.run(by, [openKeyOp(world, node, options).op]).codeName;
   const height = (): number => world.height();
   assert.equal(code({ binding: { chainId: 'haca-other-1' } }), 'E_CHAIN');
-  assert.equal(code({ method: 'zk' }), 'E_UNSUPPORTED');
+  assert.equal(code({ method: 'zk' }), 'E_MODEL', 'without its one model');
   assert.equal(code({}, other.operator), 'E_SENDER');
   assert.equal(code({ binding: { operator: payer.id } }), 'E_SENDER');
   assert.equal(code({ epoch: 1 }), 'E_EPOCH');

@@ -75,7 +75,9 @@ import {
   readChainConfig,
   type TxResult,
   transitionViolations,
+  type ZkProofSystem,
 } from '../src/state-machine/index.ts';
+import { TEST_PROOF_SYSTEM } from './test-proof-system.ts';
 
 export const CHAIN = 'haca-test-1';
 export const USDC = 1;
@@ -189,6 +191,7 @@ export interface WorldOptions {
   readonly params?: Partial<ProtocolParams>;
   readonly genesis?: AppGenesis;
   readonly appraise?: AppraiseEvidence;
+  readonly zk?: ZkProofSystem;
   readonly blockMs?: number;
   /** For tests of E_INTERNAL itself. */
   readonly allowInternal?: boolean;
@@ -225,6 +228,7 @@ export function createWorld(options: WorldOptions = {}): World {
     crypto: nodeCrypto,
     config: readChainConfig(view),
     appraise: options.appraise ?? appraiseTest,
+    zk: options.zk ?? TEST_PROOF_SYSTEM,
     collectPostings: true,
   };
   const read = <T>(codec: Codec<T>, key: Uint8Array): T | undefined => {
@@ -365,6 +369,9 @@ export const LEDGER_OF: Readonly<Record<string, RegExp>> = {
   'finalize-withdraw': /^credit\//,
   'withdraw-free': /^credit\//,
   settle: /^credit\//,
+  prove: /^credit\//,
+  slash: /^opg$/,
+  'expire-claim': /^opg$/,
 };
 
 export function accountOf(world: World, { id }: { readonly id: Uint8Array }): AccountRecord | undefined {
@@ -587,6 +594,7 @@ export interface VoucherOptions {
   readonly cumulative?: bigint;
   readonly expiry?: number;
   readonly session?: number;
+  readonly requestHash?: Uint8Array;
   readonly signer?: Ed25519Signer;
 }
 
@@ -608,7 +616,7 @@ export function voucher(
       keyId: over.keyId ?? key.keyId,
       lane: over.lane ?? lane,
       cumulative: credit(over.cumulative ?? cumulative),
-      requestHash: sha256(utf8Encode('request')),
+      requestHash: over.requestHash ?? sha256(utf8Encode('request')),
       expiry: over.expiry ?? world.height() + 60,
       session: over.session ?? 0,
     },

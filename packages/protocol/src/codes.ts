@@ -45,6 +45,8 @@ const CODES = {
   E_METHOD: [210, 'The model or key does not allow this method.'],
   E_VALIDATOR: [211, 'No such validator, it double signed, or its consensus key was registered before.'],
   E_VALIDATOR_SET: [212, 'The validator set is full, or would be left without a validator.'],
+  E_VERIFYING_KEY: [213, 'The verifying key is missing, malformed, breaks a rule or is above a limit.'],
+  E_REGISTRATION_PROOF: [214, 'The registration proof of the weights is missing, or does not hold.'],
   // Settlement (300-399).
   E_SEQ: [
     300,
@@ -59,6 +61,16 @@ const CODES = {
   E_LANES: [307, 'The node has as many lanes as its bond allows.'],
   E_CLAIMS: [308, 'Too many open claims, or a batch larger than the verifying key allows.'],
   E_COUNT: [309, 'Vouchers and charge lines do not match one to one.'],
+  E_CLAIM: [310, 'No such open claim, or its deadline has passed.'],
+  E_BINDING: [
+    311,
+    'Salts, tensors or receipts are not those the claim was settled for. The claim stays open.',
+  ],
+  E_PROOF: [312, 'The proof was verified and does not hold. It costs the node part of its bond.'],
+  E_PROOF_GAS: [
+    313,
+    'The transaction declares less verification gas than its proof costs. Nothing was verified.',
+  ],
   // What an inference node answers (400-499).
   E_VOUCHER_REQUIRED: [400, 'The request carries no voucher. The answer names what one must contain.'],
   E_INSUFFICIENT: [401, 'The allocation at this node does not cover the maximum charge of the request.'],

@@ -19,6 +19,10 @@ export const GAS = {
   sgx: 1_100,
   snp: 1_100,
   nvidia: 5_300,
+  /** Checking the rules of a verifying key and deriving what its proofs cost. */
+  verifyingKey: 15_000,
+  /** Verifying a registration proof. */
+  registrationProof: 30_000,
 } as const satisfies Readonly<Record<string, number>>;
 
 export function evidenceGas(kind: EvidenceKind): number {
@@ -43,8 +47,9 @@ function opGas(op: Op): number {
     case 'retire':
       return 2 * GAS.rowWrite;
     case 'open-channel':
-    case 'register-model':
       return 2 * GAS.rowWrite + GAS.permanentRow;
+    case 'register-model':
+      return modelGas(op);
     case 'register-node':
       // The node, and a payout account that may be new.
       return 3 * GAS.rowWrite + 2 * GAS.permanentRow;
@@ -89,12 +94,60 @@ function opGas(op: Op): number {
         (op.evidence === null ? 0 : evidenceGas(op.evidence.kind))
       );
     case 'settle':
-      return GAS.ed25519 + GAS.rowWrite + GAS.logAppend + op.vouchers.length * CHARGE_LINE_GAS;
+      return (
+        GAS.ed25519 +
+        GAS.rowWrite +
+        GAS.logAppend +
+        op.vouchers.length * CHARGE_LINE_GAS +
+        (op.receipts === undefined ? 0 : CLAIM_GAS + lineReceiptsGas(op.receipts))
+      );
+    case 'prove':
+      return op.verificationGas + CLAIM_GAS + (op.redeem === null ? 0 : redeemGas(op.redeem));
   }
+}
+
+/** The rows of a model, and of a key that it brings: permanent memory by size, the check of its rules, and its proof. */
+function modelGas(op: Extract<Op, { readonly kind: 'register-model' }>): number {
+  const model = 2 * GAS.rowWrite + GAS.permanentRow;
+  if (op.zk === undefined) return model;
+  const { verifyingKey, registrationProof } = op.zk;
+  return (
+    model +
+    GAS.rowWrite +
+    keyRows(verifyingKey) * GAS.permanentRow +
+    GAS.verifyingKey +
+    (registrationProof === null ? 0 : GAS.registrationProof)
+  );
+}
+
+/** A key of many bytes counts as several permanent rows. */
+function keyRows(verifyingKey: Uint8Array): number {
+  return Math.ceil(verifyingKey.length / KEY_BYTES_PER_ROW);
+}
+
+function redeemGas({
+  vouchers,
+  receipts,
+}: NonNullable<Extract<Op, { readonly kind: 'prove' }>['redeem']>): number {
+  return GAS.ed25519 + vouchers.length * CHARGE_LINE_GAS + lineReceiptsGas(receipts);
+}
+
+/** Two signatures a proof, and the hashes on its two paths. */
+function lineReceiptsGas(receipts: readonly (readonly Uint8Array[])[]): number {
+  return receipts.reduce((sum, proofs) => sum + proofs.length, 0) * RECEIPT_PROOF_GAS;
 }
 
 /** A charge line: voucher signature, allocation, payout and key rows, and a lane row that may be new. */
 export const CHARGE_LINE_GAS = GAS.ed25519 + 4 * GAS.rowWrite + GAS.temporaryRow;
+
+/** The claim, its place in the queue, the key and the node. */
+export const CLAIM_GAS = 4 * GAS.rowWrite + GAS.temporaryRow;
+
+/** A receipt proof beside a charge line of a `zk` key. */
+export const RECEIPT_PROOF_GAS = 2 * GAS.ed25519 + 80;
+
+/** Bytes of a verifying key that are charged as one permanent row. */
+export const KEY_BYTES_PER_ROW = 8_192;
 
 export interface BaseFeeState {
   /** Base fee of the last block that used gas, nopg per gas. */
@@ -135,7 +188,12 @@ export function baseFeeAt(state: BaseFeeState, height: number, params: BaseFeePa
 
 /** Rows that are never deleted, which a block makes a limited number of. */
 export function permanentRows(transaction: Transaction): number {
-  return transaction.body.ops.reduce((sum, { kind }) => sum + (PERMANENT_ROWS.get(kind) ?? 0), 0);
+  return transaction.body.ops.reduce((sum, op) => sum + rowsOf(op), 0);
+}
+
+function rowsOf(op: Op): number {
+  const rows = PERMANENT_ROWS.get(op.kind) ?? 0;
+  return op.kind === 'register-model' && op.zk !== undefined ? rows + keyRows(op.zk.verifyingKey) : rows;
 }
 
 const PERMANENT_ROWS: ReadonlyMap<Op['kind'], number> = new Map([
@@ -152,9 +210,11 @@ const PERMANENT_ROWS: ReadonlyMap<Op['kind'], number> = new Map([
 /** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */
 export type TransactionClass = 'S' | 'E' | 'G';
 
-const CLASS_S: ReadonlySet<Op['kind']> = new Set(['settle', 'open-key', 'close-key', 'abandon-key']);
+const CLASS_S: ReadonlySet<Op['kind']> = new Set(['settle', 'prove', 'open-key', 'close-key', 'abandon-key']);
 
-/** S only if every op is an S op; a mixture is G. */
+/** S only if every op is an S op; a mixture is G. A verifying key that names a node is that node's business. */
 export function transactionClass(transaction: Transaction): TransactionClass {
-  return transaction.body.ops.every((op) => CLASS_S.has(op.kind)) ? 'S' : 'G';
+  const isOwn = (op: Op): boolean =>
+    CLASS_S.has(op.kind) || (op.kind === 'register-model' && op.zk !== undefined && op.zk.nodeId !== null);
+  return transaction.body.ops.every(isOwn) ? 'S' : 'G';
 }

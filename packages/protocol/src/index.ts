@@ -20,3 +20,5 @@ export * from './units.ts';
 export * from './validator.ts';
 export * from './verdict.ts';
 export * from './voucher.ts';
+export * from './zk-exchange.ts';
+export * from './zk-limits.ts';

@@ -29,6 +29,9 @@ import {
 } from './statement.ts';
 import { type Check, check, failed, passed, type Verdict, verdictOf } from './verdict.ts';
 
+/** Largest encoding of a receipt proof: a statement with all its charge lines, and two paths. */
+export const RECEIPT_PROOF_MAX_BYTES = 40_960;
+
 /** Shows that one receipt is in a settled batch of its key: receipt, path to the batch root, statement, path to the log. */
 export const receiptProofCodec = struct({
   version: field(0, version),

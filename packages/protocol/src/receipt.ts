@@ -89,7 +89,8 @@ export const receiptCodec = struct({
 });
 export type Receipt = TypeOf<typeof receiptCodec>;
 
-export const RECEIPT = signedKind('receipt', receiptCodec, 2048);
+export const RECEIPT_MAX_BYTES = 2048;
+export const RECEIPT = signedKind('receipt', receiptCodec, RECEIPT_MAX_BYTES);
 
 /** Over the raw body bytes of the request, exactly as sent. */
 export function requestHashOf(body: Uint8Array): Uint8Array {

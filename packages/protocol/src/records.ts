@@ -30,6 +30,7 @@ import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
 import { consensusAddressCodec } from './validator.ts';
 import { LANES_PER_CHANNEL_AND_KEY, SESSIONS_PER_CHANNEL } from './voucher.ts';
+import { VERIFYING_KEY_MAX_BYTES, ZK_BATCH_MAX, ZK_TENSORS_MAX } from './zk-limits.ts';
 
 const TABLES = {
   totals: 1,
@@ -49,6 +50,9 @@ const TABLES = {
   validatorSet: 15,
   recentBlock: 16,
   validatorUnbonding: 17,
+  claim: 18,
+  verifyingKey: 19,
+  governance: 20,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -78,6 +82,9 @@ export const recordKey = {
   /** Work due at a height. */
   queue: (height: number): Uint8Array => keyOf(TABLES.queue, bigEndian(height, 8)),
   validatorSet: (): Uint8Array => Uint8Array.of(TABLES.validatorSet),
+  claim: (claimId: Uint8Array): Uint8Array => keyOf(TABLES.claim, claimId),
+  verifyingKey: (verifyingKeyHash: Uint8Array): Uint8Array => keyOf(TABLES.verifyingKey, verifyingKeyHash),
+  governance: (): Uint8Array => Uint8Array.of(TABLES.governance),
   /** Slot of a block among the last `settleWindow`: its height modulo that. */
   recentBlock: (height: number, settleWindow: number): Uint8Array =>
     keyOf(TABLES.recentBlock, bigEndian(height % settleWindow, 4)),
@@ -226,6 +233,71 @@ export const modelRecordCodec = struct({
 });
 export type ModelRecord = TypeOf<typeof modelRecordCodec>;
 
+/** Verification gas and proof size for batches of 1, 2, 4, … receipts: entry i is for up to `2^i`. */
+const perBatchLog2 = arrayOf(uint(1_000_000_000), 11, 1);
+
+/**
+ * A verifying key, under the hash that names it, with what full nodes derived from it once: nobody needs the circuit to know
+ * what a proof costs. Rows are never deleted.
+ */
+export const verifyingKeyRecordCodec = struct({
+  verifyingKey: field(0, bytesOf(1, VERIFYING_KEY_MAX_BYTES)),
+  batchMax: field(1, uint(ZK_BATCH_MAX)),
+  verificationGas: field(2, perBatchLog2),
+  proofBytes: field(3, perBatchLog2),
+  /** Bytes that one inference has of each public tensor, in the key's order. */
+  inputRowBytes: field(4, arrayOf(uint(), ZK_TENSORS_MAX, 1)),
+  outputRowBytes: field(5, arrayOf(uint(), ZK_TENSORS_MAX, 1)),
+  height: field(6, heightCodec),
+  /** SHA-256 of the registration proof that was verified. */
+  registrationProofHash: optionalField(7, digest32),
+});
+export type VerifyingKeyRecord = TypeOf<typeof verifyingKeyRecordCodec>;
+
+/**
+ * A settled batch of a `zk` key that waits for its proof. The row is there exactly while the claim is open: verified, expired and
+ * void claims have none, and of the last two the key lists the range as unpaid.
+ */
+export const claimRecordCodec = struct({
+  keyId: field(0, digest32),
+  firstSeq: field(1, uint()),
+  count: field(2, uint(ZK_BATCH_MAX)),
+  receiptsRoot: field(3, digest32),
+  /** What the batch added to the key's settled totals: what is verified with it. */
+  delta: field(4, runningTotalsCodec),
+  openedAt: field(5, heightCodec),
+  /** Hash of the block that settled the batch: every challenge of the proof hangs on it. */
+  nonce: field(6, digest32),
+  /** Last height at which its proof is accepted. */
+  due: field(7, heightCodec),
+  /** Base fee of the block that opened it: congestion is measured against it. */
+  baseFee: field(8, u64),
+  extensions: field(9, uint(3)),
+  /** Least verification gas that its proof has to declare. */
+  verificationGas: field(10, uint()),
+});
+export type ClaimRecord = TypeOf<typeof claimRecordCodec>;
+
+export const PROOF_KINDS = ['zk'] as const;
+
+/** What a decree of the validators changed; absent as long as there was none. */
+export const governanceRecordCodec = struct({
+  /** Of the last decree. */
+  serial: field(0, uint()),
+  /** Kinds of proof that are not accepted until further notice. */
+  disabledKinds: field(1, arrayOf(oneOf(...PROOF_KINDS), PROOF_KINDS.length)),
+});
+export type GovernanceRecord = TypeOf<typeof governanceRecordCodec>;
+
+/** Blocks in which so many expired claims of a node cost it bond; then it is jailed for as long. */
+export const CLAIM_FAULT_WINDOW = 86_400;
+export const CLAIM_FAULTS_MAX = 8;
+
+/** Claims of a key that may be open at a time. */
+export const OPEN_CLAIMS_MAX = 64;
+/** A key with more unpaid ranges than this is frozen; what is still open by then may add to them. */
+export const UNPAID_RANGES_MAX = 16;
+
 export const UNBONDING_ENTRIES_MAX = 7;
 /** Keys of a node that are not drained yet, at most. */
 export const UNDRAINED_KEYS_MAX = 64;
@@ -250,8 +322,13 @@ export const nodeRecordCodec = struct({
   tombstoned: optionalField(13, bool),
   /** Heights its unbonding entries are due at, ascending: their record keys. */
   unbondingDue: field(14, arrayOf(heightCodec, UNBONDING_ENTRIES_MAX)),
+  /** Expired claims that cost it bond, in the window of `CLAIM_FAULT_WINDOW` blocks it last happened in. */
+  expiries: optionalField(15, struct({ window: field(0, uint()), count: field(1, uint(CLAIM_FAULTS_MAX)) })),
 });
 export type NodeRecord = TypeOf<typeof nodeRecordCodec>;
+
+const seqRangeCodec = struct({ first: field(0, uint()), last: field(1, uint()) });
+export type SeqRange = TypeOf<typeof seqRangeCodec>;
 
 export const KEY_STOPS = ['abandoned', 'frozen', 'revoked'] as const;
 
@@ -298,8 +375,8 @@ export const nodeKeyRecordCodec = struct({
   logSize: field(17, uint()),
   logFrontier: field(18, arrayOf(digest32, 32)),
   /** Ranges `[first, last]` of expired or void claims; ascending, disjoint. */
-  unpaidRanges: field(19, arrayOf(struct({ first: field(0, uint()), last: field(1, uint()) }), 80)),
-  openClaims: field(20, arrayOf(struct({ first: field(0, uint()), last: field(1, uint()) }), 64)),
+  unpaidRanges: field(19, arrayOf(seqRangeCodec, UNPAID_RANGES_MAX + OPEN_CLAIMS_MAX)),
+  openClaims: field(20, arrayOf(seqRangeCodec, OPEN_CLAIMS_MAX)),
   c1Seq: field(21, uint()),
   c1Due: field(22, heightCodec),
   /** One bit per fault kind N2 to N5 already punished. */
@@ -368,15 +445,16 @@ export const QUEUE_TASKS = [
   'drain-key',
   'delete-key',
   'mature-validator-unbonding',
+  'expire-claim',
 ] as const;
 /** Tasks of one height: those that find it full are due one block later. */
 export const QUEUE_TASKS_MAX = 256;
 
-/** What is due at a height, ascending by (due, subject): matured bonds, drained lanes, dead keys. */
+/** What is due at a height, ascending by (due, subject): matured bonds, drained lanes, dead keys, claims without proof. */
 export const queueRecordCodec = arrayOf(
   struct({
     task: field(0, oneOf(...QUEUE_TASKS)),
-    /** A node for `mature-unbonding`, a consensus key for `mature-validator-unbonding`, else a node key. */
+    /** A node for `mature-unbonding`, a consensus key for `mature-validator-unbonding`, a claim for `expire-claim`, else a node key. */
     subject: field(1, digest32),
     /** The height it was first due at; of an unbonding entry part of its record key. */
     due: field(2, heightCodec),

@@ -34,6 +34,8 @@ export interface SignedKind<T> {
   readonly decode: (bytes: Uint8Array) => SignedObject<T>;
   readonly verify: (crypto: CryptoProvider, object: SignedObject<T>, publicKey: Uint8Array) => boolean;
   readonly hash: (value: T) => Uint8Array;
+  /** The same from the payload as it was signed, without decoding it. */
+  readonly hashOfPayload: (payload: Uint8Array) => Uint8Array;
 }
 
 export function signedKind<T>(name: string, codec: Codec<T>, maxBytes: number): SignedKind<T> {
@@ -63,5 +65,6 @@ export function signedKind<T>(name: string, codec: Codec<T>, maxBytes: number): 
     decode: decodeSigned,
     verify: (crypto, object, publicKey) => verifyCose(crypto, domain, object.cose, publicKey),
     hash: (value) => coseHash(hashDomain, encode(codec, value)),
+    hashOfPayload: (payload) => coseHash(hashDomain, payload),
   };
 }

@@ -10,6 +10,7 @@ import {
   field,
   MalformedError,
   nullable,
+  optionalField,
   type SignEd25519,
   sha256,
   struct,
@@ -29,21 +30,37 @@ import {
   version,
 } from './common.ts';
 import { modelManifestCodec } from './model.ts';
+import { RECEIPT_MAX_BYTES } from './receipt.ts';
+import { RECEIPT_PROOF_MAX_BYTES } from './receipt-proof.ts';
 import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
 import { CHARGE_LINES_MAX, STATEMENT_MAX_BYTES } from './statement.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
 import { consensusAddressCodec } from './validator.ts';
 import { SESSIONS_PER_CHANNEL, VOUCHER_MAX_BYTES } from './voucher.ts';
+import {
+  VERIFYING_KEY_MAX_BYTES,
+  ZK_BATCH_MAX,
+  ZK_PROOF_MAX_BYTES,
+  ZK_SALT_BYTES,
+  ZK_TENSORS_MAX,
+} from './zk-limits.ts';
 
-export const TRANSACTION_MAX_BYTES = 512 * 1024;
+/** A proof with the tensors and receipts of its claim is the largest there is. */
+export const TRANSACTION_MAX_BYTES = 1_000_000;
 export const OPS_MAX = 16;
 
+/** Most gas a proof may declare. */
+const VERIFICATION_GAS_MAX = 1_000_000_000;
+
 const assetId = uint(ASSET_ID_MAX);
+const vouchersCodec = arrayOf(bytesOf(1, VOUCHER_MAX_BYTES), CHARGE_LINES_MAX);
+/** Per charge line the receipt proofs that show its first and its last receipt: one where they are the same. */
+const lineReceiptsCodec = arrayOf(arrayOf(bytesOf(1, RECEIPT_PROOF_MAX_BYTES), 2), CHARGE_LINES_MAX);
 const sessionIndex = uint(SESSIONS_PER_CHANNEL - 1);
 
 /**
- * Everything a transaction can do. Tags are grouped by area and never change meaning; reserved: 66 prove, 80 challenge,
- * 81 answer, 82 evidence, 96 decree.
+ * Everything a transaction can do. Tags are grouped by area and never change meaning; reserved: 80 challenge, 81
+ * answer, 82 evidence, 96 decree.
  */
 export const opCodec = union({
   'transfer-opg': variant(1, struct({ to: field(0, digest32), amount: field(1, nopgCodec) })),
@@ -96,7 +113,23 @@ export const opCodec = union({
   'withdraw-free': variant(24, struct({ channelId: field(0, digest32), amount: field(1, creditCodec) })),
   'close-channel': variant(25, struct({ channelId: field(0, digest32) })),
 
-  'register-model': variant(32, struct({ manifest: field(0, modelManifestCodec) })),
+  /** By anyone. A model of method `zk` brings its verifying key, unless the chain has it from another model. */
+  'register-model': variant(
+    32,
+    struct({
+      manifest: field(0, modelManifestCodec),
+      zk: optionalField(
+        1,
+        struct({
+          verifyingKey: field(0, bytesOf(1, VERIFYING_KEY_MAX_BYTES)),
+          /** Shows that the weights behind the key's commitment lie in their intervals. */
+          registrationProof: field(1, nullable(bytesOf(1, ZK_PROOF_MAX_BYTES))),
+          /** The sender's node whose bucket pays for it (class S); null: class G. */
+          nodeId: field(2, nullable(digest32)),
+        }),
+      ),
+    }),
+  ),
   'register-node': variant(
     33,
     struct({
@@ -141,7 +174,39 @@ export const opCodec = union({
     struct({
       statement: field(0, bytesOf(1, STATEMENT_MAX_BYTES + 128)),
       /** One signed voucher per charge line, in the same order. */
-      vouchers: field(1, arrayOf(bytesOf(1, VOUCHER_MAX_BYTES), CHARGE_LINES_MAX)),
+      vouchers: field(1, vouchersCodec),
+      /** Of a `zk` key, and of no other: for each charge line the receipts at its ends. */
+      receipts: optionalField(2, lineReceiptsCodec),
+    }),
+  ),
+  /**
+   * The proof of a claim, with all it is about: row b of each tensor, salt b and receipt b are those of receipt `firstSeq + b`.
+   */
+  prove: variant(
+    66,
+    struct({
+      claimId: field(0, digest32),
+      salts: field(1, arrayOf(bytesOf(ZK_SALT_BYTES), ZK_BATCH_MAX, 1)),
+      /** One byte string per public tensor in the key's order: its rows one after the other, unpadded. */
+      inputs: field(2, arrayOf(bytesOf(1, TRANSACTION_MAX_BYTES), ZK_TENSORS_MAX, 1)),
+      outputs: field(3, arrayOf(bytesOf(1, TRANSACTION_MAX_BYTES), ZK_TENSORS_MAX, 1)),
+      /** Payloads of the receipts, without their signatures: the statement signed their hashes. */
+      receipts: field(4, arrayOf(bytesOf(1, RECEIPT_MAX_BYTES), ZK_BATCH_MAX, 1)),
+      proof: field(5, bytesOf(1, ZK_PROOF_MAX_BYTES)),
+      /** What verifying costs, part of the transaction's gas; at least what the claim's record says. */
+      verificationGas: field(6, uint(VERIFICATION_GAS_MAX)),
+      /** A statement without batch whose charge lines are paid once the proof holds. */
+      redeem: field(
+        7,
+        nullable(
+          struct({
+            statement: field(0, bytesOf(1, STATEMENT_MAX_BYTES + 128)),
+            vouchers: field(1, vouchersCodec),
+            /** As in `settle`; receipts of the claim itself need no proof. */
+            receipts: field(2, lineReceiptsCodec),
+          }),
+        ),
+      ),
     }),
   ),
 

@@ -4,6 +4,7 @@ import {
   accountIdOf,
   codeNumber,
   type ErrorCode,
+  type Op,
   type SignedObject,
   type Statement,
   transactionClass,
@@ -184,7 +185,7 @@ interface Outline {
   readonly isGeneral: boolean;
   readonly sizeBytes: number;
   readonly hasEvidence: boolean;
-  /** Settlement slots it takes: per node key one statement with a batch and one without. */
+  /** Settlement slots it takes: per node key one statement with a batch and one without, per claim one proof. */
   readonly slots: readonly string[];
 }
 
@@ -201,12 +202,19 @@ function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
     nonceName: `${senderName}/${nonce}`,
     isGeneral,
     sizeBytes: transaction.bytes.length,
-    hasEvidence: ops.some((op) => op.kind === 'open-key' && op.evidence !== null),
-    slots: isGeneral ? [] : statements.flatMap(settlementSlot),
+    hasEvidence: ops.some(isDear),
+    slots: isGeneral ? [] : ops.flatMap((op, i) => settlementSlot(op, statements[i])),
   };
 }
 
-function settlementSlot(statement: SignedObject<Statement> | undefined): readonly string[] {
+function isDear(op: Op): boolean {
+  if (op.kind === 'open-key') return op.evidence !== null;
+  return op.kind === 'prove' || (op.kind === 'register-model' && op.zk !== undefined);
+}
+
+/** One proof of a claim waits at a time: of two, one could only ever pay for nothing. */
+function settlementSlot(op: Op, statement: SignedObject<Statement> | undefined): readonly string[] {
+  if (op.kind === 'prove') return [`${toHex(op.claimId)}/prove`];
   if (statement === undefined) return [];
   const { keyId, batch } = statement.value;
   return [`${toHex(keyId)}/${batch === null ? 'redeem' : 'batch'}`];

@@ -15,6 +15,9 @@ const LISTED: ReadonlySet<TableName> = new Set([
   'nodeKey',
   'validator',
   'validatorUnbonding',
+  'claim',
+  'verifyingKey',
+  'governance',
 ]);
 
 /** Most bytes of one listing. */

@@ -2,8 +2,8 @@
  * Verdicts of pure checks, by content: whether these bytes pass this check is the same for ever and on every machine. So a
  * cache, whatever it holds, changes no result; it only saves time.
  */
-import type { SignatureCheck } from '@haca/platform';
 import type { CryptoProvider } from '@haca/primitives';
+import { type Check, type Checker, isProofCheck, type ProofCheck } from './proof-checks.ts';
 
 export interface VerdictTable {
   readonly find: (name: string) => boolean | undefined;
@@ -35,14 +35,16 @@ export function createVerdictTable(verdictsMax: number): VerdictTable {
   };
 }
 
-const SCHEME_TAGS: Readonly<Record<SignatureCheck['scheme'], number>> = {
+const SCHEME_TAGS: Readonly<Record<Check['scheme'], number>> = {
   ed25519: 1,
   'ecdsa-p256': 2,
   'ecdsa-p384': 3,
+  'zk-proof': 4,
+  'zk-registration': 5,
 };
 
 /** SHA-256 over scheme, lengths, key, signature and message: nobody finds two checks of one name. */
-export function verdictName(sha256: CryptoProvider['sha256'], check: SignatureCheck): string {
+export function verdictName(sha256: CryptoProvider['sha256'], check: Check): string {
   const { publicKey, signature, message } = check;
   const input = new Uint8Array(9 + publicKey.length + signature.length + message.length);
   input[0] = SCHEME_TAGS[check.scheme];
@@ -56,13 +58,10 @@ export function verdictName(sha256: CryptoProvider['sha256'], check: SignatureCh
   return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 
-/** `crypto`, its signature checks answered by `answer`. */
-export function answeringCrypto(
-  crypto: CryptoProvider,
-  answer: (check: SignatureCheck) => boolean,
-): CryptoProvider {
+/** `crypto`, its signature checks and those of proofs answered by `answer`. */
+export function answeringCrypto(crypto: CryptoProvider, answer: (check: Check) => boolean): Checker {
   const checkOf =
-    (scheme: SignatureCheck['scheme']) =>
+    (scheme: Exclude<Check, ProofCheck>['scheme']) =>
     (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
       answer({ scheme, publicKey, message, signature });
   return {
@@ -70,11 +69,17 @@ export function answeringCrypto(
     verifyEd25519: checkOf('ed25519'),
     verifyEcdsaP256: checkOf('ecdsa-p256'),
     verifyEcdsaP384: checkOf('ecdsa-p384'),
+    verifyProof: answer,
   };
 }
 
-/** The check as `crypto` itself answers it, on this thread. */
-export function answerNow(crypto: CryptoProvider, check: SignatureCheck): boolean {
+/** The check as `crypto` and `proofs` themselves answer it, on this thread. */
+export function answerNow(
+  crypto: CryptoProvider,
+  proofs: (check: ProofCheck) => boolean,
+  check: Check,
+): boolean {
+  if (isProofCheck(check)) return proofs(check);
   const { publicKey, message, signature } = check;
   if (check.scheme === 'ed25519') return crypto.verifyEd25519(publicKey, message, signature);
   if (check.scheme === 'ecdsa-p256') return crypto.verifyEcdsaP256(publicKey, message, signature);

@@ -6,10 +6,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SignatureCheck } from '@haca/platform';
 import type { CryptoProvider } from '@haca/primitives';
+import { type Check, type Checker, isProofCheck, type ProofCheck } from './proof-checks.ts';
 import { answeringCrypto, answerNow, createVerdictTable, verdictName } from './verdict-cache.ts';
 
 /** True or false is a verdict. A rejection is none: it says that the check could not be made. */
 export type VerifyAsync = (check: SignatureCheck) => Promise<boolean>;
+
+/** How proofs are verified: ahead on other threads, and on this one where that gave no verdict. */
+export interface ProofVerifiers {
+  readonly verifyAsync: (check: ProofCheck) => Promise<boolean>;
+  readonly verifyNow: (check: ProofCheck) => boolean;
+}
+
+const NO_PROOFS: ProofVerifiers = {
+  verifyAsync: async () => Promise.reject(new Error('there is no proof system')),
+  verifyNow: () => {
+    throw new Error('there is no proof system');
+  },
+};
 
 /** A check could not be made, again and again: the process must stop rather than guess. */
 export class VerificationFailedError extends Error {
@@ -21,16 +35,16 @@ export type VerdictSource = 'mempool' | 'block';
 
 export interface Verification {
   /** Answers on this thread what is not known, and remembers it. */
-  readonly crypto: CryptoProvider;
+  readonly crypto: Checker;
   /** For the mempool: as `crypto`, but what was verified is remembered only by `keep`. */
-  readonly tentative: CryptoProvider;
+  readonly tentative: Checker;
   /** Ends one use of `tentative`: remembers what it verified, or forgets it. */
   readonly keep: (isKept: boolean) => void;
   /**
    * What the pure function `run` gives when all signature checks are answered truly. It may be run several times; only the
    * result counts. Rejects with `VerificationFailedError`, or with what `run` throws.
    */
-  readonly ahead: <T>(source: VerdictSource, run: (crypto: CryptoProvider) => T) => Promise<T>;
+  readonly ahead: <T>(source: VerdictSource, run: (crypto: Checker) => T) => Promise<T>;
 }
 
 export interface VerificationLimits {
@@ -55,6 +69,7 @@ export function createVerification(
   crypto: CryptoProvider,
   verify: VerifyAsync,
   limits: VerificationLimits = VERIFICATION_LIMITS,
+  proofs: ProofVerifiers = NO_PROOFS,
 ): Verification {
   const tables = {
     mempool: createVerdictTable(limits.verdicts),
@@ -64,13 +79,13 @@ export function createVerification(
   let fresh: string[] = [];
 
   const find = (name: string): boolean | undefined => tables.block.find(name) ?? tables.mempool.find(name);
-  const nameOf = (check: SignatureCheck): string => verdictName(crypto.sha256, check);
+  const nameOf = (check: Check): string => verdictName(crypto.sha256, check);
 
   const remembering = answeringCrypto(crypto, (check) => {
     const name = nameOf(check);
     const known = find(name);
     if (known !== undefined) return known;
-    const verdict = answerNow(crypto, check);
+    const verdict = answerNow(crypto, proofs.verifyNow, check);
     tables.block.put(name, verdict);
     return verdict;
   });
@@ -79,24 +94,32 @@ export function createVerification(
     const name = nameOf(check);
     const known = find(name);
     if (known !== undefined) return known;
-    const verdict = answerNow(crypto, check);
+    const verdict = answerNow(crypto, proofs.verifyNow, check);
     // A refused signature costs its sender nothing, so it must not be able to fill anything.
     if (verdict) fresh.push(name);
     return verdict;
   });
 
-  const verifyPatiently = async (check: SignatureCheck): Promise<boolean> => {
+  const verifyPatiently = async (check: Check): Promise<boolean> => {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await verify(check);
+        return await (isProofCheck(check) ? proofs.verifyAsync(check) : verify(check));
       } catch (cause) {
-        if (attempt >= limits.attempts) {
-          const message = `a signature could not be verified in ${attempt} attempts`;
-          throw new VerificationFailedError(message, { cause });
-        }
+        if (attempt >= limits.attempts) return lastResort(check, attempt, cause);
         await delay(attempt * RETRY_AFTER_MS);
       }
     }
+  };
+
+  /** A proof that no worker survived is verified here, which may take long; a signature had its chance. */
+  const lastResort = (check: Check, attempts: number, cause: unknown): boolean => {
+    const what = isProofCheck(check) ? 'proof' : 'signature';
+    try {
+      if (isProofCheck(check)) return proofs.verifyNow(check);
+    } catch (error) {
+      throw new VerificationFailedError(`a ${what} could not be verified at all`, { cause: error });
+    }
+    throw new VerificationFailedError(`a ${what} could not be verified in ${attempts} attempts`, { cause });
   };
 
   /** A crypto that takes what is unknown for good, and a promise of whether it was. */
@@ -118,7 +141,7 @@ export function createVerification(
     return { guessing, wasRight };
   };
 
-  const ahead = async <T>(source: VerdictSource, run: (crypto: CryptoProvider) => T): Promise<T> => {
+  const ahead = async <T>(source: VerdictSource, run: (crypto: Checker) => T): Promise<T> => {
     for (let guess = 0; guess < GUESSES_MAX; guess++) {
       const { guessing, wasRight } = startGuess(source);
       const outcome = attempt(() => run(guessing));

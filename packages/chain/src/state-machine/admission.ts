@@ -30,7 +30,7 @@ import { burnFee, takeTip } from './opg-ledger.ts';
 import { nodeBucket } from './ops/registry.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { openState, type State } from './state.ts';
-import { accounts, nodeKeys, nodes, totalsOf } from './tables.ts';
+import { accounts, claims, nodeKeys, nodes, totalsOf } from './tables.ts';
 import type {
   Admission,
   AdmittedTransaction,
@@ -138,14 +138,20 @@ export function decodeForAdmission(tx: Uint8Array): DecodedTransaction | Refusal
   }
   try {
     const transaction = decodeTransaction(tx);
-    const statements = transaction.body.ops.map((op) =>
-      op.kind === 'settle' ? STATEMENT.decode(op.statement) : undefined,
-    );
+    const statements = transaction.body.ops.map((op) => {
+      const statement = statementIn(op);
+      return statement === undefined ? undefined : STATEMENT.decode(statement);
+    });
     return { transaction, statements };
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     return { code: 'E_MALFORMED', info: error.message };
   }
+}
+
+function statementIn(op: Op): Uint8Array | undefined {
+  if (op.kind === 'settle') return op.statement;
+  return op.kind === 'prove' ? op.redeem?.statement : undefined;
 }
 
 interface Terms {
@@ -244,7 +250,11 @@ function classNode(
   let nodeId: Uint8Array | undefined;
   for (const [i, op] of decoded.transaction.body.ops.entries()) {
     const of = nodeOfOp(state, op, decoded.statements[i]);
-    if (of === undefined) return refuse('E_KEY', 'a node key', 'none');
+    if (of === undefined) {
+      return op.kind === 'prove'
+        ? refuse('E_CLAIM', 'an open claim', 'none')
+        : refuse('E_KEY', 'a node key', 'none');
+    }
     if (nodeId !== undefined && !bytesEqual(nodeId, of))
       return refuse('E_CLASS', 'keys of one node', 'of two');
     nodeId = of;
@@ -263,6 +273,12 @@ function nodeOfOp(
 ): Uint8Array | undefined {
   if (op.kind === 'open-key') return op.binding.nodeId;
   if (op.kind === 'close-key' || op.kind === 'abandon-key') return nodeKeys.get(state, op.keyId)?.nodeId;
+  if (op.kind === 'register-model') return op.zk?.nodeId ?? undefined;
+  if (op.kind === 'prove') {
+    // A claim of this very block is not there yet: its proof can't exist either, for it hangs on the block's hash.
+    const claim = claims.get(state, op.claimId);
+    return claim === undefined ? undefined : nodeKeys.get(state, claim.keyId)?.nodeId;
+  }
   return statement === undefined ? undefined : nodeKeys.get(state, statement.value.keyId)?.nodeId;
 }
 

@@ -5,15 +5,17 @@
 import { MalformedError } from '@haca/primitives';
 import { codeNumber, type ErrorCode, nopg, type TotalsRecord } from '@haca/protocol';
 import { type FirstPhase, openFirstPhase, type Payable } from './admission.ts';
+import { expireClaim } from './claims.ts';
 import { eventOf } from './events.ts';
 import { runningViolations } from './invariants.ts';
-import { deleteKey, drainKey, LANE_ROWS_SWEPT_MAX } from './node-keys.ts';
+import { type DueBlock, deleteKey, drainKey, LANE_ROWS_SWEPT_MAX } from './node-keys.ts';
 import { burnedSum, receiveTips } from './opg-ledger.ts';
 import { applyOp } from './ops/apply.ts';
 import type { Step } from './ops/step.ts';
 import { takeDue } from './queue.ts';
 import { keepBlockHashes } from './recent-blocks.ts';
 import type { Refusal } from './refusal.ts';
+import { slashNode } from './slashing.ts';
 import { openState, type Savepoint, type State, StateCorruptError } from './state.ts';
 import { putTotals, totalsOf, validators } from './tables.ts';
 import type {
@@ -138,6 +140,7 @@ function applyAll(run: Run, payable: Payable, txIndex: number, events: ChainEven
     state,
     ctx: run.ctx,
     block: run.input,
+    baseFee: run.phase.baseFee,
     sender: payable.admitted.sender,
     senderKey: body.sender,
     nonce: body.nonce,
@@ -153,9 +156,23 @@ function applyAll(run: Run, payable: Payable, txIndex: number, events: ChainEven
     state.rollback(start);
     events.length = eventCount;
     run.postings.length = postingCount;
+    punish(run, refusal, txIndex, events);
     return { code: refusal.code, info: `op ${i} (${op.kind}): ${refusal.info}` };
   }
   return undefined;
+}
+
+/** What a refused operation costs a node all the same: its transaction has left nothing else behind by now. */
+function punish(run: Run, { penalty }: Refusal, txIndex: number, events: ChainEvent[]): void {
+  if (penalty === undefined) return;
+  const { nodeId, keyId, claimId, fault } = penalty;
+  recorded(run, 'slash', txIndex, () =>
+    slashNode(run.state, nodeId, fault, { keyId, claimId }, dueBlock(run, events)),
+  );
+}
+
+function dueBlock({ input, phase, ctx }: Run, events: ChainEvent[]): DueBlock {
+  return { height: input.height, baseFee: phase.baseFee, params: ctx.config.params, events };
 }
 
 /**
@@ -205,7 +222,9 @@ function runDue(run: Run): readonly ValidatorUpdate[] {
   for (const task of takeDue(state, input.height)) {
     if (task.task === 'drain-key') drainKey(state, task, input.height, budget);
     else if (task.task === 'delete-key') deleteKey(state, task, input.height, budget);
-    else {
+    else if (task.task === 'expire-claim') {
+      recorded(run, task.task, undefined, () => expireClaim(state, task, dueBlock(run, events)));
+    } else {
       const mature = task.task === 'mature-unbonding' ? matureUnbonding : matureValidatorUnbonding;
       recorded(run, task.task, undefined, () => mature(state, task, input, run.ctx, events));
     }

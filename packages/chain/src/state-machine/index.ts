@@ -19,6 +19,7 @@ export {
   feeState,
   readChainConfig,
   refuseAllEvidence,
+  refuseAllProofs,
 } from './queries.ts';
 export type { Refusal } from './refusal.ts';
 export { StateCorruptError } from './state.ts';

@@ -17,9 +17,12 @@ import {
   allocationRecordCodec,
   assetRecordCodec,
   type ChannelRecord,
+  type ClaimRecord,
   CONSENSUS_ADDRESS_BYTES,
   chainConfigRecordCodec,
   channelRecordCodec,
+  claimRecordCodec,
+  governanceRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   modelRecordCodec,
@@ -33,6 +36,7 @@ import {
   queueRecordCodec,
   type RunningTotals,
   recentBlockRecordCodec,
+  type SeqRange,
   type SessionRecord,
   sessionRecordCodec,
   type TableName,
@@ -45,10 +49,12 @@ import {
   type ValidatorSetRecord,
   validatorRecordCodec,
   validatorSetRecordCodec,
+  verifyingKeyRecordCodec,
 } from '@haca/protocol';
 import { creditSum } from './credit-ledger.ts';
 import { keyDrainedAt } from './node-keys.ts';
 import { opgSum } from './opg-ledger.ts';
+import { totalsSum } from './running-totals.ts';
 import type { ChainConfig, EnumerableView } from './types.ts';
 import { consensusAddress, earnedPower, NOPG_PER_POWER, validatorBondFloor } from './validators.ts';
 
@@ -103,6 +109,7 @@ interface Records {
   readonly validatorUnbonding: (readonly [string, UnbondingRecord])[];
   readonly queue: (readonly [string, QueueRecord])[];
   readonly validatorSet: (readonly [string, ValidatorSetRecord])[];
+  readonly claim: (readonly [string, ClaimRecord])[];
 }
 
 const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
@@ -123,6 +130,9 @@ const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
   params: chainConfigRecordCodec as Codec<unknown>,
   validatorSet: validatorSetRecordCodec as Codec<unknown>,
   recentBlock: recentBlockRecordCodec as Codec<unknown>,
+  claim: claimRecordCodec as Codec<unknown>,
+  verifyingKey: verifyingKeyRecordCodec as Codec<unknown>,
+  governance: governanceRecordCodec as Codec<unknown>,
 };
 
 /** The decoded content of a record, whatever its table; throws `MalformedError` on anything that is no record. */
@@ -174,6 +184,7 @@ function readAll(view: EnumerableView, found: string[]): Records {
     validatorUnbonding: [],
     queue: [],
     validatorSet: [],
+    claim: [],
   };
   const entries = [...view.entries()].sort(([a], [b]) => compareBytes(a, b));
   for (const [key, value] of entries) {
@@ -271,10 +282,39 @@ function keyViolations(records: Records, params: ProtocolParams, height: number)
     if (chainLength(key, id, rows) !== rows.length) found.push(`I9: the lane chain of key ${id} misses rows`);
     const marks = sum(rows.map(([, { mark }]) => mark));
     const paid = sum(key.paid.map(([, amount]) => amount));
-    if (height < keyDrainedAt(key, params) && marks !== paid) {
+    // The lines of a zk key may skip what belongs to unpaid ranges.
+    const isPaid = key.method === 'zk' ? paid <= marks : paid === marks;
+    if (height < keyDrainedAt(key, params) && !isPaid) {
       found.push(`I9: key ${id} was paid ${paid}, its lanes show ${marks}`);
     }
   }
+  return [...found, ...claimViolations(records)];
+}
+
+/** I10: the open ranges of a key are its claims, and what they would verify is settled and not verified yet. */
+function claimViolations(records: Records): readonly string[] {
+  const found: string[] = [];
+  const claimsOf = Map.groupBy(records.claim, ([, { keyId }]) => toHex(keyId));
+  for (const [id, key] of records.nodeKey) {
+    const claims = (claimsOf.get(id) ?? []).map(([, claim]) => claim);
+    claimsOf.delete(id);
+    if (key.method !== 'zk' && key.unpaidRanges.length + key.openClaims.length > 0) {
+      found.push(`I10: key ${id} has claims and is no zk key`);
+    }
+    const open = new Set(claims.map(({ firstSeq, count }) => `${firstSeq}..${firstSeq + count - 1}`));
+    const listed = key.openClaims.map(({ first, last }) => `${first}..${last}`);
+    if (open.size !== listed.length || !listed.every((range) => open.has(range))) {
+      found.push(`I10: key ${id} lists ${listed}, its claims are ${[...open]}`);
+    }
+    const pending = claims.reduce((totals, { delta }) => totalsSum(totals, delta), key.verified);
+    if (!isWithin(pending, key.settled))
+      found.push(`I10: claims of key ${id} would verify more than settled`);
+    const isApart = key.unpaidRanges.every(
+      ({ first }, i) => i === 0 || first > (key.unpaidRanges[i - 1] as SeqRange).last + 1,
+    );
+    if (!isApart) found.push(`I10: unpaid ranges of key ${id} are not merged`);
+  }
+  for (const id of claimsOf.keys()) found.push(`I10: a claim belongs to key ${id}, which is not there`);
   return found;
 }
 
@@ -369,7 +409,7 @@ function setViolations(records: Records): readonly string[] {
   return seats.size === 0 ? found : [...found, 'a seat belongs to no validator'];
 }
 
-/** Whatever unbonds is waited for: an entry that nothing would ever mature is lost money. */
+/** Whatever unbonds is waited for: an entry that nothing would ever mature is lost money. A claim has a deadline. */
 function queueViolations(records: Records): readonly string[] {
   const waited = new Set(
     records.queue.flatMap(([, tasks]) =>
@@ -378,6 +418,7 @@ function queueViolations(records: Records): readonly string[] {
   );
   const wanted = [
     ...records.unbonding.map(([id]) => `mature-unbonding/${ownerOf(id)}/${dueOf(id, ID_DIGITS)}`),
+    ...records.claim.map(([id, { due }]) => `expire-claim/${id}/${due}`),
     ...records.validator.flatMap(([, { consensusKey, unbondingDue }]) =>
       unbondingDue.map((due) => `mature-validator-unbonding/${toHex(consensusKey)}/${due}`),
     ),

@@ -4,9 +4,11 @@
  */
 import { bytesEqual } from '@haca/primitives';
 import type { NodeKeyRecord, NodeRecord, ProtocolParams, QueueTask } from '@haca/protocol';
+import { eventOf } from './events.ts';
 import { schedule } from './queue.ts';
 import type { State } from './state.ts';
 import { lanes, nodeKeys, nodes } from './tables.ts';
+import type { ChainEvent } from './types.ts';
 
 export type KeyStop = NonNullable<NodeKeyRecord['stop']>;
 
@@ -72,6 +74,22 @@ export function closeKey(
   };
   nodeKeys.put(state, next, keyId);
   if (!isClosing) scheduleKey(state, keyId, next, params);
+}
+
+/** A block as the steps see it that it takes by itself. */
+export interface DueBlock {
+  readonly height: number;
+  readonly baseFee: bigint;
+  readonly params: ProtocolParams;
+  readonly events: ChainEvent[];
+}
+
+/** No new receipts and no settlement; what is verified is still paid, what is open may still be proved. */
+export function freezeKey(state: State, keyId: Uint8Array, { height, params, events }: DueBlock): void {
+  const key = nodeKeys.get(state, keyId);
+  if (key === undefined || key.stop !== undefined) return;
+  closeKey(state, keyId, height, params, 'frozen');
+  events.push(eventOf('close-key', { keyId, nodeId: key.nodeId, reason: 'frozen', closingAt: height }));
 }
 
 /** Keys of the node that still take receipts. */

@@ -122,6 +122,22 @@ export function finishUnbonding(state: State, nodeId: Uint8Array, due: number): 
   return amount;
 }
 
+/** Out of a node's bond, out of existence. */
+export function slashNodeBond(state: State, nodeId: Uint8Array, amount: Nopg): void {
+  const node = existing(nodes.get(state, nodeId), 'node');
+  nodes.put(state, { ...node, bond: nopg(node.bond - amount) }, nodeId);
+  move(state, 'nodeBond', 'burnedSlash', amount);
+}
+
+/** Out of an entry, whose row stays until it is due. */
+export function slashNodeUnbonding(state: State, nodeId: Uint8Array, due: number, amount: Nopg): void {
+  const entry = existing(unbondings.get(state, nodeId, due), 'unbonding entry');
+  const node = existing(nodes.get(state, nodeId), 'node');
+  unbondings.put(state, { ...entry, amount: nopg(entry.amount - amount) }, nodeId, due);
+  nodes.put(state, { ...node, unbonding: nopg(node.unbonding - amount) }, nodeId);
+  move(state, 'nodeUnbonding', 'burnedSlash', amount);
+}
+
 /** Out of the reserve into a validator's accrued rewards. */
 export function accrueReward(state: State, address: Uint8Array, amount: Nopg): void {
   const validator = existingValidator(state, address);

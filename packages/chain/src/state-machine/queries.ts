@@ -4,7 +4,7 @@ import { baseFeeOf } from './admission.ts';
 import { runningViolations } from './invariants.ts';
 import { openState } from './state.ts';
 import { chainConfigOf, totalsOf } from './tables.ts';
-import type { AppraiseEvidence, ChainConfig, StateView } from './types.ts';
+import type { AppraiseEvidence, ChainConfig, StateView, ZkProofSystem } from './types.ts';
 
 /** What genesis fixed, out of the state: a restarted node needs no genesis file. */
 export function readChainConfig(view: StateView): ChainConfig {
@@ -38,3 +38,11 @@ export const refuseAllEvidence: AppraiseEvidence = () => ({
   verdict: verdictOf([failed('evidence.verifier', 'E_EVIDENCE', 'a verifier', 'none')]),
   claims: null,
 });
+
+/** Knows no verifying key and accepts no proof: for tools and tests that have no proof system. */
+export const refuseAllProofs: ZkProofSystem = {
+  appraiseKey: () => ({ ok: false, info: 'there is no proof system' }),
+  checkTensors: () => 'there is no proof system',
+  verifyProof: () => false,
+  verifyRegistration: null,
+};

@@ -8,8 +8,12 @@ import {
   allocationRecordCodec,
   assetRecordCodec,
   type ChannelRecord,
+  type ClaimRecord,
   chainConfigRecordCodec,
   channelRecordCodec,
+  claimRecordCodec,
+  type GovernanceRecord,
+  governanceRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   type ModelRecord,
@@ -32,8 +36,10 @@ import {
   unbondingRecordCodec,
   type ValidatorRecord,
   type ValidatorSetRecord,
+  type VerifyingKeyRecord,
   validatorRecordCodec,
   validatorSetRecordCodec,
+  verifyingKeyRecordCodec,
 } from '@haca/protocol';
 import { type State, StateCorruptError } from './state.ts';
 import type { ChainConfig } from './types.ts';
@@ -91,9 +97,16 @@ export const validatorUnbondings = table<UnbondingRecord, [address: Uint8Array, 
 );
 export const queues = table<QueueRecord, [height: number]>(queueRecordCodec, recordKey.queue);
 
+export const claims = table<ClaimRecord, [claimId: Uint8Array]>(claimRecordCodec, recordKey.claim);
+export const verifyingKeys = table<VerifyingKeyRecord, [verifyingKeyHash: Uint8Array]>(
+  verifyingKeyRecordCodec,
+  recordKey.verifyingKey,
+);
+
 const totalsKey = recordKey.totals();
 const validatorSetKey = recordKey.validatorSet();
 const paramsKey = recordKey.params();
+const governanceKey = recordKey.governance();
 
 export function totalsOf(state: State): TotalsRecord {
   return present(state.read(totalsRecordCodec, totalsKey), 'totals');
@@ -109,6 +122,15 @@ export function validatorSetOf(state: State): ValidatorSetRecord {
 
 export function putValidatorSet(state: State, set: ValidatorSetRecord): void {
   state.write(validatorSetRecordCodec, validatorSetKey, set);
+}
+
+/** Absent as long as there was no decree. */
+export function governanceOf(state: State): GovernanceRecord | undefined {
+  return state.read(governanceRecordCodec, governanceKey);
+}
+
+export function putGovernance(state: State, governance: GovernanceRecord): void {
+  state.write(governanceRecordCodec, governanceKey, governance);
 }
 
 export function chainConfigOf(state: State): ChainConfig {

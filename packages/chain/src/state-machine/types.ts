@@ -12,6 +12,8 @@ import type {
   Transaction,
   TransactionClass,
   Verdict,
+  VerifyingKeyRecord,
+  ZkStatement,
 } from '@haca/protocol';
 import type { Refusal } from './refusal.ts';
 
@@ -71,9 +73,47 @@ export type AppraiseEvidence = (
   crypto: CryptoProvider,
 ) => { readonly verdict: Verdict; readonly claims: EvidenceClaims | null };
 
+/** What the circuit derives from a verifying key: the chain keeps it, so that nobody has to derive it again. */
+export type ZkKeyFacts = Pick<
+  VerifyingKeyRecord,
+  'batchMax' | 'verificationGas' | 'proofBytes' | 'inputRowBytes' | 'outputRowBytes'
+>;
+
+export type ZkKeyAppraisal =
+  | { readonly ok: true; readonly hash: Uint8Array; readonly facts: ZkKeyFacts }
+  | { readonly ok: false; readonly info: string };
+
+export interface ZkProofCheck {
+  readonly verifyingKey: Uint8Array;
+  readonly statement: ZkStatement;
+  readonly proof: Uint8Array;
+}
+
+export interface ZkRegistrationCheck {
+  readonly verifyingKey: Uint8Array;
+  readonly proof: Uint8Array;
+}
+
+/**
+ * The proof system as the state machine asks it. Every answer is a function of the arguments alone, total on hostile bytes and of
+ * bounded cost; the same on every machine, or nodes would differ.
+ */
+export interface ZkProofSystem {
+  /** Every rule that a verifying key has to keep, its hash, and what its proofs cost. */
+  readonly appraiseKey: (verifyingKey: Uint8Array) => ZkKeyAppraisal;
+  /** Why the tensors (as in a statement) are not values of the key's public tensors; undefined where they are. */
+  readonly checkTensors: (
+    verifyingKey: Uint8Array,
+    tensors: Pick<ZkStatement, 'inputs' | 'outputs' | 'batchSize'>,
+  ) => string | undefined;
+  readonly verifyProof: (check: ZkProofCheck) => boolean;
+  /** Null where the proof system has none: then none is asked for. */
+  readonly verifyRegistration: ((check: ZkRegistrationCheck) => boolean) | null;
+}
+
 export interface DecodedTransaction {
   readonly transaction: Transaction;
-  /** The statement of each `settle`, by index of its operation. */
+  /** The statement of each `settle`, and of each `prove` that redeems, by index of its operation. */
   readonly statements: readonly (SignedObject<Statement> | undefined)[];
 }
 
@@ -82,6 +122,7 @@ export interface ExecutionContext {
   readonly crypto: CryptoProvider;
   readonly config: ChainConfig;
   readonly appraise: AppraiseEvidence;
+  readonly zk: ZkProofSystem;
   /** Gives what `decodeForAdmission` gives, perhaps from memory; that function itself if not said. */
   readonly decode?: (tx: Uint8Array) => DecodedTransaction | Refusal;
   /** Collect the postings of every step into the block's output (tests, devnet, explorers). */
@@ -137,7 +178,7 @@ export interface Posting {
 
 /** The postings of one step: the fee of a transaction, one of its operations, or one end-of-block step. */
 export interface PostingStep {
-  readonly step: 'genesis' | 'fee' | OpKind | 'epoch' | 'misbehavior' | QueueTask['task'];
+  readonly step: 'genesis' | 'fee' | OpKind | 'slash' | 'epoch' | 'misbehavior' | QueueTask['task'];
   /** Index of the transaction; absent for steps of the block itself. */
   readonly txIndex?: number;
   readonly postings: readonly Posting[];

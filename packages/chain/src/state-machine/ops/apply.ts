@@ -2,6 +2,8 @@ import type { Op, SignedObject, Statement } from '@haca/protocol';
 import { refuse } from '../refusal.ts';
 import * as channels from './channels.ts';
 import * as keys from './keys.ts';
+import { applyRegisterModel } from './models.ts';
+import { applyProve } from './prove.ts';
 import * as registry from './registry.ts';
 import { applySettle } from './settle.ts';
 import * as staking from './staking.ts';
@@ -40,7 +42,7 @@ export function applyOp(step: Step, op: Op, statement: SignedObject<Statement> |
     case 'close-channel':
       return channels.applyCloseChannel(step, op);
     case 'register-model':
-      return registry.applyRegisterModel(step, op);
+      return applyRegisterModel(step, op);
     case 'register-node':
       return registry.applyRegisterNode(step, op);
     case 'update-node':
@@ -66,6 +68,8 @@ export function applyOp(step: Step, op: Op, statement: SignedObject<Statement> |
     case 'settle':
       return statement === undefined
         ? refuse('E_MALFORMED', 'a statement', 'none')
-        : applySettle(step, statement, op.vouchers);
+        : applySettle(step, statement, op);
+    case 'prove':
+      return applyProve(step, op, statement);
   }
 }

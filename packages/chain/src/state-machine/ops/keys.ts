@@ -22,6 +22,8 @@ import {
   type Verdict,
   ZERO_DIGEST,
 } from '@haca/protocol';
+import { checkProvable, verifyingKeyOf } from '../claims.ts';
+import { isKindDisabled } from '../governance.ts';
 import { closeKey, keyClosingAt, keyPhase, liveKeys, scheduleKey } from '../node-keys.ts';
 import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
@@ -116,7 +118,6 @@ function checkBinding(step: Step, op: OpOf<'open-key'>, node: NodeRecord): Outco
   const { chainId, params } = step.ctx.config;
   const { binding } = op;
   if (binding.chainId !== chainId) return refuse('E_CHAIN', chainId, binding.chainId);
-  if (op.method === 'zk') return refuse('E_UNSUPPORTED', 'method tee or signed', 'zk');
   if (!bytesEqual(binding.operator, step.sender)) {
     return refuse('E_SENDER', 'the operator named in the binding', 'another account');
   }
@@ -150,8 +151,13 @@ function checkFreshness({ state, block, ctx }: Step, { binding }: OpOf<'open-key
 }
 
 function checkModels(step: Step, op: OpOf<'open-key'>): Outcome {
-  const { modelIds } = op;
-  if (op.modelId !== null) return refuse('E_MODEL', 'no single model for this method', 'one');
+  const { modelIds, modelId: single } = op;
+  if (op.method !== 'zk' && single !== null)
+    return refuse('E_MODEL', 'no single model for this method', 'one');
+  if (op.method === 'zk') {
+    const refusal = checkZkModel(step, op);
+    if (refusal !== undefined) return refusal;
+  }
   for (const [i, modelId] of modelIds.entries()) {
     const previous = modelIds[i - 1];
     if (previous !== undefined && compareBytes(previous, modelId) >= 0) {
@@ -168,13 +174,32 @@ function checkModels(step: Step, op: OpOf<'open-key'>): Outcome {
     : refuse('E_MODEL', 'the model set of the binding', 'another root');
 }
 
+/** A zk key is for one model, whose verifying key is known and whose smallest proof can land at all. */
+function checkZkModel(step: Step, { modelId, modelIds }: OpOf<'open-key'>): Outcome {
+  const only = modelIds[0];
+  if (modelId === null || modelIds.length !== 1 || only === undefined || !bytesEqual(modelId, only)) {
+    return refuse('E_MODEL', 'the one model of a zk key, alone in its list', modelIds.length);
+  }
+  if (isKindDisabled(step.state, 'zk')) return refuse('E_DISABLED', 'an enabled kind of proof', 'zk');
+  if (models.get(step.state, modelId)?.manifest.methods.includes('zk') !== true) {
+    return refuse('E_METHOD', 'a model of method zk', 'another');
+  }
+  const verifying = verifyingKeyOf(step.state, { modelId });
+  if (verifying === undefined) return refuse('E_VERIFYING_KEY', 'a verifying key', 'none');
+  if (step.ctx.zk.verifyRegistration !== null && verifying.record.registrationProofHash === undefined) {
+    return refuse('E_REGISTRATION_PROOF', 'a verified registration proof', 'none');
+  }
+  return checkProvable(verifying.record, 1, step.ctx.config.params, 'E_VERIFYING_KEY');
+}
+
 function appraiseKey(
   step: Step,
   op: OpOf<'open-key'>,
   bindingHash: Uint8Array,
 ): NodeKeyRecord['evidence'] | Refusal {
-  if (op.method === 'signed') {
-    return op.evidence === null ? null : refuse('E_METHOD', 'no evidence for a signed key', op.evidence.kind);
+  if (op.method !== 'tee') {
+    if (op.evidence === null) return null;
+    return refuse('E_METHOD', `no evidence for a ${op.method} key`, op.evidence.kind);
   }
   if (op.evidence === null) return refuse('E_EVIDENCE', 'evidence', 'none');
   const { config, appraise, crypto } = step.ctx;

@@ -1,25 +1,12 @@
-/** Models, nodes and node bonds. */
+/** Nodes and node bonds. */
 import { bytesEqual } from '@haca/primitives';
-import { modelIdOf, type NodeRecord, nodeIdOf, nopg, type OpOf, UNBONDING_ENTRIES_MAX } from '@haca/protocol';
+import { type NodeRecord, nodeIdOf, nopg, type OpOf, UNBONDING_ENTRIES_MAX } from '@haca/protocol';
 import { closeKey, liveKeys } from '../node-keys.ts';
 import { beginUnbonding, bondNode } from '../opg-ledger.ts';
 import { schedule } from '../queue.ts';
 import { type Refusal, refuse } from '../refusal.ts';
-import { accounts, models, nodes } from '../tables.ts';
+import { accounts, nodes } from '../tables.ts';
 import type { Outcome, Step } from './step.ts';
-
-export function applyRegisterModel(step: Step, op: OpOf<'register-model'>): Outcome {
-  const { manifest } = op;
-  const modelId = modelIdOf(manifest);
-  if (models.get(step.state, modelId) !== undefined)
-    return refuse('E_MODEL', 'a new model', 'a registered one');
-  if (new Set(manifest.methods).size !== manifest.methods.length) {
-    return refuse('E_MODEL', 'each method once', manifest.methods.join(', '));
-  }
-  models.put(step.state, { manifest, registrant: step.sender, height: step.block.height }, modelId);
-  step.emit('register-model', { modelId, name: manifest.name, task: manifest.task, registrant: step.sender });
-  return undefined;
-}
 
 export function applyRegisterNode(step: Step, op: OpOf<'register-node'>): Outcome {
   const { state, sender } = step;

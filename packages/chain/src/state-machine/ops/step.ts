@@ -7,7 +7,9 @@ import type { BlockInput, ChainEvent, ExecutionContext } from '../types.ts';
 export interface Step {
   readonly state: State;
   readonly ctx: ExecutionContext;
-  readonly block: Pick<BlockInput, 'height' | 'timeMs' | 'recentBlockHash'>;
+  readonly block: Pick<BlockInput, 'height' | 'timeMs' | 'hash' | 'recentBlockHash'>;
+  /** nopg per gas that this block burns. */
+  readonly baseFee: bigint;
   /** Account of the transaction's sender, and its key. */
   readonly sender: Uint8Array;
   readonly senderKey: AccountKey;
