@@ -11,6 +11,14 @@ export {
   type EngineEvent,
   type EngineModel,
 } from './engine.ts';
+export {
+  type Assignment,
+  assign,
+  createIntegerModel,
+  IntegerGraphError,
+  type IntegerModel,
+  runModel,
+} from './integer-graph/index.ts';
 export { type OnnxChatEngineOptions, openOnnxChatEngine } from './onnx/chat-engine.ts';
 export {
   openUpstreamEngine,

@@ -1,0 +1,4 @@
+export { type Assignment, assign } from './assignment.ts';
+export { IntegerGraphError } from './errors.ts';
+export { createIntegerModel, type IntegerModel } from './model.ts';
+export { runModel } from './run-model.ts';
