@@ -21,6 +21,14 @@ export async function repeated<T>(count: number, step: () => T | Promise<T>): Pr
   return runs;
 }
 
+/** Both times of each run, under the names `proveMs` and `proveCpuMs` for `prove`. */
+export function timesOf(
+  name: string,
+  runs: readonly Timed<unknown>[],
+): Readonly<Record<string, readonly number[]>> {
+  return { [`${name}Ms`]: runs.map(({ ms }) => ms), [`${name}CpuMs`]: runs.map(({ cpuMs }) => cpuMs) };
+}
+
 export function peakRssBytes(): number {
   return process.resourceUsage().maxRSS * 1_024;
 }

@@ -4,7 +4,7 @@ import { makeKzgSetup } from '../kzg-setup.ts';
 import { type MeasuredPeer, type MlpSize, withMedians } from '../peer-result.ts';
 import { multiplications, type SampleMlp, sampleMlp } from '../sample-mlp.ts';
 import { scalarBytes } from '../scalar-field.ts';
-import { peakRssBytes, progress, repeated, timed } from '../timing.ts';
+import { peakRssBytes, progress, repeated, timed, timesOf } from '../timing.ts';
 import { type CircuitLayout, encodeCompiledCircuit, settingsJson } from './compiled-circuit.ts';
 import { encodeHaloParams } from './halo-params.ts';
 
@@ -47,32 +47,25 @@ export async function measureEzkl(size: MlpSize, proofs: number): Promise<Measur
   const layout = LAYOUTS[size];
   const mlp = sampleMlp(size);
   const circuit = clamped(encodeCompiledCircuit(mlp.layers, layout));
-  const settings = json(settingsJson(mlp.layers, layout));
   progress(`reference string of 2^${layout.logRows} points`);
-  const srs = await timed(async () => {
-    const setup = await makeKzgSetup();
-    const [prover, verifier] = [layout.logRows, VERIFIER_LOG_ROWS].map((k) => encodeHaloParams(setup, k));
-    return { prover: clamped(prover ?? new Uint8Array()), verifier: clamped(verifier ?? new Uint8Array()) };
-  });
-  const points = srs.value.prover;
+  const srs = await timed(() => makeReferenceStrings(layout.logRows));
+  const { prover, verifier } = srs.value;
 
   progress('keys');
   const witness = await timed(() => clamped(engine.genWitness(circuit, json({ input_data: [mlp.input] }))));
-  const verifyingKey = await timed(() => clamped(engine.genVk(circuit, points, true)));
-  const provingKey = await timed(() => clamped(engine.genPk(verifyingKey.value, circuit, points)));
+  const verifyingKey = await timed(() => clamped(engine.genVk(circuit, prover, true)));
+  const provingKey = await timed(() => clamped(engine.genPk(verifyingKey.value, circuit, prover)));
   progress(`${proofs} proof(s) of ${size}`);
   const proved = await repeated(proofs, () =>
-    clamped(engine.prove(witness.value, provingKey.value, circuit, points)),
+    clamped(engine.prove(witness.value, provingKey.value, circuit, prover)),
   );
   const proof = proved.at(-1)?.value ?? clamped(new Uint8Array());
-
+  const settings = json(settingsJson(mlp.layers, layout));
   const check = (candidate: Bytes): boolean =>
-    engine.verify(candidate, verifyingKey.value, settings, srs.value.verifier);
+    engine.verify(candidate, verifyingKey.value, settings, verifier);
   const parsed = parseProof(proof);
   requireSoundProof(check, proof, parsed, mlp);
-  const verified = (
-    await repeated(WARM_UP_VERIFICATIONS + VERIFICATIONS, () => requireAccepted(check, proof))
-  ).slice(WARM_UP_VERIFICATIONS);
+  const verified = await repeated(WARM_UP_VERIFICATIONS + VERIFICATIONS, () => requireAccepted(check, proof));
   return {
     name: 'ezkl',
     package: PACKAGE,
@@ -83,10 +76,8 @@ export async function measureEzkl(size: MlpSize, proofs: number): Promise<Measur
       witnessMs: [witness.ms],
       verifyingKeyMs: [verifyingKey.ms],
       provingKeyMs: [provingKey.ms],
-      proveMs: proved.map(({ ms }) => ms),
-      proveCpuMs: proved.map(({ cpuMs }) => cpuMs),
-      verifyMs: verified.map(({ ms }) => ms),
-      verifyCpuMs: verified.map(({ cpuMs }) => cpuMs),
+      ...timesOf('prove', proved),
+      ...timesOf('verify', verified.slice(WARM_UP_VERIFICATIONS)),
     }),
     sizes: {
       proof: parsed.proof.length,
@@ -96,6 +87,14 @@ export async function measureEzkl(size: MlpSize, proofs: number): Promise<Measur
     },
     peakRssBytes: peakRssBytes(),
     notes: NOTES,
+  };
+}
+
+async function makeReferenceStrings(logRows: number): Promise<{ prover: Bytes; verifier: Bytes }> {
+  const setup = await makeKzgSetup();
+  return {
+    prover: clamped(encodeHaloParams(setup, logRows)),
+    verifier: clamped(encodeHaloParams(setup, VERIFIER_LOG_ROWS)),
   };
 }
 

@@ -5,7 +5,7 @@ import { installedVersion, loadPeer } from '../install.ts';
 import { makeKzgSetup } from '../kzg-setup.ts';
 import { type MeasuredPeer, type MlpSize, withMedians } from '../peer-result.ts';
 import { multiplications, type SampleMlp, sampleMlp } from '../sample-mlp.ts';
-import { peakRssBytes, progress, repeated, timed } from '../timing.ts';
+import { peakRssBytes, progress, repeated, timed, timesOf } from '../timing.ts';
 import { fieldBytes, mlpArguments, mlpProgram } from './mlp-program.ts';
 
 const PACKAGE = '@aztec/bb.js';
@@ -73,15 +73,9 @@ export async function measureNoir(size: MlpSize, proofs: number): Promise<Measur
   const backend = await Barretenberg.new({ threads });
   const [gates, domain] = await backend.acirGetCircuitSizes(program, false, true);
   progress(`reference string of ${domain + 1} points`);
-  const srs = await timed(async () => {
-    const setup = await makeKzgSetup();
-    const g1 = setup.plainG1(setup.powers(domain + 1));
-    await backend.srsInitSrs(
-      new RawBuffer(g1),
-      domain + 1,
-      new RawBuffer(swapHalves(setup.plainG2(setup.tauG2))),
-    );
-  });
+  const srs = await timed(() => makeReferenceString(domain + 1));
+  const { g1, g2 } = srs.value;
+  await backend.srsInitSrs(new RawBuffer(g1), domain + 1, new RawBuffer(g2));
   const verifyingKey = await timed(() => backend.acirWriteVkUltraHonk(program, false));
   progress(`${proofs} proof(s) of ${size}`);
   const proved = await repeated(proofs, () => backend.acirProveUltraHonk(program, false, witness));
@@ -89,9 +83,7 @@ export async function measureNoir(size: MlpSize, proofs: number): Promise<Measur
   const verify = (candidate: Uint8Array): Promise<boolean> =>
     backend.acirVerifyUltraHonk(candidate, new RawBuffer(verifyingKey.value));
   await requireSoundProof(verify, proof, mlp);
-  const verified = (await repeated(WARM_UP_VERIFICATIONS + VERIFICATIONS, () => verify(proof))).slice(
-    WARM_UP_VERIFICATIONS,
-  );
+  const verified = await repeated(WARM_UP_VERIFICATIONS + VERIFICATIONS, () => verify(proof));
   if (verified.some(({ value }) => !value)) throw new Error('Barretenberg rejected its own proof');
   return {
     name: 'noir',
@@ -103,10 +95,8 @@ export async function measureNoir(size: MlpSize, proofs: number): Promise<Measur
       witnessMs: [executed.ms],
       srsMs: [srs.ms],
       verifyingKeyMs: [verifyingKey.ms],
-      proveMs: proved.map(({ ms }) => ms),
-      proveCpuMs: proved.map(({ cpuMs }) => cpuMs),
-      verifyMs: verified.map(({ ms }) => ms),
-      verifyCpuMs: verified.map(({ cpuMs }) => cpuMs),
+      ...timesOf('prove', proved),
+      ...timesOf('verify', verified.slice(WARM_UP_VERIFICATIONS)),
     }),
     sizes: { proof: proof.length, verifyingKey: verifyingKey.value.length },
     peakRssBytes: peakRssBytes(),
@@ -147,8 +137,13 @@ async function requireSoundProof(
   if (await verify(changed)) throw new Error('Barretenberg accepted a proof with another output');
 }
 
-/** Barretenberg has the real half of a coordinate first. */
-function swapHalves(point: Uint8Array): Uint8Array {
+/** Powers of τ in G1, and τ in G2 with the real half of a coordinate first. */
+async function makeReferenceString(count: number): Promise<{ g1: Uint8Array; g2: Uint8Array }> {
+  const setup = await makeKzgSetup();
+  const point = setup.plainG2(setup.tauG2);
   const half = (index: number): Uint8Array => point.subarray(32 * index, 32 * (index + 1));
-  return Buffer.concat([half(1), half(0), half(3), half(2)]);
+  return {
+    g1: setup.plainG1(setup.powers(count)),
+    g2: Buffer.concat([half(1), half(0), half(3), half(2)]),
+  };
 }

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { installedVersion, loadPeer } from '../install.ts';
 import { type MeasuredPeer, withMedians } from '../peer-result.ts';
-import { peakRssBytes, progress, repeated, timed } from '../timing.ts';
-import { CONSTRAINTS, encodeMimcCircuit, encodeMimcWitness } from './mimc-circuit.ts';
+import { peakRssBytes, progress, repeated, timed, timesOf } from '../timing.ts';
+import { CONSTRAINTS, encodeMimcCircuit, mimcWitness } from './mimc-circuit.ts';
 
 const PACKAGE = 'snarkjs';
 const VERIFICATIONS = 20;
@@ -59,13 +59,15 @@ export async function measureSnarkjs(proofs: number): Promise<MeasuredPeer> {
   const setup = await timed(() => makeProvingKey(snarkjs));
   const provingKey = setup.value;
   const verifyingKey = await snarkjs.zKey.exportVerificationKey(provingKey);
-  const witness = memoryFile(encodeMimcWitness(SECRET));
+  const { file, output } = mimcWitness(SECRET);
 
   progress(`${proofs} proof(s) of ${CONSTRAINTS} constraints`);
-  const proved = (await repeated(1 + proofs, () => snarkjs.groth16.prove(provingKey, witness))).slice(1);
+  const proved = (
+    await repeated(1 + proofs, () => snarkjs.groth16.prove(provingKey, memoryFile(file)))
+  ).slice(1);
   const last = proved.at(-1)?.value;
   if (last === undefined) throw new Error('no proof was made');
-  await requireSoundProof(snarkjs, verifyingKey, last);
+  await requireSoundProof(snarkjs, verifyingKey, last, output);
   const verify = (): Promise<boolean> => snarkjs.groth16.verify(verifyingKey, last.publicSignals, last.proof);
   const verified = (await repeated(WARM_UP_VERIFICATIONS + VERIFICATIONS, verify)).slice(
     WARM_UP_VERIFICATIONS,
@@ -78,10 +80,8 @@ export async function measureSnarkjs(proofs: number): Promise<MeasuredPeer> {
     what: `Groth16 proof of a MiMC preimage, ${CONSTRAINTS.toLocaleString('en')} constraints, one public value`,
     ...withMedians({
       setupMs: [setup.ms],
-      proveMs: proved.map(({ ms }) => ms),
-      proveCpuMs: proved.map(({ cpuMs }) => cpuMs),
-      verifyMs: verified.map(({ ms }) => ms),
-      verifyCpuMs: verified.map(({ cpuMs }) => cpuMs),
+      ...timesOf('prove', proved),
+      ...timesOf('verify', verified),
     }),
     sizes: {
       proof: PROOF_BYTES,
@@ -121,7 +121,9 @@ async function requireSoundProof(
   { groth16 }: Snarkjs,
   key: object,
   { proof, publicSignals }: Proof,
+  output: bigint,
 ): Promise<void> {
+  if (publicSignals.join() !== String(output)) throw new Error('snarkjs proved another output');
   if (!(await groth16.verify(key, publicSignals, proof))) throw new Error('snarkjs rejected its own proof');
   const changed = publicSignals.map((value) => String(BigInt(value) + 1n));
   if (await groth16.verify(key, changed, proof)) {

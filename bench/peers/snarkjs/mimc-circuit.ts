@@ -60,8 +60,13 @@ function roundConstraints(round: number): Combination[][] {
   ];
 }
 
-/** A witness for one secret, as `.wtns`, version 2. The output of the circuit is its second value. */
-export function encodeMimcWitness(secret: bigint): Uint8Array {
+export interface MimcWitness {
+  /** All wires, as `.wtns`, version 2. */
+  readonly file: Uint8Array;
+  readonly output: bigint;
+}
+
+export function mimcWitness(secret: bigint): MimcWitness {
   const values = new Array<bigint>(WIRES).fill(0n);
   values[ONE] = 1n;
   values[SECRET] = reduce(secret);
@@ -76,10 +81,11 @@ export function encodeMimcWitness(secret: bigint): Uint8Array {
       values[productWire(CONSTRAINTS_PER_ROUND * round + at)] = product;
     });
   }
-  return encodeIden3File('wtns', 2, [
+  const file = encodeIden3File('wtns', 2, [
     { number: 1, content: Buffer.concat([uint32(32), scalarModulusBytes(), uint32(WIRES)]) },
     { number: 2, content: Buffer.concat(values.map(scalarBytes)) },
   ]);
+  return { file, output: value };
 }
 
 function roundConstant(round: number): bigint {
