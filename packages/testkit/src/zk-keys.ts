@@ -200,3 +200,189 @@ export function softmaxOnly(n = 10, causal = false, options?: ZkGraphOptions): Z
   const sum = g.sum([{ x }, { x: bias, bits: lastBits(extents) }], extents);
   return g.finish([g.softmax(sum, { keyBits: 9, exponentials: exponentialList(9, 10, 1 / 32), causal })]);
 }
+
+/** Σ over all but the first axis of x[c, h, w], through the list: the mean of each channel, rounded. */
+function averagePool(g: ZkGraph, x: ZkNode): ZkNode {
+  const [depth, height, width] = x.extents as [number, number, number];
+  const sum = g.contract({ a: x, labelsA: [0, 1, 2], extents: [depth] });
+  const shift = Math.ceil(Math.log2(height * width));
+  return g.requantize(sum, {
+    shift,
+    mode: 'exact',
+    window: 8,
+    values: range(256).map((q) => Math.min(127, q)),
+  });
+}
+
+/** 3 × `size` × `size` to 4 logits: a convolution, a depthwise one, a skip around both, the mean of each channel. */
+export function residualNet(size = 7, options?: ZkGraphOptions): ZkExample {
+  const g = createZkGraph(options);
+  const channels = 5;
+  const x = convolveI8(g, g.input('u8', [3, size, size], 0, 127), { channels, kernel: 1 });
+  const inner = convolveI8(g, x, { channels, kernel: 3, pad: 1 });
+  const numbers = { stride: 1, dilation: 2, pad: 2, start: 0 };
+  const patches = g.wire(
+    inner,
+    [
+      { kind: 'same', x: 0, y: 0 },
+      { kind: 'window', x: 1, yPosition: 1, yTap: 3, ...numbers },
+      { kind: 'window', x: 2, yPosition: 2, yTap: 4, ...numbers },
+    ],
+    [channels, size, size, 3, 3],
+  );
+  const weight = g.weight('i8', [channels, 3, 3], -127, 127);
+  const depthwise = g.contract({
+    a: patches,
+    c: weight,
+    labelsA: [0, 1, 2, 3, 4],
+    labelsC: [0, 3, 4],
+    extents: [channels, size, size],
+  });
+  const sum = g.sum([{ x: depthwise }, { x, coefficient: 200 }], x.extents);
+  const y = i8(g, sum, shiftFor(9, 50 * 73), RELU_LIST);
+  return g.finish([denseI8(g, averagePool(g, y), 4)]);
+}
+
+/** (x - mean) · rsqrt(variance) along the last axis (of a power of two), as i8; without `centre` the root mean square. */
+function normalize(g: ZkGraph, x: ZkNode, centre: boolean): ZkNode {
+  const [tokens, width] = x.extents as [number, number];
+  const bits = widthOf(width);
+  let c = x;
+  if (centre) {
+    const sum = g.contract({ a: x, labelsA: [0, 1], extents: [tokens] });
+    const mean = i8(g, sum, bits);
+    c = g.sum([{ x }, { x: mean, coefficient: -1, bits: range(widthOf(tokens), 2) }], x.extents);
+  }
+  const squares = g.contract({ a: c, c, labelsA: [0, 1], labelsC: [0, 1], extents: [tokens] });
+  // A window of 10 bits in units of 2^5: the root is that of the mean square times width / 2^5.
+  const root = g.requantize(squares, { shift: 5, window: 10, values: rsqrtList(10, 2 ** 8) });
+  const scaled = g.contract({ a: c, c: root, labelsA: [0, 1], labelsC: [0], extents: x.extents });
+  return i8(g, scaled, 2);
+}
+
+export interface TransformerSizes {
+  readonly tokens: number;
+  /** Powers of two. */
+  readonly width: number;
+  readonly heads: number;
+  readonly vocabulary: number;
+}
+
+/** x[t, w] as [t, heads, w / heads], rescaled to i8. */
+function project(g: ZkGraph, x: ZkNode, heads: number): ZkNode {
+  const [tokens, width] = x.extents as [number, number];
+  const y = denseI8(g, x, width);
+  return g.sum([{ x: y }], [tokens, heads, width / heads]);
+}
+
+function attention(g: ZkGraph, x: ZkNode, heads: number): ZkNode {
+  const [tokens, width] = x.extents as [number, number];
+  const [q, k, v] = [project(g, x, heads), project(g, x, heads), project(g, x, heads)];
+  // Labels of the scores: head, query, key; the width of a head is contracted.
+  const scores = g.contract({
+    a: q,
+    c: k,
+    labelsA: [1, 0, 3],
+    labelsC: [2, 0, 3],
+    extents: [heads, tokens, tokens],
+  });
+  const probabilities = g.softmax(i8(g, scores, shiftFor(width / heads, 45 * 45)), {
+    keyBits: 8,
+    exponentials: exponentialList(8, 10, 1 / 24),
+    causal: true,
+  });
+  const mixed = g.contract({
+    a: probabilities,
+    c: v,
+    labelsA: [1, 0, 3],
+    labelsC: [3, 1, 2],
+    extents: [tokens, heads, width / heads],
+  });
+  return denseI8(g, i8(g, g.sum([{ x: mixed }], [tokens, width]), 7), width);
+}
+
+/** Token ids to logits for each position: embedding, causal attention, GELU, both norms, residual sums. */
+export function transformerBlock(
+  { tokens, width, heads, vocabulary }: TransformerSizes = { tokens: 5, width: 8, heads: 2, vocabulary: 11 },
+  options?: ZkGraphOptions,
+): ZkExample {
+  const g = createZkGraph(options);
+  const ids = g.input('id', [tokens], 0, vocabulary - 1);
+  const words = g.gather(g.weight('i8', [vocabulary, width], -64, 63), ids);
+  const places = g.weight('i8', [tokens, width], -64, 63);
+  let x = i8(g, g.sum([{ x: words }, { x: places }], [tokens, width]), 0);
+  const attended = attention(g, normalize(g, x, false), heads);
+  x = i8(g, g.sum([{ x }, { x: attended }], x.extents), 0);
+  const hidden = dense(g, normalize(g, x, true), 4 * width);
+  const gelu = i8(g, hidden, shiftFor(width, 74 * 73), geluList(9));
+  x = i8(g, g.sum([{ x }, { x: denseI8(g, gelu, width) }], x.extents), 0);
+  return g.finish([denseI8(g, x, vocabulary)]);
+}
+
+/** A router picks one of `experts` dense layers; outputs: its result and its number. */
+export function moe(experts = 3, width = 6, options?: ZkGraphOptions): ZkExample {
+  const g = createZkGraph(options);
+  const x = g.input('i8', [width]);
+  const chosen = g.top1(denseI8(g, x, experts));
+  const weight = g.weight('i8', [experts, 4, width], -127, 127);
+  const each = g.contract({ a: x, c: weight, labelsA: [2], labelsC: [0, 1, 2], extents: [experts, 4] });
+  const one = g.contract({ a: chosen, c: each, labelsA: [1], labelsC: [1, 0], extents: [4] });
+  const number = g.contract({ a: chosen, labelsA: [0], indexLabel: 0, extents: [] });
+  const y = i8(g, one, shiftFor(width, 74 * 73));
+  return g.finish([
+    g.table(
+      y,
+      -128,
+      range(256, -128).map((v) => (v * v) >> 7),
+    ),
+    number,
+  ]);
+}
+
+/** An image and some words, each to a vector, the vectors one after the other, and three logits. */
+export function twoInput(options?: ZkGraphOptions): ZkExample {
+  const g = createZkGraph(options);
+  const image = g.input('u8', [1, 8, 8]);
+  const ids = g.input('id', [5], 0, 19);
+  const seen = denseI8(
+    g,
+    flatten(g, maxPool(g, convolveI8(g, image, { channels: 3, kernel: 3, pad: 1 }))),
+    10,
+  );
+  const words = g.gather(g.weight('i8', [20, 8], -128, 127), ids);
+  const read = i8(g, g.contract({ a: words, labelsA: [1, 0], extents: [8] }), 2);
+  const place = (x: ZkNode, at: number): ZkNode =>
+    g.wire(x, [{ kind: 'pool', x: 0, y: 0, taps: 1, stride: 1, dilation: 1, pad: at, start: 0 }], [18]);
+  return g.finish([denseI8(g, g.sum([{ x: place(seen, 0) }, { x: place(read, 10) }], [18]), 3)]);
+}
+
+/** Hidden layers of 16 bits, signed and rectified, one of them from unsigned sums. */
+export function requantize16Net(options?: ZkGraphOptions): ZkExample {
+  const g = createZkGraph(options);
+  const x = g.input('i16', [6], -2048, 2047);
+  const signed = g.requantize16(dense(g, x, 5), { shift: 2 });
+  const rectified = g.requantize16(dense(g, signed, 7), { shift: 6, zero: 0 });
+  const weight = g.weight('u8', [3, 7], 0, 100);
+  const sum = g.contract({ a: rectified, c: weight, labelsA: [1], labelsC: [0, 1], extents: [3] });
+  const exact = g.requantize(sum, { shift: 16, mode: 'unsigned', window: 8, values: range(256) });
+  return g.finish([exact, g.requantize16(sum, { shift: 10, zero: 0, mode: 'unsigned' })]);
+}
+
+const VGG16_STAGES = [
+  [64, 64],
+  [128, 128],
+  [256, 256, 256],
+  [512, 512, 512],
+  [512, 512, 512],
+];
+
+/** VGG-16 for 3 × 32 × 32: 313 million products. `divide` makes every layer that much narrower. */
+export function vgg16Size(divide = 1, options?: ZkGraphOptions): ZkExample {
+  const g = createZkGraph({ maxBatch: 1, ...options });
+  let x = g.input('i8', [3, 32, 32]);
+  for (const stage of VGG16_STAGES) {
+    for (const channels of stage) x = convolveI8(g, x, { channels: channels / divide, kernel: 3, pad: 1 });
+    x = maxPool(g, x);
+  }
+  return g.finish([denseI8(g, flatten(g, x), 10)]);
+}

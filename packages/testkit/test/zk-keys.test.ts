@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { plan } from '@haca/circuit';
-import { lenet5, mlp, softmaxOnly, tinyConv, type ZkExample } from '../src/index.ts';
+import {
+  lenet5,
+  mlp,
+  moe,
+  requantize16Net,
+  residualNet,
+  softmaxOnly,
+  tinyConv,
+  transformerBlock,
+  twoInput,
+  vgg16Size,
+  type ZkExample,
+} from '../src/index.ts';
 
 const EXAMPLES: Readonly<Record<string, () => ZkExample>> = {
   mlp: () => mlp([12, 7, 5]),
@@ -9,6 +21,12 @@ const EXAMPLES: Readonly<Record<string, () => ZkExample>> = {
   tinyConv: () => tinyConv(),
   softmaxOnly: () => softmaxOnly(),
   causalSoftmax: () => softmaxOnly(5, true),
+  residualNet: () => residualNet(),
+  transformerBlock: () => transformerBlock(),
+  moe: () => moe(),
+  twoInput: () => twoInput(),
+  requantize16Net: () => requantize16Net(),
+  vgg16Size: () => vgg16Size(16),
 };
 
 for (const [name, make] of Object.entries(EXAMPLES))
@@ -19,7 +37,7 @@ for (const [name, make] of Object.entries(EXAMPLES))
       weights.map(({ length }) => length),
       shapes.map(({ extents }) => extents.reduce((cells, extent) => cells * extent, 1)),
     );
-    for (const batchSize of [1, 2, 3, key.maxBatch]) {
+    for (const batchSize of [1, 2, 3, key.maxBatch].filter((size) => size <= key.maxBatch)) {
       const program = plan(key, batchSize);
       assert.ok(program.opening.weightColumns + program.opening.witnessColumns <= 256);
     }
