@@ -44,7 +44,7 @@ export function assign(
   const evaluation = createEvaluation({
     program,
     layout: 'padded',
-    given: (tensor: PlanTensor) => givenCells(tensor, given.get(tensor.id) as TensorValues, 'padded'),
+    given: (tensor, layout) => givenCells(tensor, given.get(tensor.id) as TensorValues, layout),
     packed: model.packed,
     checked: true,
   });

@@ -1,6 +1,15 @@
 /** Evaluates tensors of a program on demand: each once, operands first, without recursion. */
-import type { Definition, PlanTensor, Program } from '@haca/circuit';
-import { allClean, arrayFor, type Cells, clearPadding, type Layout, realRuns, shapeOf } from './cells.ts';
+import type { ContractDefinition, Definition, PlanTensor, Program } from '@haca/circuit';
+import {
+  allClean,
+  arrayFor,
+  type Cells,
+  clearPadding,
+  type Layout,
+  realRuns,
+  type Shape,
+  shapeOf,
+} from './cells.ts';
 import { evaluateContraction, type PackedWeights } from './contraction.ts';
 import { evaluateElementwise } from './elementwise.ts';
 import { IntegerGraphError } from './errors.ts';
@@ -13,8 +22,8 @@ import { evaluateWire } from './wire.ts';
 export interface EvaluationOptions {
   readonly program: Program;
   readonly layout: Layout;
-  /** Cells of weights and inputs in this layout. */
-  readonly given: (tensor: PlanTensor) => Cells;
+  /** Cells of weights and inputs. */
+  readonly given: (tensor: PlanTensor, layout: Layout) => Cells;
   readonly packed: PackedWeights;
   /** Whether every real cell is held against its tensor's interval. */
   readonly checked: boolean;
@@ -36,7 +45,7 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
     const waiting = [id];
     while (waiting.length > 0) {
       const next = waiting[waiting.length - 1] as number;
-      const missing = held.has(next) ? [] : operandsOf(program, next).filter((each) => !held.has(each));
+      const missing = held.has(next) ? [] : neededCells(program, next).filter((each) => !held.has(each));
       if (missing.length > 0) {
         waiting.push(...missing);
         continue;
@@ -90,6 +99,15 @@ export function operandsOf(program: Program, id: number): number[] {
   }
 }
 
+/** A contraction reads weights without padding, straight from the model. */
+const isWeightOfContraction = ({ tensors }: Program, by: Definition, id: number): boolean =>
+  by.kind === 'contract' && tensors[id]?.storage === 'weight';
+
+function neededCells(program: Program, id: number): number[] {
+  const { definition } = program.tensors[id] as PlanTensor;
+  return operandsOf(program, id).filter((each) => !isWeightOfContraction(program, definition, each));
+}
+
 function evaluate(options: EvaluationOptions, id: number, operand: (id: number) => Cells): Cells {
   const tensor = options.program.tensors[id] as PlanTensor;
   const cells = dispatch(options, tensor, tensor.definition, operand);
@@ -107,14 +125,11 @@ function dispatch(
   const shape = shapeOf(tensor, layout);
   switch (definition.kind) {
     case 'given':
-      return options.given(tensor);
+      return options.given(tensor, layout);
     case 'sum':
       return evaluateSum(tensor, definition, shape, operand);
     case 'contract':
-      return evaluateContraction(definition, shape, operand, {
-        packed: options.packed,
-        nameOf: (id) => (program.tensors[id]?.storage === 'weight' ? `weight ${id}` : null),
-      });
+      return contractCells(options, definition, shape, operand);
     case 'wire':
       return evaluateWire(definition, shape, operand(definition.x));
     case 'gather':
@@ -137,6 +152,21 @@ function dispatch(
     default:
       return evaluateRows(tensor, definition, shape, operandsOf(program, tensor.id).map(operand));
   }
+}
+
+function contractCells(
+  { program, given, packed }: EvaluationOptions,
+  definition: ContractDefinition,
+  shape: Shape,
+  operand: (id: number) => Cells,
+): Cells {
+  const isWeight = (id: number): boolean => isWeightOfContraction(program, definition, id);
+  return evaluateContraction(
+    definition,
+    shape,
+    (id) => (isWeight(id) ? given(program.tensors[id] as PlanTensor, 'dense') : operand(id)),
+    { packed, nameOf: (id) => (isWeight(id) ? `weight ${id}` : null) },
+  );
 }
 
 /** Real cells of a virtual output, as its public tensor. */

@@ -29,7 +29,7 @@ export function runModel(
   const evaluation = createEvaluation({
     program,
     layout: 'dense',
-    given: (tensor) => givenCells(tensor, given.get(tensor.id) as TensorValues, 'dense'),
+    given: (tensor, layout) => givenCells(tensor, given.get(tensor.id) as TensorValues, layout),
     packed: model.packed,
     checked: false,
   });
