@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { channelIdOf, credit, type Op } from '@haca/protocol';
 import * as fc from 'fast-check';
 import { type ChainEvent, keyPhase } from '../src/state-machine/index.ts';
-import { learn, randomTx, startHistory } from './random-history.ts';
+import { type HistoryOptions, learn, randomTx, startHistory } from './random-history.ts';
 import {
   type Actor,
   CHAIN,
@@ -26,9 +26,9 @@ import {
 const BLOCKS = 200;
 
 /** Runs a history block by block, then replays it (CHAIN-7). Returns what it met. */
-function live(seed: number): Map<string, number> {
+function live(seed: number, options: HistoryOptions = {}): Map<string, number> {
   const met = new Map<string, number>();
-  const history = startHistory(seed);
+  const history = startHistory(seed, options);
   const { world, random } = history;
   const beginning = world.height();
   const inputs: { readonly txs: readonly Uint8Array[]; readonly timeMs: number }[] = [];
@@ -44,7 +44,9 @@ function live(seed: number): Map<string, number> {
     }
     learn(history, sent, results);
   }
-  replay(seed, world, beginning, inputs);
+  for (const { events } of world.outputs)
+    for (const event of events) count(met, claimState(event) ?? event.type);
+  replay(seed, options, world, beginning, inputs);
   assert.ok(!met.has('E_INTERNAL'));
   return met;
 }
@@ -83,8 +85,44 @@ test('CHAIN-32: fixed histories, which meet what matters', () => {
   assert.ok((met.get('pay') ?? 0) > 50, `${met.get('pay')} payments`);
 });
 
+const WITH_PROOFS: HistoryOptions = { withProofs: true };
+
+test('ZKC-20 CHAIN-32 property: random histories with claims, good and bad proofs and deadlines keep every invariant and replay', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
+      live(seed, WITH_PROOFS);
+    }),
+    { numRuns: 4 },
+  );
+});
+
+test('ZKC-20: fixed histories with proofs, which meet what matters', () => {
+  const met = new Map<string, number>();
+  for (const seed of [1, 2]) for (const [name, times] of live(seed, WITH_PROOFS)) count(met, name, times);
+  const wanted = [
+    ...[
+      'prove',
+      'claim expired',
+      'slash',
+      'E_CLAIM',
+      'E_BINDING',
+      'E_PROOF',
+      'E_PROOF_GAS',
+      'E_SENDER',
+      'E_SEQ',
+    ],
+    ...['pay', 'line E_LEAF', 'line E_ALREADY_PAID', 'line E_NOT_VERIFIED'],
+  ];
+  const missing = wanted.filter((name) => !met.has(name));
+  assert.deepEqual(missing, [], `the histories met ${[...met].join(' ')}`);
+});
+
 function count(met: Map<string, number>, name: string, times = 1): void {
   met.set(name, (met.get(name) ?? 0) + times);
+}
+
+function claimState({ type, attributes }: ChainEvent): string | undefined {
+  return type === 'claim' ? `claim ${attributes.find(([name]) => name === 'state')?.[1]}` : undefined;
 }
 
 function lineCode({ type, attributes }: ChainEvent): string | undefined {
@@ -95,11 +133,12 @@ function lineCode({ type, attributes }: ChainEvent): string | undefined {
 /** CHAIN-7: the same blocks on a fresh chain give the same changes and results. */
 function replay(
   seed: number,
+  options: HistoryOptions,
   original: World,
   beginning: number,
   inputs: readonly { readonly txs: readonly Uint8Array[]; readonly timeMs: number }[],
 ): void {
-  const { world } = startHistory(seed);
+  const { world } = startHistory(seed, options);
   assert.equal(world.height(), beginning);
   inputs.forEach(({ txs, timeMs }, i) => {
     const output = world.block(txs, { timeMs });

@@ -93,12 +93,19 @@ export function zkModel(over: Partial<TestKeyShape> = {}): ZkModel {
   return { shape, verifyingKey, verifyingKeyHash, manifest, modelId: modelIdOf(manifest) };
 }
 
+/** For a test key of any batch size, with its proof. */
+const KEY_GAS = 26_320;
+
 export function registerZkOp(
   { manifest, verifyingKey }: ZkModel,
   over: Partial<NonNullable<OpOf<'register-model'>['zk']>> = {},
 ): OpOf<'register-model'> {
   const registrationProof = testRegistrationProof(verifyingKey);
-  return { kind: 'register-model', manifest, zk: { verifyingKey, registrationProof, nodeId: null, ...over } };
+  return {
+    kind: 'register-model',
+    manifest,
+    zk: { verifyingKey, registrationProof, nodeId: null, verificationGas: KEY_GAS, ...over },
+  };
 }
 
 /** One inference: canonical bytes and the receipt for them. */

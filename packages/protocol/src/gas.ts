@@ -5,6 +5,7 @@
 import { UsageError } from '@haca/primitives';
 import type { EvidenceKind } from './registration.ts';
 import type { Op, Transaction } from './transaction.ts';
+import { zkBatchIndex } from './zk-limits.ts';
 
 export const GAS = {
   transaction: 100,
@@ -19,10 +20,11 @@ export const GAS = {
   sgx: 1_100,
   snp: 1_100,
   nvidia: 5_300,
-  /** Checking the rules of a verifying key and deriving what its proofs cost. */
-  verifyingKey: 15_000,
+  /** Checking a verifying key: for the key, and for each of its ops in each batch size that has a cost of its own. */
+  verifyingKey: 5_000,
+  verifyingKeyOp: 40,
   /** Verifying a registration proof. */
-  registrationProof: 30_000,
+  registrationProof: 20_000,
 } as const satisfies Readonly<Record<string, number>>;
 
 export function evidenceGas(kind: EvidenceKind): number {
@@ -110,14 +112,18 @@ function opGas(op: Op): number {
 function modelGas(op: Extract<Op, { readonly kind: 'register-model' }>): number {
   const model = 2 * GAS.rowWrite + GAS.permanentRow;
   if (op.zk === undefined) return model;
-  const { verifyingKey, registrationProof } = op.zk;
-  return (
-    model +
-    GAS.rowWrite +
-    keyRows(verifyingKey) * GAS.permanentRow +
-    GAS.verifyingKey +
-    (registrationProof === null ? 0 : GAS.registrationProof)
-  );
+  const { verifyingKey, verificationGas } = op.zk;
+  return model + GAS.rowWrite + keyRows(verifyingKey) * GAS.permanentRow + verificationGas;
+}
+
+/** Least gas that a `register-model` declares for checking a key that the chain does not have, and the proof it comes with. */
+export function zkKeyGas(
+  key: { readonly ops: number; readonly batchMax: number },
+  hasRegistrationProof: boolean,
+): number {
+  const sizes = zkBatchIndex(key.batchMax) + 1;
+  const proof = hasRegistrationProof ? GAS.registrationProof : 0;
+  return GAS.verifyingKey + GAS.verifyingKeyOp * key.ops * sizes + proof;
 }
 
 /** A key of many bytes counts as several permanent rows. */

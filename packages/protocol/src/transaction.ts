@@ -126,6 +126,8 @@ export const opCodec = union({
           registrationProof: field(1, nullable(bytesOf(1, ZK_PROOF_MAX_BYTES))),
           /** The sender's node whose bucket pays for it (class S); null: class G. */
           nodeId: field(2, nullable(digest32)),
+          /** What checking key and proof costs, part of the transaction's gas; at least `zkKeyGas`. */
+          verificationGas: field(3, uint(VERIFICATION_GAS_MAX)),
         }),
       ),
     }),

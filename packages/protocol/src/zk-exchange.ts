@@ -24,7 +24,7 @@ import { RECEIPT, type Receipt, receiptCodec, requestHashOf, responseHashOf } fr
 import type { ClaimRecord, VerifyingKeyRecord } from './records.ts';
 import { receiptLeafHash } from './statement.ts';
 import type { OpOf } from './transaction.ts';
-import { ZK_BATCH_MAX, ZK_SALT_BYTES, ZK_TENSORS_MAX } from './zk-limits.ts';
+import { ZK_BATCH_MAX, ZK_SALT_BYTES, ZK_TENSORS_MAX, zkBatchIndex } from './zk-limits.ts';
 
 /** Largest row of a tensor in a request or response. */
 export const ZK_ROW_MAX_BYTES = 1_000_000;
@@ -307,11 +307,6 @@ function bindReceipt(context: ZkBindingContext, given: ZkExchangeRows, b: number
     return unbound(at, 'the hash of the response rebuilt from the row', 'another response hash');
   }
   return { value, hash: RECEIPT.hashOfPayload(payload) };
-}
-
-/** Index of the entry of a per-batch list (`verificationGas`, `proofBytes` of a verifying key) that is for `count`. */
-export function zkBatchIndex(count: number): number {
-  return count <= 1 ? 0 : 32 - Math.clz32(count - 1);
 }
 
 /**

@@ -41,6 +41,7 @@ export const refuseAllEvidence: AppraiseEvidence = () => ({
 
 /** Knows no verifying key and accepts no proof: for tools and tests that have no proof system. */
 export const refuseAllProofs: ZkProofSystem = {
+  outlineKey: () => undefined,
   appraiseKey: () => ({ ok: false, info: 'there is no proof system' }),
   checkTensors: () => 'there is no proof system',
   verifyProof: () => false,

@@ -79,6 +79,11 @@ export type ZkKeyFacts = Pick<
   'batchMax' | 'verificationGas' | 'proofBytes' | 'inputRowBytes' | 'outputRowBytes'
 >;
 
+export interface ZkKeyOutline {
+  readonly ops: number;
+  readonly batchMax: number;
+}
+
 export type ZkKeyAppraisal =
   | { readonly ok: true; readonly hash: Uint8Array; readonly facts: ZkKeyFacts }
   | { readonly ok: false; readonly info: string };
@@ -99,6 +104,8 @@ export interface ZkRegistrationCheck {
  * bounded cost; the same on every machine, or nodes would differ.
  */
 export interface ZkProofSystem {
+  /** What the cost of checking a key hangs on, by reading it once; undefined where the bytes are no key at all. */
+  readonly outlineKey: (verifyingKey: Uint8Array) => ZkKeyOutline | undefined;
   /** Every rule that a verifying key has to keep, its hash, and what its proofs cost. */
   readonly appraiseKey: (verifyingKey: Uint8Array) => ZkKeyAppraisal;
   /** Why the tensors (as in a statement) are not values of the key's public tensors; undefined where they are. */

@@ -1,12 +1,14 @@
 /** Models, and the verifying keys of those that can be proved. */
 import { bytesEqual, decode, encode, sha256, toHex } from '@haca/primitives';
 import {
+  GAS,
   type ModelManifest,
   modelIdOf,
   type OpOf,
   type VerifyingKeyRecord,
   verifyingKeyRecordCodec,
   zkBatchIndex,
+  zkKeyGas,
 } from '@haca/protocol';
 import { type Refusal, refuse } from '../refusal.ts';
 import { models, verifyingKeys } from '../tables.ts';
@@ -58,18 +60,28 @@ function registerKey(step: Step, { manifest, zk }: OpOf<'register-model'>): Outc
     const node = ownNode(step, zk.nodeId);
     if ('code' in node) return node;
   }
-  const record = known ?? appraisedKey(step, hash, zk.verifyingKey);
+  const record = known ?? appraisedKey(step, hash, zk);
   if ('code' in record) return record;
   if (!bytesEqual(record.verifyingKey, zk.verifyingKey)) {
     return refuse('E_VERIFYING_KEY', `the key with hash ${toHex(hash)}`, 'another');
   }
-  const proven = withRegistrationProof(step, record, zk.registrationProof);
+  const proven = withRegistrationProof(step, record, zk);
   if ('code' in proven) return proven;
   verifyingKeys.put(step.state, proven, hash);
   return undefined;
 }
 
-function appraisedKey(step: Step, hash: Uint8Array, verifyingKey: Uint8Array): VerifyingKeyRecord | Refusal {
+type BroughtKey = NonNullable<OpOf<'register-model'>['zk']>;
+
+function appraisedKey(
+  step: Step,
+  hash: Uint8Array,
+  { verifyingKey, registrationProof, verificationGas }: BroughtKey,
+): VerifyingKeyRecord | Refusal {
+  const outline = step.ctx.zk.outlineKey(verifyingKey);
+  if (outline === undefined) return refuse('E_VERIFYING_KEY', 'a verifying key', 'other bytes');
+  const gas = zkKeyGas(outline, registrationProof !== null);
+  if (verificationGas < gas) return refuse('E_PROOF_GAS', `${gas} gas`, verificationGas);
   const appraisal = step.ctx.zk.appraiseKey(verifyingKey);
   if (!appraisal.ok) return refuse('E_VERIFYING_KEY', 'a well-formed verifying key', appraisal.info);
   if (!bytesEqual(appraisal.hash, hash)) {
@@ -90,7 +102,7 @@ function isComplete({ batchMax, verificationGas, proofBytes }: ZkKeyFacts): bool
 function withRegistrationProof(
   step: Step,
   record: VerifyingKeyRecord,
-  proof: Uint8Array | null,
+  { registrationProof: proof, verificationGas }: BroughtKey,
 ): VerifyingKeyRecord | Refusal {
   const verify = step.ctx.zk.verifyRegistration;
   if (verify === null) {
@@ -98,6 +110,9 @@ function withRegistrationProof(
   }
   if (record.registrationProofHash !== undefined) return record;
   if (proof === null) return refuse('E_REGISTRATION_PROOF', 'a registration proof', 'none');
+  if (verificationGas < GAS.registrationProof) {
+    return refuse('E_PROOF_GAS', `${GAS.registrationProof} gas`, verificationGas);
+  }
   return verify({ verifyingKey: record.verifyingKey, proof })
     ? { ...record, registrationProofHash: sha256(proof) }
     : refuse('E_REGISTRATION_PROOF', 'a proof that holds', 'one that does not');
