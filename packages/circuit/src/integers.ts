@@ -6,7 +6,8 @@ const P = 2 * INTEGER_BOUND + 1;
 /** The residue of a safe integer. */
 export function toResidue(value: number): number {
   const rest = value % P;
-  return rest < 0 ? rest + P : rest;
+  // Of a negative zero only the zero.
+  return rest < 0 ? rest + P : rest + 0;
 }
 
 const HALF = (P + 1) / 2;

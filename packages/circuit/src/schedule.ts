@@ -228,11 +228,30 @@ function reduce(scheduler: Scheduler, tensor: BuiltTensor): void {
     for (const each of claims) reduceSum(scheduler, definition, each);
     return;
   }
-  const single = claims.length === 1 ? (claims[0] as Claim) : aggregate(scheduler, tensor, claims);
+  const first = claims[0] as Claim;
+  const single =
+    claims.length === 1 && !hasZero(tensor, first) ? first : aggregate(scheduler, tensor, claims);
   if (definition.kind === 'contract') reduceContract(scheduler, tensor, definition, single);
   else if (definition.kind === 'wire') reduceWire(scheduler, definition, single, tensor);
   else if (definition.kind === 'gather') reduceGather(scheduler, definition, single);
   else refuse('form', `${tensor.name} is virtual and has no definition`);
+}
+
+/**
+ * Whether a coordinate that the reduction runs EQ rounds against is the constant 0, which leaves a round's value at 1
+ * free: a slice of a product was read. The claim is moved to a fresh point first.
+ */
+function hasZero({ definition, axisBits }: BuiltTensor, { point }: Claim): boolean {
+  if (definition.kind !== 'contract' || !point.includes(COORDINATE_ZERO)) return false;
+  const shared = sharedLabels(definition, axisBits.length);
+  const ofLabel = axisPoints(point, axisBits);
+  return shared.some((label) => ofLabel[label]?.includes(COORDINATE_ZERO));
+}
+
+/** Labels of the result along which both operands are tensors: the product is elementwise there. */
+function sharedLabels({ c, labelsA, labelsC }: ContractDefinition, results: number): number[] {
+  if (typeof c !== 'number') return [];
+  return labelsA.filter((label) => label < results && labelsC.includes(label)).sort((a, b) => a - b);
 }
 
 function aggregate(scheduler: Scheduler, tensor: BuiltTensor, claims: readonly Claim[]): Claim {
@@ -289,12 +308,7 @@ function reduceContract(
 ): void {
   const results = tensor.extents.length;
   const ofLabel: Point[] = axisPoints(made.point, tensor.axisBits);
-  const shared =
-    typeof definition.c === 'number'
-      ? ofLabel.flatMap((_, label) =>
-          definition.labelsA.includes(label) && definition.labelsC.includes(label) ? [label] : [],
-        )
-      : [];
+  const shared = sharedLabels(definition, results);
   const eqPoint = shared.flatMap((label) => ofLabel[label] as Point);
   for (const label of shared) ofLabel[label] = fresh(scheduler, (ofLabel[label] as Point).length);
   const eqRounds = shared.flatMap((label) => ofLabel[label] as Point);

@@ -52,6 +52,9 @@ export function lowerSum(
     checkBitMap(each.bits, x, declared, bits, i);
     const own = scaled(x, each.coefficient);
     interval = { lo: interval.lo + own.lo, hi: interval.hi + own.hi };
+    // Terms of opposite signs would hide the rounding of a double in an interval that fits again.
+    if (!Number.isSafeInteger(interval.lo) || !Number.isSafeInteger(interval.hi))
+      refuse('interval', `a sum reaches [${interval.lo}, ${interval.hi}] at term ${i}`);
     degree = Math.max(degree, x.degree);
     const shifted = each.bits.map((source) => (source < 2 ? source : source + batchBits));
     const batch = x.storage === 'weight' ? [] : Array.from({ length: batchBits }, (_, bit) => 2 + bit);
@@ -81,6 +84,10 @@ function checkBitMap(
     refuse('bit-map', `term ${place} maps ${map.length} bits, its operand has ${sumOf(xBits)}`);
   if (map.some((source) => source >= 2 + total))
     refuse('bit-map', `term ${place} names a bit beyond the result's ${total}`);
+  const chosen = map.filter((source) => source >= 2);
+  // A diagonal is not multilinear: its value at a point is no value of the operand's extension.
+  if (new Set(chosen).size !== chosen.length)
+    refuse('bit-map', `term ${place} uses a bit of the result twice`);
   let at = 0;
   inner(x).forEach((extent, axis) => {
     const width = xBits[axis] as number;

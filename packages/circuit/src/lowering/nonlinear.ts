@@ -6,7 +6,7 @@
  */
 import { inversePowerOfTwo, multiplyResidues, toResidue } from '../integers.ts';
 import type { OpOf } from '../key.ts';
-import { REPRESENTATION_RANGE } from '../limits.ts';
+import { INTEGER_BOUND, REPRESENTATION_RANGE } from '../limits.ts';
 import type { Definition, SumDefinition, SumTerm } from '../program.ts';
 import {
   type Builder,
@@ -420,9 +420,10 @@ export function softmaxScales(
   first: number,
 ): { readonly numeratorBits: number; readonly productShift: number } {
   const numeratorBits = 29 - bitsOfExtent(n);
-  if (first < 1 || numeratorBits - first < 1)
+  const productShift = numeratorBits - 7;
+  if (first < 1 || numeratorBits - first < 1 || productShift < 1)
     refuse('softmax', `exponentials of ${first} bits over ${n} entries`);
-  return { numeratorBits, productShift: numeratorBits - 7 };
+  return { numeratorBits, productShift };
 }
 
 export function lowerSoftmax(
@@ -572,9 +573,12 @@ export function lowerTop1(builder: Builder, x: BuiltTensor, result: ResultPlace)
     refuse('shape', `${name}: top-1 over the last of at least one axis`);
   const axis = x.axisBits[x.axisBits.length - 1] as number;
   const scale = 2 ** axis;
-  const limbs = Math.max(1, Math.ceil(bitsOfExtent((x.hi - x.lo + 1) * scale) / builder.limbBits));
-  if (limbs * builder.limbBits > 30)
-    refuse('representation', `${name}: keys of ${bitsOfExtent((x.hi - x.lo + 1) * scale)} bits`);
+  const spread = (x.hi - x.lo + 1) * scale;
+  if (spread > REPRESENTATION_RANGE) refuse('representation', `${name}: ${spread} keys`);
+  const limbs = Math.max(1, Math.ceil(bitsOfExtent(spread) / builder.limbBits));
+  // The maximum is committed, so a difference may be negative: p less the spread must be beyond what the limbs reach.
+  if (2 ** (limbs * builder.limbBits) + spread > 2 * INTEGER_BOUND + 1)
+    refuse('representation', `${name}: ${spread} keys in ${limbs} limbs of ${builder.limbBits} bits`);
   // Distinct keys, larger for a lower index: exactly one difference from the maximum is 0.
   const keys = virtualSum(
     builder,
