@@ -2,15 +2,16 @@
  * `plan`: from a verifying key and a batch size to the program that prover and verifier execute, or to the reason why
  * the key is refused. Deterministic, bounded by `LIMITS`, the same on both sides.
  */
-import type { VerifyingKey } from './key.ts';
+import { KEY_VERSION, type VerifyingKey } from './key.ts';
 import { type Layout, layOut } from './layout.ts';
 import { LIMITS } from './limits.ts';
 import { type BuiltTensor, bitsOfExtent, overLimit, refuse } from './lowering/builder.ts';
 import { type Lowered, lowerKey } from './lowering/lower-key.ts';
 import { lowerWeights } from './lowering/lower-weights.ts';
-import type { OpeningShape, PlanLookup, PlanTable, Program } from './program.ts';
+import type { OpeningShape, Placement, PlanLookup, PlanTable, Program } from './program.ts';
 import { layOutSegments, type Schedule, schedule } from './schedule.ts';
 import { profileParameters, provenBits, type SecurityParameters } from './soundness.ts';
+import { verificationWork, type WorkShape } from './work.ts';
 
 export const CAP_BITS = 7;
 export const EXT_BYTES = 20;
@@ -22,7 +23,11 @@ export const PROOF_HEADER_BYTES = 9;
  * @throws KeyError when the key means nothing, is over a limit, or proves less than `LIMITS.securityBits`
  */
 export function plan(key: VerifyingKey, batchSize: number): Program {
-  const program = planWith(key, batchSize, profileParameters(key.profile));
+  return requireSecurity(planWith(key, batchSize, profileParameters(key.profile)));
+}
+
+/** @throws KeyError where less is proven than `LIMITS.securityBits` */
+export function requireSecurity(program: Program): Program {
   if (program.securityBits < LIMITS.securityBits)
     refuse('security', `${program.securityBits} proven bits, at least ${LIMITS.securityBits} are needed`);
   return program;
@@ -51,8 +56,7 @@ export function planRegistration(key: VerifyingKey): Program {
     outputs: [],
     virtualOutputs: [],
   });
-  if (program.securityBits < LIMITS.securityBits) refuse('security', `${program.securityBits} proven bits`);
-  return program;
+  return requireSecurity(program);
 }
 
 function assemble(
@@ -62,7 +66,7 @@ function assemble(
 ): Program {
   const { builder } = lowered;
   if (builder.lookups.length === 0) refuse('coverage', 'no op needs a witness: nothing to commit');
-  checkLookups(builder.lookups, builder.tables);
+  checkLookups(builder.lookups);
   const tables = builder.tables.map((table, index): PlanTable => {
     const multiplicity = builder.add({
       storage: 'witness',
@@ -111,11 +115,17 @@ function assemble(
     witnessPlacements: witness.placements,
     proofBytes,
     securityBits: provenBits({ ...opening, treeBits, claims: scheduled.openings.length, ...scheduled }),
-    verificationWork: workOf(opening, treeBits, tables, scheduled, proofBytes, relationCellsOf(tensors)),
+    verificationWork: workOf({ opening, treeBits, tensors, lookups, tables, proofBytes, ...scheduled }, [
+      ...weights.placements,
+      ...witness.placements,
+    ]),
   };
 }
 
 function checkParameters(key: VerifyingKey): void {
+  if (key.version !== KEY_VERSION) refuse('form', `key version ${key.version}`);
+  if (key.limbBits < 8 || key.limbBits > 12)
+    refuse('parameters', `limbs of ${key.limbBits} bits; 8 to 12 are allowed`);
   if (key.profile !== 1 && key.profile !== 2) refuse('parameters', `profile ${key.profile}`);
   if (key.maxBatch < 1) refuse('batch', 'a batch has at least one inference');
   const { columnBits, folds, finalBits } = key;
@@ -125,15 +135,10 @@ function checkParameters(key: VerifyingKey): void {
     refuse('parameters', `folds [${folds}] and ${finalBits} do not add up to ${columnBits}`);
 }
 
-function checkLookups(
-  lookups: readonly PlanLookup[],
-  tables: readonly { readonly bits: number; readonly rows: number }[],
-): void {
+function checkLookups(lookups: readonly PlanLookup[]): void {
   // The pole of a tuple outside its table has the number of its occurrences as residue: below p it can't vanish.
   const count = lookups.reduce((sum, lookup) => sum + lookupCells(lookup), 0);
   if (count >= LIMITS.lookups) overLimit('lookups', LIMITS.lookups, count);
-  const rows = tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
-  if (rows > LIMITS.tableRowsInAll) overLimit('table-rows', LIMITS.tableRowsInAll, rows);
 }
 
 function lookupCells({ numerator, extents }: PlanLookup): number {
@@ -207,39 +212,14 @@ function proofLength(opening: OpeningShape, treeBits: number, scheduled: Schedul
   return PROOF_HEADER_BYTES + EXT_BYTES * elements + DIGEST_BYTES * caps + 8 + opening.queries * perQuery;
 }
 
-/** Taps times positions over all relations of all wires: what evaluating their predicates costs. */
-function relationCellsOf(tensors: readonly BuiltTensor[]): number {
-  let cells = 0;
-  for (const { definition } of tensors)
-    if (definition.kind === 'wire')
-      for (const relation of definition.relations)
-        if (relation.kind !== 'same') cells += relation.position.extent * relation.tap.extent;
-  return cells;
-}
-
 function workOf(
-  opening: OpeningShape,
-  treeBits: number,
-  tables: readonly { readonly bits: number }[],
-  scheduled: Schedule,
-  proofBytes: number,
-  relationCells: number,
+  shape: Omit<WorkShape, 'placements' | 'pathDigests'>,
+  placements: readonly Placement[],
 ): number {
-  const depth = opening.columnBits + opening.blowupBits;
-  const columns = opening.weightColumns + opening.witnessColumns;
-  const rowBlocks = Math.ceil(opening.weightColumns / 16) + Math.ceil(opening.witnessColumns / 16);
-  const foldBlocks = opening.folds.reduce((sum, fold) => sum + Math.ceil((EXT_BYTES * 2 ** fold) / 64), 0);
-  const paths =
-    2 * pathDigests(depth) + foldDepths(opening).reduce((sum, each) => sum + pathDigests(each), 0);
-  const compressions = opening.queries * (rowBlocks + foldBlocks + paths) + Math.ceil(proofBytes / 64 / 4);
-  const fields =
-    opening.queries * (columns + opening.folds.reduce((sum, fold) => sum + 3 * 2 ** fold, 0)) +
-    8 * treeBits * treeBits +
-    8 * tables.reduce((sum, { bits }) => sum + 2 ** bits, 0) +
-    20 * scheduled.sentElements +
-    64 * scheduled.openings.length +
-    16 * 2 ** (opening.finalBits + opening.blowupBits);
-  return fields + 6 * relationCells + 40 * compressions + scheduled.publicWork;
+  const { opening } = shape;
+  const row = pathDigests(opening.columnBits + opening.blowupBits);
+  const folds = foldDepths(opening).reduce((sum, depth) => sum + pathDigests(depth), 0);
+  return Math.ceil(verificationWork({ ...shape, placements, pathDigests: { row, folds } }));
 }
 
 /**

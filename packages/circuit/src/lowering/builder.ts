@@ -71,8 +71,8 @@ export interface Builder {
   readonly ties: readonly TieSpec[];
   readonly tensor: (id: number) => BuiltTensor;
   readonly add: (draft: TensorDraft) => BuiltTensor;
-  /** Finds or makes the table with this name: the name says all that its rows depend on. */
-  readonly table: (name: string, make: () => TableDraft) => number;
+  /** Finds or makes the table with this name, of `rows` rows: the name says all that they depend on. */
+  readonly table: (name: string, rows: number, make: () => TableDraft) => number;
   readonly lookup: (
     name: string,
     table: number,
@@ -90,6 +90,7 @@ export function createBuilder(batchSize: number, limbBits: number): Builder {
   const lookups: PlanLookup[] = [];
   const tables: TableDraft[] = [];
   const tableByName = new Map<string, number>();
+  let rowsInAll = 0;
   const ties: TieSpec[] = [];
   const tensor = (id: number): BuiltTensor => tensors[id] ?? refuse('reference', `no tensor ${id}`);
   return {
@@ -106,14 +107,15 @@ export function createBuilder(batchSize: number, limbBits: number): Builder {
       tensors.push(built);
       return built;
     },
-    table: (name, make) => {
+    table: (name, rows, make) => {
       const found = tableByName.get(name);
       if (found !== undefined) return found;
       if (tables.length >= LIMITS.tables) overLimit('tables', LIMITS.tables, tables.length + 1);
-      const made = make();
-      if (made.rows > LIMITS.tableRows) overLimit('table-rows', LIMITS.tableRows, made.rows);
+      if (rows > LIMITS.tableRows) overLimit('table-rows', LIMITS.tableRows, rows);
+      rowsInAll += 2 ** bitsOfExtent(rows);
+      if (rowsInAll > LIMITS.tableRowsInAll) overLimit('table-rows', LIMITS.tableRowsInAll, rowsInAll);
       tableByName.set(name, tables.length);
-      tables.push(made);
+      tables.push(make());
       return tables.length - 1;
     },
     lookup: (name, table, over, tuple, numerator = { kind: 'real' }) => {

@@ -44,9 +44,8 @@ const KIND_BOUNDS: Readonly<Record<TensorKind, readonly [number, number]>> = {
 
 /** @throws KeyError */
 export function lowerKey(key: VerifyingKey, batchSize: number): Lowered {
-  if (key.version !== 1) refuse('form', `key version ${key.version}`);
-  if (key.limbBits < 8) refuse('parameters', `limbs of ${key.limbBits} bits; 8 to 12 are allowed`);
-  if (batchSize < 1 || batchSize > key.maxBatch) refuse('batch', `${batchSize} of at most ${key.maxBatch}`);
+  if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > key.maxBatch)
+    refuse('batch', `${batchSize} of at most ${key.maxBatch}`);
   checkLists(key);
   const context: Context = {
     key,

@@ -2,13 +2,16 @@
 import { toResidue } from '../integers.ts';
 import type { VerifyingKey } from '../key.ts';
 import { blocksOf } from '../layout.ts';
+import { LIMITS } from '../limits.ts';
 import type { PlanLookup, TupleEntry } from '../program.ts';
-import { type Builder, type BuiltTensor, bitsOfExtent, createBuilder, term } from './builder.ts';
+import { type Builder, type BuiltTensor, bitsOfExtent, createBuilder, overLimit, term } from './builder.ts';
 import { checkSpec } from './lower-key.ts';
 import { weightsTable } from './tables.ts';
 
 /** Above this many values a weight is split in limbs instead of being looked up whole. */
 const VALUES_MAX = 2 ** 12;
+type StoredBlocks = Extract<PlanLookup['numerator'], { readonly kind: 'blocks' }>;
+
 const MASK: TupleEntry = { kind: 'mask' };
 
 /** @throws KeyError */
@@ -31,8 +34,11 @@ export function lowerWeights(key: VerifyingKey): Builder {
       }),
     ];
   });
+  let blocks = 0;
   for (const weight of weights) {
     const numerator = storedCells(weight, key.columnBits);
+    if (weight.bits >= key.columnBits) blocks += numerator.blocks.length;
+    if (blocks > LIMITS.columns) overLimit('columns', LIMITS.columns, blocks);
     if (weight.hi - weight.lo + 1 <= VALUES_MAX) {
       builder.lookup(
         weight.name,
@@ -47,7 +53,7 @@ export function lowerWeights(key: VerifyingKey): Builder {
 }
 
 /** Every cell of a tensor's blocks or part, padded cells included. */
-function storedCells(weight: BuiltTensor, columnBits: number): PlanLookup['numerator'] {
+function storedCells(weight: BuiltTensor, columnBits: number): StoredBlocks {
   const blockBits = Math.min(columnBits, weight.bits);
   const blocks = blocksOf(weight, blockBits).flatMap((real, block) => (real ? [block] : []));
   return { kind: 'blocks', blockBits, blocks };
