@@ -1,5 +1,7 @@
 /** The zkML statement: key, program, public tensors. */
 
+export type { ZkStatement } from '@haca/protocol';
+export { chooseOpening } from './choose-opening.ts';
 export {
   type AxisRelation,
   encodeVerifyingKey,
@@ -17,7 +19,6 @@ export {
   type VerifyingKey,
   verifyingKeyHash,
 } from './key.ts';
-export { chooseOpening } from './choose-opening.ts';
 export { blocksOf } from './layout.ts';
 export { INTEGER_BOUND, LIMITS, REPRESENTATION_RANGE } from './limits.ts';
 export { bitsOfExtent, KeyError } from './lowering/builder.ts';
@@ -57,5 +58,4 @@ export {
   type TensorValues,
   tensorRowBytes,
   unpadTensor,
-  type ZkStatement,
 } from './statement.ts';

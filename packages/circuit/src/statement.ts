@@ -14,22 +14,10 @@ import {
   uint,
 } from '@haca/primitives';
 import { deriveKey } from '@haca/primitives/zk';
+import type { ZkStatement } from '@haca/protocol';
 import { type TensorKind, tensorCodec, type VerifyingKey } from './key.ts';
 import { LIMITS } from './limits.ts';
 import type { PlanTensor, Program } from './program.ts';
-
-export interface ZkStatement {
-  /** Digest of the chain id, 32 bytes. */
-  readonly chainId: Uint8Array;
-  readonly claimId: Uint8Array;
-  /** Given by the chain after the claim was opened: the hash of the block that contains the batch. */
-  readonly nonce: Uint8Array;
-  readonly verifyingKeyHash: Uint8Array;
-  readonly batchSize: number;
-  /** Per input, in key order: the tensor bytes of all rows of the batch, one after the other. */
-  readonly inputs: readonly Uint8Array[];
-  readonly outputs: readonly Uint8Array[];
-}
 
 export type TensorValues = Int8Array | Uint8Array | Int16Array | Int32Array;
 
