@@ -18,8 +18,8 @@ import { columnsOf } from './tensor-store.ts';
 export interface CommittedWeights {
   /** The weight cap of the key. */
   readonly cap: Uint8Array;
-  /** By tensor id of the program, which is the same for every batch size. */
-  readonly vectors: ReadonlyMap<number, Vector>;
+  /** Over their padded cubes, in the order of the key's weights. */
+  readonly vectors: readonly Vector[];
   readonly columns: readonly Column[];
   readonly tree: CommittedTree;
   readonly backend: ProverBackend;
@@ -59,27 +59,25 @@ export async function commitProgramWeights({
   const tensors = program.tensors.filter(({ storage }) => storage === 'weight');
   if (tensors.length !== weights.length)
     throw new UsageError(`${weights.length} weight tensors, the key has ${tensors.length}`);
-  const vectors = new Map<number, Vector>();
-  tensors.forEach((tensor, i) => {
+  const vectors = tensors.map((tensor, i) => {
     const dense = weights[i] as TensorValues;
     const cells = tensor.extents.reduce((product, extent) => product * extent, 1);
     if (dense.length !== cells)
       throw new UsageError(`${dense.length} values for ${tensor.name} of ${cells} cells`);
-    vectors.set(tensor.id, backend.upload(padTensor(tensor, dense)));
+    return backend.upload(padTensor(tensor, dense));
   });
   const { columnBits, blowupBits, weightColumns, capBits } = program.opening;
   const columns = columnsOf(
     program.weightPlacements,
     weightColumns,
     columnBits,
-    (tensor) => vectors.get(tensor) as Vector,
+    (tensor) => vectors[tensors.findIndex(({ id }) => id === tensor)] as Vector,
   );
   const tree = backend.commitColumns({ columns, columnBits, blowupBits, capBits });
   await checkpoint('commit', 1);
   const release = (): void => {
     tree.release();
-    for (const vector of vectors.values()) backend.release(vector);
-    vectors.clear();
+    for (const vector of vectors) backend.release(vector);
   };
   return { cap: tree.cap, vectors, columns, tree, backend, release };
 }

@@ -112,7 +112,7 @@ async function proveLayers(
 ): Promise<readonly Ext[]> {
   const { writer, program } = state;
   const [, , q0, q1] = tree.top;
-  if (extIsZero(q0) || extIsZero(q1)) throw new UsageError('a denominator is zero: prove again');
+  if (extIsZero(q0) || extIsZero(q1)) throw new UsageError('a denominator is zero');
   writer.sendExts(LABELS.GKR_VALUES, tree.top);
   let point: readonly Ext[] = [writer.challengeExt(LABELS.GKR_VALUES)];
   for (let level = 1; level < program.treeBits; level++) {

@@ -24,13 +24,16 @@ export interface TensorStore {
   readonly release: () => void;
 }
 
-/** `weights`: vectors of committed weights by tensor id; they stay their owner's. */
+/** `weightVectors`: those of the committed weights, in order; they stay their owner's. */
 export function createTensorStore(
   backend: ProverBackend,
   program: Program,
   assignment: Assignment,
-  weights: ReadonlyMap<number, Vector>,
+  weightVectors: readonly Vector[],
 ): TensorStore {
+  const weights = new Map<number, Vector>();
+  for (const { id, storage } of program.tensors)
+    if (storage === 'weight') weights.set(id, weightVectors[weights.size] as Vector);
   const owned = new Map<number, Vector>();
   const tensor = (id: number): PlanTensor => program.tensors[id] as PlanTensor;
   const releaseWhere = (chosen: (id: number) => boolean): void => {
