@@ -2,6 +2,7 @@
  * Every check of the zkML verifier by name, and the gate they go through. A check is named finer than its id in the
  * verdict, so that a test can take out one equation at a time and show that a cheat then passes.
  */
+import { type Ext, extEqual } from '@haca/primitives/zk';
 import { type Check, failed, notApplicable, passed, skipped, type Verdict, verdictOf } from '@haca/protocol';
 
 /** In the order in which they are reported. */
@@ -94,6 +95,8 @@ export class Rejection extends Error {
 export interface Gate {
   /** Throws `Rejection` unless the check holds; `got` says what there was instead, and where. */
   readonly require: (name: CheckName, holds: boolean, got: string) => void;
+  /** Two values of one thing: what was sent or computed, and what it has to be. */
+  readonly requireEqual: (name: CheckName, value: Ext, expected: Ext, place: string) => void;
   /** Nothing more is checked under these ids. */
   readonly close: (...ids: readonly ZkCheckId[]) => void;
   readonly verdict: (rejection?: Rejection) => Verdict;
@@ -103,11 +106,18 @@ export interface Gate {
 export function createGate(omit?: ReadonlySet<CheckName>): Gate {
   const counts = new Map<ZkCheckId, number>();
   const closed = new Set<ZkCheckId>();
+  const count = ({ id }: CheckRule): void => {
+    counts.set(id, (counts.get(id) ?? 0) + 1);
+  };
   return {
     require: (name, holds, got) => {
-      const { id } = CHECKS[name];
-      counts.set(id, (counts.get(id) ?? 0) + 1);
+      count(CHECKS[name]);
       if (!holds && omit?.has(name) !== true) throw new Rejection(name, got);
+    },
+    requireEqual: (name, value, expected, place) => {
+      count(CHECKS[name]);
+      if (extEqual(value, expected) || omit?.has(name) === true) return;
+      throw new Rejection(name, `${place}: [${value}], not [${expected}]`);
     },
     close: (...ids) => {
       for (const id of ids) closed.add(id);

@@ -2,7 +2,7 @@
  * GKR over the tree of fractions: the sum of all leaves is zero, if the numerators and denominators at the point that is
  * left are what is claimed (Papini and Haböck, 2023/1284). Node i of a level is the sum of nodes i and i + 2^j below.
  */
-import { type Ext, extAdd, extIsZero, extMul, extSub, LABELS } from '@haca/primitives/zk';
+import { EXT_ZERO, type Ext, extAdd, extIsZero, extMul, extSub, LABELS } from '@haca/primitives/zk';
 import type { Gate } from './checks.ts';
 import type { StepReader } from './proof-reader.ts';
 import { eqSumcheck } from './sumchecks.ts';
@@ -16,7 +16,7 @@ export interface LeafClaim {
 /** `treeBits` is at least 1. */
 export function verifyFractionTree(reader: StepReader, gate: Gate, treeBits: number): LeafClaim {
   const root = readChildren(reader);
-  gate.require('gkr-root', extIsZero(numeratorOf(root)), 'another sum');
+  gate.requireEqual('gkr-root', numeratorOf(root), EXT_ZERO, 'the root');
   gate.require('zero-denominator', !extIsZero(extMul(root.q0, root.q1)), 'a root of denominator zero');
   let leaf = descend(reader, root, []);
   for (let level = 1; level < treeBits; level++) {
@@ -26,7 +26,7 @@ export function verifyFractionTree(reader: StepReader, gate: Gate, treeBits: num
     const reduced = eqSumcheck(reader, gate, LABELS.GKR_ROUND, claim, leaf.point, place);
     const children = readChildren(reader);
     const combined = extAdd(numeratorOf(children), extMul(lambda, extMul(children.q0, children.q1)));
-    gate.require('gkr-layer', equal(combined, reduced.claim), place);
+    gate.requireEqual('gkr-layer', combined, reduced.claim, place);
     leaf = descend(reader, children, reduced.point);
   }
   return leaf;
@@ -45,7 +45,6 @@ function readChildren(reader: StepReader): Children {
 }
 
 const numeratorOf = ({ p0, p1, q0, q1 }: Children): Ext => extAdd(extMul(p0, q1), extMul(p1, q0));
-const equal = (a: Ext, b: Ext): boolean => extIsZero(extSub(a, b));
 
 function descend(reader: StepReader, { p0, p1, q0, q1 }: Children, below: readonly Ext[]): LeafClaim {
   const mu = reader.challengeExt(LABELS.GKR_VALUES);

@@ -9,7 +9,6 @@ import {
   type Ext,
   type ExtVector,
   extAdd,
-  extEqual,
   extFromBase,
   extMul,
   extNeg,
@@ -44,7 +43,7 @@ export function handOver(
   kernels: ZkKernels,
 ): void {
   fillSlots(context, step.fills, LABELS.SEGMENTS);
-  const { program, gate, state } = context;
+  const { program, gate, state, place } = context;
   const { treeBits, lookups, tables, segments } = program;
   const square = extMul(lambda, lambda);
   const cube = extMul(square, lambda);
@@ -69,8 +68,8 @@ export function handOver(
     numerator = extAdd(numerator, extMul(selector, own));
     denominator = extAdd(denominator, extMul(selector, extSub(extSub(gamma, fingerprint), EXT_ONE)));
   }
-  gate.require('numerator', extEqual(numerator, leaf.numerator), 'another numerator');
-  gate.require('denominator', extEqual(denominator, leaf.denominator), 'another denominator');
+  gate.requireEqual('numerator', numerator, leaf.numerator, place);
+  gate.requireEqual('denominator', denominator, leaf.denominator, place);
 }
 
 function lookupTuple(

@@ -4,7 +4,6 @@
  */
 import { capDigests, foldDepths, type Placement, type Program } from '@haca/circuit';
 import {
-  EXT_ONE,
   EXT_ZERO,
   type Ext,
   type ExtVector,
@@ -12,12 +11,10 @@ import {
   eqPoint,
   evaluateMultilinear,
   extAdd,
-  extEqual,
   extMul,
   extSub,
   extVectorOf,
   LABELS,
-  nextClaim,
 } from '@haca/primitives/zk';
 import { type Gate, Rejection } from './checks.ts';
 import { eqAt, eqWeights } from './eq-weights.ts';
@@ -51,7 +48,7 @@ export function verifyOpening(program: Program, reader: ProofReader, gate: Gate,
   const rows = sumcheck(reader, LABELS.ROW_ROUND, 'SC2', claim, opening.columnBits);
   const columnValues = reader.readExts(LABELS.COLUMN_VALUES, columns);
   const combined = weightedSum(claimWeights(program, state, rows.point, columnValues), powers);
-  gate.require('rows', extEqual(combined, rows.claim), 'another sum over the rows');
+  gate.requireEqual('rows', combined, rows.claim, 'columns');
   gate.close('zk.rows');
 
   const columnWeights = eqList(reader.challengeExts(LABELS.ETA, opening.selectorBits)).slice(0, columns);
@@ -131,11 +128,10 @@ function verifyFolds(
     caps.push(reader.readDigests(LABELS.FOLD_CAP, capDigests(depths[layer] as number)));
     const ofLayer: Ext[] = [];
     for (let i = 0; i < fold; i++, round++) {
-      const message = reader.readExts(LABELS.FOLD_ROUND, 2);
+      const line = reader.readExts(LABELS.FOLD_ROUND, 2) as readonly [Ext, Ext];
       const challenge = reader.challengeExt(LABELS.FOLD_ROUND);
-      const next = nextClaim('EV1', claim, message, challenge, rowPoint[round] as Ext);
-      gate.require('fold', next !== undefined, `fold round ${round}`);
-      claim = next ?? lineAt(message, challenge);
+      gate.requireEqual('fold', lineAt(line, rowPoint[round] as Ext), claim, `fold round ${round}`);
+      claim = lineAt(line, challenge);
       ofLayer.push(challenge);
     }
     challenges.push(ofLayer);
@@ -143,13 +139,11 @@ function verifyFolds(
   gate.close('zk.fold');
   const final = extVectorOf(reader.readExts(LABELS.FINAL, 2 ** opening.finalBits));
   const finalValue = evaluateMultilinear(final, rowPoint.slice(round));
-  gate.require('final', extEqual(finalValue, claim), 'another value');
+  gate.requireEqual('final', finalValue, claim, 'final vector');
   gate.close('zk.final');
   return { caps, challenges, final };
 }
 
-/** The claim that a round leaves where a test omits its check. */
-function lineAt([atZero, atOne]: readonly Ext[], x: Ext): Ext {
-  const ifOne = extMul(x, atOne as Ext);
-  return extAdd(extMul(extSub(EXT_ONE, x), atZero as Ext), ifOne);
-}
+/** A polynomial of degree 1 from its values at 0 and 1: what a round of format EV1 sends. */
+const lineAt = ([atZero, atOne]: readonly [Ext, Ext], x: Ext): Ext =>
+  extAdd(atZero, extMul(x, extSub(atOne, atZero)));

@@ -11,7 +11,6 @@ import {
   type ExtVector,
   encodeExt,
   extAdd,
-  extEqual,
   extMul,
   extScale,
   extSub,
@@ -82,7 +81,7 @@ function requireFinalWord(
   values: readonly Ext[],
 ): void {
   for (const [query, position] of positions.entries())
-    gate.require('query', extEqual(getExt(word, position), values[query] as Ext), `query ${query}`);
+    gate.requireEqual('query', values[query] as Ext, getExt(word, position), `query ${query}`);
 }
 
 /** The openings of one tree, those of all queries one after the other. */

@@ -1,6 +1,6 @@
 /** Several claims on one tensor become one: Σ_j α^j v_j = Σ_x T(x) · Σ_j α^j eq(point_j, x). */
 import type { AggregateStep } from '@haca/circuit';
-import { type Ext, eqPoint, extEqual, extMul, LABELS } from '@haca/primitives/zk';
+import { type Ext, eqPoint, extMul, LABELS } from '@haca/primitives/zk';
 import type { StepContext } from '../fill.ts';
 import { powersOf, weightedSum } from '../powers.ts';
 import { sumcheck } from '../sumchecks.ts';
@@ -14,5 +14,5 @@ export function verifyAggregate({ reader, state, gate, place }: StepContext, ste
   const [out] = reader.readExts(LABELS.OP_VALUES, 1) as readonly [Ext];
   state.setSlot(step.out.slot, out);
   const weights = step.claims.map(({ point }) => eqPoint(state.pointOf(point), reduced.point));
-  gate.require('aggregate', extEqual(extMul(out, weightedSum(weights, powers)), reduced.claim), place);
+  gate.requireEqual('aggregate', extMul(out, weightedSum(weights, powers)), reduced.claim, place);
 }

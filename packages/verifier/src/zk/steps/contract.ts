@@ -3,7 +3,7 @@
  * labels; what is left is the product of the operands' values and the masks.
  */
 import type { ContractDefinition, ContractStep } from '@haca/circuit';
-import { EXT_ONE, type Ext, extEqual, extMul, indexValueAt, LABELS, lessThan } from '@haca/primitives/zk';
+import { EXT_ONE, type Ext, extMul, indexValueAt, LABELS, lessThan } from '@haca/primitives/zk';
 import { Rejection } from '../checks.ts';
 import { fillSlots, type StepContext } from '../fill.ts';
 import { eqSumcheck, sumcheck } from '../sumchecks.ts';
@@ -22,7 +22,7 @@ export function verifyContract(context: StepContext, step: ContractStep): void {
   fillSlots(context, step.c === null ? [step.a] : [step.a, step.c], LABELS.OP_VALUES);
   const a = state.slot(step.a.slot);
   const product = extMul(extMul(a, secondFactor(context, step, definition)), masks(context, step));
-  gate.require('contract', extEqual(product, reduced.claim), place);
+  gate.requireEqual('contract', product, reduced.claim, place);
 }
 
 function secondFactor(

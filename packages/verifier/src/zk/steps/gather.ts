@@ -1,6 +1,6 @@
 /** A claim on y[i, d] = table[ids[i], d]: SC2 over the rows of the table. */
 import type { GatherStep } from '@haca/circuit';
-import { extEqual, extMul, LABELS } from '@haca/primitives/zk';
+import { extMul, LABELS } from '@haca/primitives/zk';
 import { Rejection } from '../checks.ts';
 import { fillSlots, type StepContext } from '../fill.ts';
 import { sumcheck } from '../sumchecks.ts';
@@ -14,5 +14,5 @@ export function verifyGather(context: StepContext, step: GatherStep): void {
   state.setCoordinates(step.rounds, reduced.point);
   fillSlots(context, [step.table], LABELS.OP_VALUES);
   const selection = publics.selection(definition.ids, state.pointOf(step.idPoint), reduced.point);
-  gate.require('gather', extEqual(extMul(state.slot(step.table.slot), selection), reduced.claim), place);
+  gate.requireEqual('gather', extMul(state.slot(step.table.slot), selection), reduced.claim, place);
 }

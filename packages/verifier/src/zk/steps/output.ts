@@ -1,6 +1,6 @@
 /** A virtual output equals its public tensor on the real cells: EQ2 of mask · tensor at fresh coordinates. */
 import type { OutputStep, PlanTensor } from '@haca/circuit';
-import { type Ext, extEqual, extMul, LABELS, maskAt } from '@haca/primitives/zk';
+import { type Ext, extMul, LABELS, maskAt } from '@haca/primitives/zk';
 import type { StepContext } from '../fill.ts';
 import { axisPoints } from '../points.ts';
 import { eqSumcheck } from '../sumchecks.ts';
@@ -16,5 +16,5 @@ export function verifyOutput(context: StepContext, step: OutputStep): void {
   state.setSlot(step.out.slot, out);
   const { extents, axisBits } = program.tensors[step.out.tensor] as PlanTensor;
   const mask = maskAt(extents, axisPoints(reduced.point, axisBits));
-  gate.require('output', extEqual(extMul(mask, out), reduced.claim), place);
+  gate.requireEqual('output', extMul(mask, out), reduced.claim, place);
 }

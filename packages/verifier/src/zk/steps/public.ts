@@ -1,9 +1,8 @@
 /** A claim on a public tensor that another step derived. */
 import type { PublicStep } from '@haca/circuit';
-import { extEqual } from '@haca/primitives/zk';
 import type { StepContext } from '../fill.ts';
 
 export function verifyPublic({ state, publics, gate, place }: StepContext, { claim }: PublicStep): void {
   const value = publics.evaluate(claim.tensor, state.pointOf(claim.point));
-  gate.require('public-evaluation', extEqual(state.slot(claim.slot), value), place);
+  gate.requireEqual('public-evaluation', state.slot(claim.slot), value, place);
 }

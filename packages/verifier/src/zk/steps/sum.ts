@@ -11,7 +11,6 @@ import type {
 import {
   EXT_ONE,
   type Ext,
-  extEqual,
   extFromBase,
   extScale,
   extSub,
@@ -39,7 +38,7 @@ export function verifySum(context: StepContext, step: SumStep): void {
   const slot = step.slots[last] as Slot;
   const coefficient = coefficientOf(definition, last);
   if (step.solvesLast) state.setSlot(slot, divide(rest, coefficient));
-  else gate.require('sum', extEqual(extScale(state.slot(slot), coefficient), rest), place);
+  else gate.requireEqual('sum', extScale(state.slot(slot), coefficient), rest, place);
 }
 
 const coefficientOf = (definition: SumDefinition, term: number): number =>

@@ -1,6 +1,6 @@
 /** A claim on y[o] = Σ x[i] over related i: SC2 over the axes of x that no axis of y equals. */
 import type { PlanTensor, RelationAxis, WireStep } from '@haca/circuit';
-import { EXT_ONE, type Ext, extEqual, extMul, LABELS } from '@haca/primitives/zk';
+import { EXT_ONE, type Ext, extMul, LABELS } from '@haca/primitives/zk';
 import { Rejection } from '../checks.ts';
 import { fillSlots, type StepContext } from '../fill.ts';
 import { axisPoints } from '../points.ts';
@@ -15,7 +15,7 @@ export function verifyWire(context: StepContext, step: WireStep): void {
   state.setCoordinates(rounds, reduced.point);
   fillSlots(context, [step.x], LABELS.OP_VALUES);
   const product = extMul(state.slot(step.x.slot), relations(context, step));
-  gate.require('wire', extEqual(product, reduced.claim), place);
+  gate.requireEqual('wire', product, reduced.claim, place);
 }
 
 function relations({ program, state, place }: StepContext, step: WireStep): Ext {
