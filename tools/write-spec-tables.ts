@@ -1,9 +1,11 @@
 /**
  * Writes what the specification takes from the code: `spec/protocol.cddl`, every protocol object and state record in CDDL
- * (RFC 8610), and `spec/codes.md`, every error code. `--check` fails when a file differs. Part of `npm run vectors:write`.
+ * (RFC 8610), `spec/zkml.cddl`, the verifying key, and `spec/codes.md`, every error code. `--check` fails when a file
+ * differs. Part of `npm run vectors:write`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { VERIFYING_KEY_CDDL } from '@haca/circuit';
 import type { Codec } from '@haca/primitives';
 import * as protocol from '@haca/protocol';
 
@@ -41,6 +43,16 @@ function withReferences(name: string, cddl: string): string {
 
 const cddl = `${HEADER}\n${rules.map(([name, shape]) => `${name} = ${withReferences(name, shape)}\n`).join('\n')}`;
 
+const keyCddl = `; The verifying key of a model, as deterministic CBOR (see encoding.md and zkml.md).
+; Generated from the codec in packages/circuit/src/key.ts by \`npm run vectors:write\`; do not edit.
+; What a key must mean beyond this shape is section 3 of zkml.md.
+
+verifying-key = ${VERIFYING_KEY_CDDL}
+
+; A signed integer: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
+zigzag = uint
+`;
+
 const codes = `# Error codes
 
 Generated from \`packages/protocol/src/codes.ts\`. Numbers stand in block results and never change meaning.
@@ -50,7 +62,11 @@ Generated from \`packages/protocol/src/codes.ts\`. Numbers stand in block result
 ${protocol.ERROR_CODES.map((code) => `| ${protocol.codeNumber(code)} | \`${code}\` | ${protocol.codeText(code)} |`).join('\n')}
 `;
 
-for (const [name, text] of Object.entries({ 'protocol.cddl': cddl, 'codes.md': codes })) {
+for (const [name, text] of Object.entries({
+  'protocol.cddl': cddl,
+  'zkml.cddl': keyCddl,
+  'codes.md': codes,
+})) {
   const file = join(specDir, name);
   if (!process.argv.includes('--check')) {
     writeFileSync(file, text);

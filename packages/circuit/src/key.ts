@@ -34,7 +34,7 @@ const SIGNED_MAX = 2 ** 31;
 export function sint(bound: number = SIGNED_MAX): Codec<number> {
   const inner = uint(2 * bound);
   return {
-    cddl: `uint .le ${2 * bound} ; zigzag`,
+    cddl: `zigzag .le ${2 * bound}`,
     write: (writer, value) => inner.write(writer, value < 0 ? -2 * value - 1 : 2 * value),
     read: (reader: CborReader) => {
       const value = inner.read(reader);
