@@ -5,10 +5,11 @@
  *   node tools/bootstrap.mjs ENTRY.ts [ARG ...]
  *
  * Plain JavaScript that old Node versions understand: it is what runs before anything else is there. It installs the
- * dependencies when they are missing or the lock file changed since, then hands over to Node 24 from
- * `node_modules/node-<platform>`, or to the Node that runs it where that is 24 or newer.
+ * dependencies when they are missing or the lock file changed since, compiles the WebAssembly kernels when they are
+ * missing or their sources changed since, then hands over to Node 24 from `node_modules/node-<platform>`, or to the Node
+ * that runs it where that is 24 or newer.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -25,6 +26,7 @@ const installed = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === l
 if (!installed) await install();
 
 const node = findNode();
+await buildKernels();
 const [entry, ...args] = process.argv.slice(2);
 if (entry === undefined) fail('bootstrap: usage: node tools/bootstrap.mjs ENTRY.ts [ARG ...]');
 const child = spawn(node, [join(root, entry), ...args], {
@@ -76,6 +78,14 @@ async function install() {
   process.stderr.write(
     `${isTerminal ? '\r' : ''}haca: dependencies installed in ${seconds()}${isTerminal ? '\x1b[K' : ''}\n`,
   );
+}
+
+async function buildKernels() {
+  const script = join(root, 'tools', 'build-wasm.mjs');
+  const { staleModules } = await import('./build-wasm.mjs');
+  if (staleModules().length === 0) return;
+  const { status } = spawnSync(node, [script], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) fail('haca: the WebAssembly kernels could not be built.');
 }
 
 function findNode() {

@@ -142,6 +142,8 @@ function linterConfig(): object {
         '!vectors',
         '!build',
         '!models/**/*.json',
+        // AssemblyScript: its own language, checked by its compiler.
+        '!packages/*/assembly',
         '!package-lock.json',
         '!**/tsconfig.json',
         '!biome.json',

@@ -3,6 +3,7 @@
  * when they are freed. Addresses are multiples of 64; every allocation is followed by at least 64 bytes that kernels may
  * read, which also keeps arrays of a power of two off the same cache sets.
  */
+import { type WasmMemory, webAssembly } from '@haca/platform/web-assembly';
 import { UsageError } from '@haca/primitives';
 
 const PAGE_BYTES = 65536;
@@ -17,7 +18,7 @@ interface Range {
 }
 
 export interface SharedHeap {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   /** Views of the memory as it stands; taken anew after every allocation. */
   readonly bytes: () => Uint8Array;
   readonly words: () => Uint32Array;
@@ -33,8 +34,8 @@ export interface SharedHeap {
 /** `reservedBytes` at the bottom are never handed out. */
 export function createSharedHeap(reservedBytes: number): SharedHeap {
   const start = Math.ceil(reservedBytes / LINE_BYTES) * LINE_BYTES;
-  const initialPages = Math.ceil((start + PAGE_BYTES) / PAGE_BYTES);
-  const memory = new WebAssembly.Memory({ initial: initialPages, maximum: PAGES_MAX, shared: true });
+  const initialPages = Math.ceil((start + 4 * PAGE_BYTES) / PAGE_BYTES);
+  const memory = new webAssembly.Memory({ initial: initialPages, maximum: PAGES_MAX, shared: true });
   let bytesView = new Uint8Array(memory.buffer);
   let wordsView = new Uint32Array(memory.buffer);
   let end = memory.buffer.byteLength;

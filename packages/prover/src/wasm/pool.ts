@@ -6,6 +6,7 @@
  * the process alive.
  */
 import { Worker } from 'node:worker_threads';
+import type { WasmMemory, WasmModule } from '@haca/platform/web-assembly';
 import { UsageError } from '@haca/primitives';
 import {
   compileKernels,
@@ -34,8 +35,8 @@ const SPINS = 2000;
 const JOB_TIMEOUT_MS = 120_000;
 
 export interface ThreadData {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
+  readonly module: WasmModule;
+  readonly memory: WasmMemory;
   readonly mailboxes: Int32Array;
   readonly thread: number;
   readonly scratch: number;

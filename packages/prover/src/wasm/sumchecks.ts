@@ -69,7 +69,7 @@ export function productSumcheck(engine: Engine, request: ProductSumcheck): Sumch
   if (factors.some(({ length }) => length !== a.length) || eqPoint.length > rounds) {
     throw new UsageError('factors of different lengths');
   }
-  const weights = eqWeights(engine, eqPoint.slice(1));
+  const weights = eqWeights(engine, eqPoint.slice(1), eqPoint.length === 0 ? 0 : rounds - eqPoint.length);
   const bound: BoundTables = { tables: [...factors], length: a.length };
   // Where a round has degree 2 and there are three factors, the mask does not depend on its variable: it joins the first.
   const [first, second, third] = factors;
