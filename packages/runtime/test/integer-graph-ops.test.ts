@@ -213,6 +213,59 @@ test('contractions: matrix products, batched ones, elementwise ones, sums along 
   );
 });
 
+test('padded cells travel through sums and wires into contractions', () => {
+  fc.assert(
+    fc.property(extent, extent, extent, batch, seed, (m, n, k, batchSize, from) => {
+      const g = createZkGraph({ seed: from });
+      const x = g.input('i8', [m, n]);
+      const wide = g.input('i8', [m, n + 2]);
+      const weight = g.weight('i8', [k, n], -127, 127);
+      const product = (a: ZkNode): ZkNode =>
+        g.contract({ a, c: weight, labelsA: [0, 2], labelsC: [1, 2], extents: [m, k] });
+      const turned = (a: ZkNode): ZkNode =>
+        g.contract({
+          a,
+          c: g.weight('i8', [k, m], -127, 127),
+          labelsA: [2, 0],
+          labelsC: [1, 2],
+          extents: [n, k],
+        });
+      const width = (size: number): number => Math.ceil(Math.log2(size));
+      const lower = Array.from({ length: width(n) }, (_, i) => 2 + width(m) + i);
+      const raised = g.sum([{ x }], [m, n], 9);
+      const again = g.sum([{ x: raised, coefficient: 2 }], [m, n]);
+      const repeated = g.sum([{ x, bits: [...new Array(width(m)).fill(0), ...lower] }], [m, n]);
+      const narrow =
+        width(n + 2) === width(n)
+          ? g.sum([{ x: wide }], [m, n])
+          : g.sum(
+              [
+                {
+                  x: wide,
+                  bits: [
+                    ...Array.from({ length: width(m) }, (_, i) => 2 + i),
+                    ...new Array(width(n + 2) - width(n)).fill(0),
+                    ...lower,
+                  ],
+                },
+              ],
+              [m, n],
+            );
+      const along = g.wire(
+        raised,
+        [
+          { kind: 'same', x: 0, y: 0 },
+          { kind: 'pool', x: 1, y: 1, taps: 1, stride: 1, dilation: 1, pad: 0, start: 0 },
+        ],
+        [m, n],
+      );
+      const outputs = [again, repeated, narrow, along].flatMap((a) => [product(a), turned(a)]);
+      compare(g.finish([...outputs, withWitness(g, x)]), batchSize, from);
+    }),
+    { numRuns: 25 },
+  );
+});
+
 const relation = { stride: 1, dilation: 1, pad: 0, start: 0 };
 
 test('a wire of patches and a contraction are a convolution', () => {
@@ -369,7 +422,7 @@ test('the larger of two, a table of values, the place of the largest with many t
       (n, m, spread, batchSize, from) => {
         const g = createZkGraph({ seed: from });
         const a = g.input('i8', [m, n], -spread, spread);
-        const b = g.input('i8', [m, n], -128, 127 - spread);
+        const b = g.input('i8', [m, n], -spread - 1, spread);
         const shifted = g.sum([{ x: a }, { x: g.weight('i8', [m, n], 0, 0) }], [m, n]);
         compare(
           g.finish([
@@ -476,6 +529,12 @@ test('a witness that contradicts its program is a named error, never an assignme
     tensor.name.endsWith('overflow') ? { ...tensor, lo: 5, hi: 5 } : tensor,
   );
   assert.throws(() => everything({ ...program, tensors: narrow }), { code: 'interval', place: /overflow/ });
+  const shifted = program.tensors.map((tensor) =>
+    tensor.definition.kind === 'requantized'
+      ? { ...tensor, definition: { ...tensor.definition, values: [...PLAIN_LIST].reverse() } }
+      : tensor,
+  );
+  assert.throws(() => everything({ ...program, tensors: shifted }), { name: 'IntegerGraphError' });
   const moved = program.lookups.map((lookup) =>
     lookup.name.endsWith('window')
       ? { ...lookup, table: program.tables.findIndex(({ kind }) => kind === 'sign') }
