@@ -25,14 +25,6 @@ export interface FloatNode {
   /** Values by index; undefined is an optional operand left out. */
   readonly inputs: readonly (number | undefined)[];
   readonly outputs: readonly number[];
-  /** Of op `Pointwise`: what it computes cell by cell. */
-  readonly pointwise?: PointwiseFunction | undefined;
-}
-
-export interface PointwiseFunction {
-  /** For reports: `Relu`, `Gelu`, `Sigmoid·Mul`. */
-  readonly label: string;
-  readonly of: (x: number) => number;
 }
 
 export interface FloatGraph {
@@ -119,11 +111,6 @@ function lastUses(graph: FloatGraph): Map<number, number> {
 }
 
 export function evaluateNode(node: FloatNode, operands: readonly (Tensor | undefined)[]): readonly Tensor[] {
-  if (node.pointwise !== undefined) {
-    const [x] = operands as [Tensor];
-    const { of } = node.pointwise;
-    return [{ type: 'float', shape: x.shape, data: Float32Array.from(x.data, of) }];
-  }
   return (OPS[node.op] as OpDefinition).evaluate(callOf(node), operands);
 }
 

@@ -21,11 +21,11 @@ export interface ImportedModel {
   readonly batched: boolean;
 }
 
-/** Reads, checks and types a model. Throws `MalformedError`; see the codes in README.md. */
-export function importGraph(bytes: Uint8Array): ImportedModel {
+/** Reads, checks and types a model; a dynamic batch axis gets `batchSize`. Throws `MalformedError`; see the codes in README.md. */
+export function importGraph(bytes: Uint8Array, batchSize = 1): ImportedModel {
   const model = parseOnnx(bytes);
   const state = createState();
-  const batched = declareInputs(state, model.inputs);
+  const batched = declareInputs(state, model.inputs, batchSize);
   for (const [name, constant] of model.initializers)
     declare(state, { ...constant, name, constant }, 'model.graph');
   for (const node of model.nodes) addNode(state, model, node);
@@ -67,7 +67,7 @@ function declare(state: State, value: FloatValue, path: string): number {
 }
 
 /** A dynamic first axis is a batch; no other axis may be dynamic. */
-function declareInputs(state: State, inputs: readonly OnnxValueInfo[]): boolean {
+function declareInputs(state: State, inputs: readonly OnnxValueInfo[], batchSize: number): boolean {
   if (inputs.length === 0) throw new MalformedError('onnx.graph', 'model.graph', 'an input', 'none');
   let batched: boolean | undefined;
   for (const [i, { name, type, shape }] of inputs.entries()) {
@@ -93,7 +93,7 @@ function declareInputs(state: State, inputs: readonly OnnxValueInfo[]): boolean 
     if (batched !== undefined && batched !== own)
       throw new MalformedError('onnx.input', path, 'a batch axis on every input or none', 'both');
     batched = own;
-    const extents = shape.map((extent) => extent ?? 1);
+    const extents = shape.map((extent) => extent ?? batchSize);
     declare(state, { name, type, shape: extents }, path);
     addActivation(state, extents, path);
   }

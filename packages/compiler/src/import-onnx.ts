@@ -1,0 +1,377 @@
+/** ONNX to a verifying key with weights: import, calibration, quantization, and how well it went. */
+import {
+  chooseOpening,
+  encodeTensor,
+  KeyError,
+  planWith,
+  profileParameters,
+  publicTensorShapes,
+  type TensorShape,
+  type TensorValues,
+  type VerifyingKey,
+} from '@haca/circuit';
+import { MalformedError } from '@haca/primitives';
+import { createIntegerModel, type IntegerModel, runModel } from '@haca/runtime';
+import { type CalibrationData, parseCalibration, readCalibration } from './calibration-data.ts';
+import { evaluateGraph, type FloatGraph, multiplicationsOf } from './float/graph.ts';
+import { cellsOf, type Tensor, tensorOf } from './float/tensor.ts';
+import type { NormalGraph } from './normal/normal-graph.ts';
+import { normalize } from './normal/normalize.ts';
+import { importGraph } from './onnx/import-graph.ts';
+import { type Layer, type Lowered, lower, type Port } from './quantize/lower.ts';
+import { collectRanges, type Ranges } from './quantize/ranges.ts';
+
+export interface ImportOptions {
+  /** Bits of activations, 8 to 12; `auto` takes the fewest that keep `agreement`. */
+  readonly activationBits?: number | 'auto' | undefined;
+  /** Share of calibration samples on which the integer model has to give the float model's answer; 0.99. */
+  readonly agreement?: number | undefined;
+  /** Outputs to keep, by name. */
+  readonly outputs?: readonly string[] | undefined;
+  readonly maxBatch?: number | undefined;
+  /** 1: smaller proofs; 2: less memory. */
+  readonly profile?: 1 | 2 | undefined;
+}
+
+export interface ImportProgress {
+  readonly stage: 'read' | 'calibrate' | 'quantize' | 'evaluate';
+  readonly done: number;
+  readonly of: number;
+}
+
+export interface ImportRequest {
+  readonly model: Uint8Array;
+  /** Text or parsed JSON of a calibration file. */
+  readonly calibration: unknown;
+  readonly options?: ImportOptions | undefined;
+  readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ImportReport {
+  readonly producer: string;
+  readonly opset: number;
+  readonly parameters: number;
+  readonly multiplications: number;
+  readonly activationBits: number;
+  readonly samples: number;
+  /** Share of samples with the same largest entry of the first output as the float model has. */
+  readonly agreement: number;
+  /** Share of right answers where the calibration file has labels. */
+  readonly accuracy: { readonly float: number; readonly integer: number } | undefined;
+  /** Of the first output: √(mean squared difference) / √(mean square). */
+  readonly relativeError: number;
+  readonly layers: readonly Layer[];
+  readonly notes: readonly string[];
+}
+
+export interface ImportedKey {
+  /** Complete but for the weight cap, which is zeros of its length until the weights are committed. */
+  readonly key: VerifyingKey;
+  /** Dense, row-major, in key order. */
+  readonly weights: readonly TensorValues[];
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly report: ImportReport;
+}
+
+const MAX_BATCH = 64;
+const AGREEMENT = 0.99;
+/** Multiplications of float evaluation that calibration spends, and the fewest samples it looks at. */
+const CALIBRATION_WORK = 2e10;
+const LEAST_SAMPLES = 16;
+const MOST_SAMPLES = 1_024;
+const PARAMETERS_MAX = 2 ** 27;
+const BITS = [8, 10, 12] as const;
+
+/**
+ * Throws `MalformedError` for a model or data that can not be imported, with place and reason, before calibration starts
+ * where the fault lies in the model or the data's form; the signal's reason when it is aborted.
+ */
+export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
+  const { options = {}, onProgress, signal } = request;
+  const checkpoint = async (stage: ImportProgress['stage'], done: number, of: number): Promise<void> => {
+    signal?.throwIfAborted();
+    onProgress?.({ stage, done, of });
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+  };
+  await checkpoint('read', 0, 1);
+  const imported = importGraph(request.model);
+  const { graph } = imported;
+  const parameters = graph.values.reduce(
+    (sum, value) => sum + (value.constant === undefined ? 0 : cellsOf(value.shape)),
+    0,
+  );
+  if (parameters > PARAMETERS_MAX)
+    throw new MalformedError(
+      'model.too-large',
+      'model',
+      `at most ${PARAMETERS_MAX} parameters`,
+      `${parameters}`,
+    );
+  const normal = normalize(graph, { outputs: options.outputs });
+  const data =
+    typeof request.calibration === 'string'
+      ? parseCalibration(request.calibration, graph)
+      : readCalibration(request.calibration, graph);
+  if (imported.batched) checkRowsApart(request.model, graph, data);
+  const multiplications = multiplicationsOf(graph);
+  const samples = data.samples.slice(0, sampleCount(multiplications));
+  const ranges = await collectRanges(graph, normal, samples, {
+    checkpoint: (done, of) => checkpoint('calibrate', done, of),
+  });
+  const context: Context = { graph, normal, ranges, samples, labels: data.labels, options };
+  const tried = await chooseBits(context, checkpoint);
+  return {
+    key: tried.model.key,
+    weights: tried.model.weights,
+    inputs: tried.lowered.inputs,
+    outputs: tried.lowered.outputs,
+    report: {
+      producer: imported.producer,
+      opset: imported.opset,
+      parameters,
+      multiplications,
+      activationBits: tried.activationBits,
+      samples: samples.length,
+      ...tried.quality,
+      layers: tried.lowered.layers,
+      notes: normal.notes,
+    },
+  };
+}
+
+function sampleCount(multiplications: number): number {
+  const affordable = Math.floor(CALIBRATION_WORK / Math.max(1, multiplications));
+  return Math.max(LEAST_SAMPLES, Math.min(MOST_SAMPLES, affordable));
+}
+
+const ROWS_TOLERANCE = 1e-3;
+
+/**
+ * A model computes each row of a batch by itself, or there is no integer form of one inference. Models whose graph holds
+ * for one row alone (a batch of 1 written into a reshape) pass: nothing else can be asked of them.
+ */
+function checkRowsApart(bytes: Uint8Array, graph: FloatGraph, data: CalibrationData): void {
+  const rows = [data.samples[0], data.samples[data.samples.length - 1]] as [
+    ReadonlyMap<string, Tensor>,
+    ReadonlyMap<string, Tensor>,
+  ];
+  let both: Map<string, Tensor>;
+  try {
+    const double = importGraph(bytes, 2).graph;
+    const joined = new Map(
+      [...rows[0]].map(([name, first]) => [name, joinRows(first, rows[1].get(name) as Tensor)]),
+    );
+    both = evaluateGraph(double, joined);
+  } catch (error) {
+    if (error instanceof MalformedError) return;
+    throw error;
+  }
+  const alone = rows.map((row) => evaluateGraph(graph, row));
+  for (const [name, tensor] of both) {
+    const parts = alone.flatMap((outputs) => [...(outputs.get(name) as Tensor).data]);
+    const isSame =
+      parts.length === tensor.data.length &&
+      parts.every(
+        (value, i) => Math.abs(value - (tensor.data[i] as number)) <= ROWS_TOLERANCE * (1 + Math.abs(value)),
+      );
+    if (!isSame)
+      throw new MalformedError(
+        'onnx.batch',
+        `output ${JSON.stringify(name)}`,
+        'rows of a batch that do not depend on each other',
+        'rows that do',
+      );
+  }
+}
+
+function joinRows(a: Tensor, b: Tensor): Tensor {
+  return tensorOf(a.type, [2, ...a.shape.slice(1)], [...a.data, ...b.data]);
+}
+
+interface Context {
+  readonly graph: FloatGraph;
+  readonly normal: NormalGraph;
+  readonly ranges: Ranges;
+  readonly samples: readonly ReadonlyMap<string, Tensor>[];
+  readonly labels: readonly number[] | undefined;
+  readonly options: ImportOptions;
+}
+
+interface Tried {
+  readonly activationBits: number;
+  readonly lowered: Lowered;
+  readonly model: IntegerModel;
+  readonly quality: Pick<ImportReport, 'agreement' | 'accuracy' | 'relativeError'>;
+}
+
+type Checkpoint = (stage: ImportProgress['stage'], done: number, of: number) => Promise<void>;
+
+async function chooseBits(context: Context, checkpoint: Checkpoint): Promise<Tried> {
+  const { activationBits = 'auto', agreement = AGREEMENT } = context.options;
+  if (
+    activationBits !== 'auto' &&
+    !(Number.isInteger(activationBits) && activationBits >= 8 && activationBits <= 12)
+  )
+    throw new MalformedError(
+      'import.options',
+      'options.activationBits',
+      '8 to 12 or auto',
+      `${activationBits}`,
+    );
+  const expected = context.samples.map((sample) => firstOutput(context, sample));
+  const candidates = activationBits === 'auto' ? BITS : [activationBits];
+  let best: Tried | undefined;
+  for (const [i, bits] of candidates.entries()) {
+    await checkpoint('quantize', i, candidates.length);
+    const tried = await attempt(context, bits, expected, checkpoint);
+    if (best === undefined || tried.quality.agreement > best.quality.agreement) best = tried;
+    if (tried.quality.agreement >= agreement) break;
+  }
+  return best as Tried;
+}
+
+/** The float model's first kept output. */
+function firstOutput(context: Context, sample: ReadonlyMap<string, Tensor>): Float32Array | Float64Array {
+  const [value] = context.normal.outputs as readonly [number];
+  const float = context.normal.values[value]?.float;
+  let found: Tensor | undefined;
+  const outputs = evaluateGraph(context.graph, sample, (index, tensor) => {
+    if (index === float) found = tensor;
+  });
+  const [first] = context.options.outputs ?? [];
+  const named =
+    first === undefined ? [...outputs.values()].find(({ type }) => type === 'float') : outputs.get(first);
+  return (found ?? named ?? ([...outputs.values()][0] as Tensor)).data;
+}
+
+async function attempt(
+  context: Context,
+  activationBits: number,
+  expected: readonly (Float32Array | Float64Array)[],
+  checkpoint: Checkpoint,
+): Promise<Tried> {
+  const lowered = lower(context.normal, context.ranges, {
+    activationBits,
+    functionBits: Math.max(10, activationBits),
+  });
+  const key = completeKey(lowered, context.options);
+  const model = createIntegerModel({ key, weights: lowered.parts.weights });
+  const quality = await assess(context, lowered, model, expected, checkpoint);
+  return { activationBits, lowered, model, quality };
+}
+
+/** Parameters of the opening and of range limbs; refuses what is over a limit, in words of the importer. */
+function completeKey({ parts }: Lowered, options: ImportOptions): VerifyingKey {
+  const draft: VerifyingKey = {
+    version: 1,
+    profile: options.profile ?? 1,
+    maxBatch: options.maxBatch ?? MAX_BATCH,
+    limbBits: 8,
+    tensors: parts.tensors,
+    ops: parts.ops,
+    lists: parts.lists,
+    columnBits: 10,
+    folds: [1],
+    finalBits: 1,
+    weightCap: new Uint8Array(0),
+  };
+  try {
+    return chooseOpening({ ...draft, limbBits: bestLimbs(chooseOpening(draft, 1)) }, 1);
+  } catch (error) {
+    if (error instanceof KeyError)
+      throw new MalformedError(
+        error.code === 'E_LIMIT' ? 'model.too-large' : 'model.key',
+        'key',
+        'a key within the limits of proofs',
+        error.message,
+      );
+    throw error;
+  }
+}
+
+/** The limb width with the fewest committed cells, tables counted in. */
+function bestLimbs(key: VerifyingKey): number {
+  const parameters = profileParameters(key.profile);
+  let best = 8;
+  let fewest = Number.POSITIVE_INFINITY;
+  for (let limbBits = 8; limbBits <= 12; limbBits++) {
+    const { tensors, tables } = planWith({ ...key, limbBits }, 1, parameters);
+    const cells = tensors.reduce(
+      (sum, { storage, bits }) => sum + (storage === 'witness' ? 2 ** bits : 0),
+      0,
+    );
+    const rows = tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
+    if (cells + rows < fewest) {
+      best = limbBits;
+      fewest = cells + rows;
+    }
+  }
+  return best;
+}
+
+async function assess(
+  context: Context,
+  lowered: Lowered,
+  model: IntegerModel,
+  expected: readonly (Float32Array | Float64Array)[],
+  checkpoint: Checkpoint,
+): Promise<Tried['quality']> {
+  const shapes = publicTensorShapes(model.key);
+  const [port] = lowered.outputs as readonly [Port];
+  let [same, rightFloat, rightInteger, errors, squares] = [0, 0, 0, 0, 0];
+  for (const [i, sample] of context.samples.entries()) {
+    if (i % 16 === 0) await checkpoint('evaluate', i, context.samples.length);
+    const inputs = lowered.inputs.map((input, at) =>
+      quantizeInput(input, shapes.inputs[at] as TensorShape, sample.get(input.name) as Tensor),
+    );
+    const got = readIntegers(shapes.outputs[0] as TensorShape, runModel(model, inputs, 1)[0] as Uint8Array);
+    const want = expected[i] as Float32Array;
+    const [answer, reference] = [largest(got), largest(want)];
+    if (answer === reference) same++;
+    const label = context.labels?.[i];
+    if (label === reference) rightFloat++;
+    if (label === answer) rightInteger++;
+    for (let j = 0; j < want.length; j++) {
+      errors += ((got[j] as number) * port.scale - (want[j] as number)) ** 2;
+      squares += (want[j] as number) ** 2;
+    }
+  }
+  const count = context.samples.length;
+  return {
+    agreement: same / count,
+    accuracy:
+      context.labels === undefined ? undefined : { float: rightFloat / count, integer: rightInteger / count },
+    relativeError: squares === 0 ? 0 : Math.sqrt(errors / squares),
+  };
+}
+
+/** An input of the model as tensor bytes of its key: rounded to steps of the port's scale, cut off at its interval. */
+export function quantizeInput(
+  port: Pick<Port, 'scale'>,
+  shape: TensorShape,
+  values: { readonly data: ArrayLike<number> },
+): Uint8Array {
+  const integers = Array.from(values.data, (value) =>
+    Math.max(shape.lo, Math.min(shape.hi, Math.round(value / port.scale))),
+  );
+  return encodeTensor(shape, integers);
+}
+
+function readIntegers(shape: TensorShape, bytes: Uint8Array): ArrayLike<number> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = { i8: 1, u8: 1, i16: 2, i32: 4, id: 4 }[shape.kind];
+  return Float64Array.from({ length: bytes.length / size }, (_, i) => {
+    if (shape.kind === 'i8') return view.getInt8(i);
+    if (shape.kind === 'u8') return view.getUint8(i);
+    return shape.kind === 'i16' ? view.getInt16(2 * i, true) : view.getInt32(4 * i, true);
+  });
+}
+
+function largest(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  return best;
+}
