@@ -65,23 +65,43 @@ export interface EngineModel {
   readonly manifest: ModelManifest;
 }
 
-/** Something that answers chat requests. */
-export interface Engine {
+/** What all engines have. */
+export interface EngineBase {
   /** 1 to 64 characters, for receipts. */
   readonly name: string;
   readonly version: string;
   /** The answers are somebody else's claim: they come from a service outside this host or TEE. */
   readonly proxied: boolean;
   readonly models: readonly EngineModel[];
+  /** Resolves if a request would be served now, else throws the `EngineError` that says why not. */
+  readonly ready: () => Promise<void>;
+  /** Ends running answers with an error and frees everything. */
+  readonly close: () => Promise<void>;
+}
+
+/** Something that answers chat requests. */
+export interface Engine extends EngineBase {
   /**
    * Deltas, then exactly one `end`. Nothing runs before the first `next()`. Throws `EngineError`, after the deltas that came
    * before it. If `signal` aborts, the answer ends early with finish reason `abort`; leaving the loop stops the work as well.
    */
   readonly chat: (request: ChatRequest, signal: AbortSignal) => AsyncIterable<EngineEvent>;
-  /** Resolves if a request would be served now, else throws the `EngineError` that says why not. */
-  readonly ready: () => Promise<void>;
-  /** Ends running answers with an error and frees everything. */
-  readonly close: () => Promise<void>;
+}
+
+export interface TensorRequest {
+  /** A name out of `TensorEngine.models`. */
+  readonly model: string;
+  /** A row of each input tensor, in the order of the model's key: row-major, unpadded, little-endian. */
+  readonly tensors: readonly Uint8Array[];
+}
+
+/** Something that answers requests of tensors, always with the same tensors for the same request. */
+export interface TensorEngine extends EngineBase {
+  /**
+   * A row of each output tensor. Throws `EngineError`, and the reason of `signal` once that aborts: a request that waits is
+   * dropped, one that runs is computed to its end for nobody.
+   */
+  readonly infer: (request: TensorRequest, signal: AbortSignal) => Promise<readonly Uint8Array[]>;
 }
 
 export type EngineErrorCode = Extract<
