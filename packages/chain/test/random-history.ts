@@ -9,14 +9,18 @@ import {
   type ChargeLine,
   channelIdOf,
   credit,
+  decreeMessage,
+  governanceRecordCodec,
   nopg,
   type Op,
   type OpOf,
+  recordKey,
   validatorPossessionMessage,
 } from '@haca/protocol';
 import { consensusAddress, type TxResult } from '../src/state-machine/index.ts';
 import {
   type Actor,
+  actor,
   allocationOf,
   CHAIN,
   CREDIT,
@@ -29,6 +33,7 @@ import {
   MODEL,
   OPG,
   openKeyOp,
+  PROPOSER,
   registerModel,
   registerNode,
   releaseOp,
@@ -246,6 +251,7 @@ function settleSomething(history: History): Sent {
 /** A zk key opened, a batch of it settled, or a claim proved: mostly as a node would, sometimes not at all. */
 function proveSomething(history: History): Sent {
   const { world, random, nodes, zkKeys, zkClaims, channels } = history;
+  if (random.chance(0.04)) return decreeSomething(history);
   const roll = random.below(10);
   if (zkKeys.length === 0 || channels.length === 0 || roll === 0) {
     const node = random.pick(nodes);
@@ -277,6 +283,18 @@ function proveSomething(history: History): Sent {
   const ops: Op[] = [op];
   if (random.chance(0.1)) ops.unshift({ kind: 'bond-node', nodeId: key.node.nodeId, amount: nopg(OPG) });
   return { tx: world.tx(by, ops) };
+}
+
+/** Disables proofs, or enables them again: by the first validator, whose power is mostly enough. */
+function decreeSomething({ world, random, payers }: History): Sent {
+  const known = world.read(governanceRecordCodec, recordKey.governance());
+  const isDisabled = (known?.disabledKinds.length ?? 0) > 0;
+  const kind = isDisabled ? 'enable-proof-kind' : 'disable-proof-kind';
+  const action = { kind, proofKind: 'zk' } as const;
+  const serial = (known?.serial ?? 0) + (random.chance(0.1) ? 0 : 1);
+  const signature = actor('validator').signer.sign(decreeMessage({ chainId: CHAIN, serial, action }));
+  const op: Op = { kind: 'decree', serial, action, signatures: [{ validator: PROPOSER, signature }] };
+  return { tx: world.tx(random.pick(payers), [op]) };
 }
 
 function settleZkSomething(history: History): Sent {

@@ -1,10 +1,11 @@
 /** Random histories with faults. Each block is audited from scratch; the redemption oracle knows nothing of the code. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { toHex } from '@haca/primitives';
 import { channelIdOf, credit, type Op } from '@haca/protocol';
 import * as fc from 'fast-check';
 import { type ChainEvent, keyPhase } from '../src/state-machine/index.ts';
-import { type HistoryOptions, learn, randomTx, startHistory } from './random-history.ts';
+import { type History, type HistoryOptions, learn, randomTx, startHistory } from './random-history.ts';
 import {
   type Actor,
   CHAIN,
@@ -46,6 +47,7 @@ function live(seed: number, options: HistoryOptions = {}): Map<string, number> {
   }
   for (const { events } of world.outputs)
     for (const event of events) count(met, claimState(event) ?? event.type);
+  assertClaims(history);
   replay(seed, options, world, beginning, inputs);
   assert.ok(!met.has('E_INTERNAL'));
   return met;
@@ -84,6 +86,42 @@ test('CHAIN-32: fixed histories, which meet what matters', () => {
   assert.deepEqual(missing, [], `the histories met ${[...met].join(' ')}`);
   assert.ok((met.get('pay') ?? 0) > 50, `${met.get('pay')} payments`);
 });
+
+/** I10, out of events alone: a claim is opened once and ends once, and all of a key's claims together tile what it settled. */
+function assertClaims({ world, zkKeys }: History): void {
+  const open = new Map<string, readonly [keyId: string, first: number, last: number]>();
+  const ended = new Map<string, (readonly [first: number, last: number])[]>();
+  const end = (claimId: string): void => {
+    const claim = open.get(claimId);
+    assert.ok(claim !== undefined, `claim ${claimId} ends while it is open`);
+    open.delete(claimId);
+    ended.set(claim[0], [...(ended.get(claim[0]) ?? []), [claim[1], claim[2]]]);
+  };
+  for (const { results, events } of world.outputs) {
+    for (const event of [...results.flatMap((result) => result.events), ...events]) {
+      const shown = Object.fromEntries(event.attributes);
+      const claimId = shown['claimId'] ?? '';
+      if (event.type === 'settle' && claimId !== '') {
+        assert.ok(!open.has(claimId));
+        open.set(claimId, [shown['keyId'] ?? '', Number(shown['firstSeq']), Number(shown['lastSeq'])]);
+      }
+      if (event.type === 'prove') end(claimId);
+      if (event.type === 'claim' && shown['state'] !== 'extended') end(claimId);
+    }
+  }
+  for (const { keyId } of zkKeys) {
+    const id = toHex(keyId);
+    const left = [...open.values()].filter(([owner]) => owner === id).map(([, first, last]) => [first, last]);
+    const all = [...(ended.get(id) ?? []), ...left].sort(([a = 0], [b = 0]) => a - b);
+    let next = 1;
+    for (const [first, last = 0] of all) {
+      assert.equal(first, next);
+      next = last + 1;
+    }
+    const key = keyOf(world, keyId);
+    if (key !== undefined) assert.equal(next, key.settledSeq + 1);
+  }
+}
 
 const WITH_PROOFS: HistoryOptions = { withProofs: true };
 

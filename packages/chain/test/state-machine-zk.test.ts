@@ -1,11 +1,12 @@
 /** Method `zk` through the state machine: models, claims, proofs, deadlines and what they cost. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { concatBytes, encode, sha256, toHex, utf8Encode } from '@haca/primitives';
+import { compareBytes, concatBytes, encode, sha256, toHex, utf8Encode } from '@haca/primitives';
 import {
   CLAIM_FAULT_WINDOW,
   credit,
   decodeTransaction,
+  decreeMessage,
   governanceRecordCodec,
   KEY_BYTES_PER_ROW,
   modelIdOf,
@@ -22,11 +23,14 @@ import {
   transactionGas,
   unbondingRecordCodec,
 } from '@haca/protocol';
-import { keyPhase, type TxResult } from '../src/state-machine/index.ts';
+import { consensusAddress, keyPhase, type TxResult } from '../src/state-machine/index.ts';
 import {
+  actor,
   attribute,
   blockHashOf,
+  CHAIN,
   CREDIT,
+  consensusSigner,
   creditBalance,
   FAUCET,
   funded,
@@ -37,8 +41,10 @@ import {
   OPG,
   openChannel,
   openKey,
+  PROPOSER,
   payoutOf,
   registerNode,
+  registerOp,
   settle,
   settleOp,
   type TestNode,
@@ -1064,4 +1070,72 @@ test('ZKC-20: keys of other methods have no claims, and their records are as the
   settle(world, signed, 2, CREDIT);
   const { openClaims, verified, settled: total } = keyOf(world, signed.keyId);
   assert.deepEqual([openClaims, verified], [[], total]);
+});
+
+test('CHAIN-97: more than two thirds of the power disable a kind of proof, and enable it again', () => {
+  const { world, payer } = zkMarket();
+  const action = { kind: 'disable-proof-kind', proofKind: 'zk' } as const;
+  const signer = actor('validator').signer;
+  const decree = (serial: number, over: Partial<OpOf<'decree'>> = {}, by = signer): OpOf<'decree'> => {
+    const signed = over.action ?? action;
+    const signature = by.sign(decreeMessage({ chainId: CHAIN, serial, action: signed }));
+    return { kind: 'decree', serial, action, signatures: [{ validator: PROPOSER, signature }], ...over };
+  };
+  const code = (op: Op): string => world.run(payer, [op]).codeName;
+  const enable = { kind: 'enable-proof-kind', proofKind: 'zk' } as const;
+  assert.equal(code(decree(2)), 'E_DECREE');
+  assert.equal(code(decree(0)), 'E_DECREE');
+  assert.equal(code(decree(1, { action: enable })), 'E_DECREE', 'nothing is disabled');
+  assert.equal(code(decree(1, {}, actor('somebody').signer)), 'E_SIG');
+  assert.equal(code({ ...decree(1), action: enable }), 'E_DECREE');
+  const [good] = decree(1).signatures;
+  assert.ok(good !== undefined);
+  const stranger = { ...good, validator: new Uint8Array(20) };
+  assert.equal(code(decree(1, { signatures: [stranger] })), 'E_VALIDATOR');
+  assert.equal(code(decree(1, { signatures: [good, good] })), 'E_DECREE', 'one signature twice');
+  assert.equal(code(decree(1)), 'OK');
+  assert.equal(code(decree(1)), 'E_DECREE', 'once');
+  assert.equal(code(decree(2)), 'E_DECREE', 'it is disabled already');
+  assert.equal(code(decree(2, { action: enable })), 'OK');
+  const mixed = transactionClass(decodeTransaction(world.tx(payer, [decree(3), decree(4)])));
+  assert.equal(mixed, 'E');
+});
+
+test('CHAIN-97: power is counted as consensus was told it, and two thirds are not enough', () => {
+  const { world } = zkMarket();
+  const rest = ['second', 'third'].map((name) => {
+    const operator = funded(world, name, 3_000_000n * OPG, 0n);
+    const consensus = consensusSigner(name);
+    world.ok(operator, [registerOp(operator, consensus, 1_000_000n * OPG)]);
+    return consensus;
+  });
+  const action = { kind: 'disable-proof-kind', proofKind: 'zk' } as const;
+  const message = decreeMessage({ chainId: CHAIN, serial: 1, action });
+  const signers = [actor('validator').signer, ...rest].map((signer) => ({
+    validator: consensusAddress(signer.publicKey),
+    signature: signer.sign(message),
+  }));
+  const decree = (of: typeof signers): Op => {
+    const signatures = [...of].sort((a, b) => compareBytes(a.validator, b.validator));
+    return { kind: 'decree', serial: 1, action, signatures };
+  };
+  const code = (op: Op): string => world.run(FAUCET, [op]).codeName;
+  assert.equal(code(decree(signers.slice(0, 2))), 'E_DECREE', 'exactly two thirds');
+  const backwards = decree(signers) as OpOf<'decree'>;
+  assert.equal(code({ ...backwards, signatures: [...backwards.signatures].reverse() }), 'E_DECREE');
+  assert.equal(code(decree(signers)), 'OK');
+});
+
+test('ZKC-9 E_CLAIM: in class G too a claim is not proved in the block that opened it', () => {
+  const { world, node, key, channel } = zkMarket();
+  serveMany(world, key, channel, 1);
+  const { statement, claim } = batchOf(key, 1);
+  const settling: Op = { kind: 'settle', statement: statement.bytes, vouchers: [], receipts: [] };
+  const transfer: Op = { kind: 'transfer-opg', to: FAUCET.id, amount: nopg(OPG) };
+  const result = world.run(node.operator, [
+    settling,
+    { ...proveLike(world, key, claim), verificationGas: 9_000 },
+    transfer,
+  ]);
+  assert.equal(result.codeName, 'E_CLAIM', result.info);
 });

@@ -84,6 +84,11 @@ const CODES = {
   E_REQUEST: [409, 'The request body is not what the API expects.'],
   E_ENGINE: [410, 'The engine failed before it answered. Nothing was charged.'],
   E_RECEIPT_UNKNOWN: [411, 'No receipt with this id is kept here.'],
+  // Decrees (500-599).
+  E_DECREE: [
+    500,
+    'The decree changes nothing, is not the next one, or lacks signatures of more than 2/3 of the power.',
+  ],
 } as const satisfies Readonly<Record<string, readonly [number, string]>>;
 
 export type ErrorCode = keyof typeof CODES;

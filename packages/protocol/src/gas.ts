@@ -103,6 +103,8 @@ function opGas(op: Op): number {
         op.vouchers.length * CHARGE_LINE_GAS +
         (op.receipts === undefined ? 0 : CLAIM_GAS + lineReceiptsGas(op.receipts))
       );
+    case 'decree':
+      return 2 * GAS.rowWrite + op.signatures.length * GAS.ed25519;
     case 'prove':
       return op.verificationGas + CLAIM_GAS + (op.redeem === null ? 0 : redeemGas(op.redeem));
   }
@@ -213,13 +215,14 @@ const PERMANENT_ROWS: ReadonlyMap<Op['kind'], number> = new Map([
   ['register-validator', 1],
 ]);
 
-/** Admission class: S own keys of a bonded operator, E challenges and evidence, G everything else. */
+/** Admission class: S own keys of a bonded operator, E challenges, evidence and decrees, G everything else. */
 export type TransactionClass = 'S' | 'E' | 'G';
 
 const CLASS_S: ReadonlySet<Op['kind']> = new Set(['settle', 'prove', 'open-key', 'close-key', 'abandon-key']);
 
-/** S only if every op is an S op; a mixture is G. A verifying key that names a node is that node's business. */
+/** S or E only if every op is such an op; a mixture is G. A verifying key that names a node is that node's business. */
 export function transactionClass(transaction: Transaction): TransactionClass {
+  if (transaction.body.ops.every(({ kind }) => kind === 'decree')) return 'E';
   const isOwn = (op: Op): boolean =>
     CLASS_S.has(op.kind) || (op.kind === 'register-model' && op.zk !== undefined && op.zk.nodeId !== null);
   return transaction.body.ops.every(isOwn) ? 'S' : 'G';

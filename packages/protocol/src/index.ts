@@ -1,6 +1,7 @@
 export * from './bundle.ts';
 export * from './codes.ts';
 export * from './common.ts';
+export * from './decree.ts';
 export * from './gas.ts';
 export * from './genesis.ts';
 export * from './json.ts';

@@ -23,12 +23,13 @@ import {
   uintMapOf,
 } from '@haca/primitives';
 import { accountKeyCodec, chainIdCodec, digest32, heightCodec, methodCodec } from './common.ts';
+import { PROOF_KINDS, proofKindCodec } from './decree.ts';
 import { modelManifestCodec } from './model.ts';
 import { DEFAULT_PARAMS, type ProtocolParams } from './params.ts';
 import { runningTotalsCodec } from './receipt.ts';
 import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
-import { consensusAddressCodec } from './validator.ts';
+import { consensusAddressCodec, VALIDATORS_MAX } from './validator.ts';
 import { LANES_PER_CHANNEL_AND_KEY, SESSIONS_PER_CHANNEL } from './voucher.ts';
 import { VERIFYING_KEY_MAX_BYTES, ZK_BATCH_MAX, ZK_TENSORS_MAX } from './zk-limits.ts';
 
@@ -278,14 +279,12 @@ export const claimRecordCodec = struct({
 });
 export type ClaimRecord = TypeOf<typeof claimRecordCodec>;
 
-export const PROOF_KINDS = ['zk'] as const;
-
 /** What a decree of the validators changed; absent as long as there was none. */
 export const governanceRecordCodec = struct({
   /** Of the last decree. */
   serial: field(0, uint()),
   /** Kinds of proof that are not accepted until further notice. */
-  disabledKinds: field(1, arrayOf(oneOf(...PROOF_KINDS), PROOF_KINDS.length)),
+  disabledKinds: field(1, arrayOf(proofKindCodec, PROOF_KINDS.length)),
 });
 export type GovernanceRecord = TypeOf<typeof governanceRecordCodec>;
 
@@ -393,8 +392,6 @@ export const unbondingRecordCodec = struct({
   sinceMs: field(2, uint()),
 });
 export type UnbondingRecord = TypeOf<typeof unbondingRecordCodec>;
-
-export const VALIDATORS_MAX = 100;
 
 export const validatorRecordCodec = struct({
   consensusKey: field(0, bytesOf(32)),

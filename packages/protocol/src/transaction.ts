@@ -29,13 +29,14 @@ import {
   signature64,
   version,
 } from './common.ts';
+import { decreeActionCodec, decreeSignatureCodec } from './decree.ts';
 import { modelManifestCodec } from './model.ts';
 import { RECEIPT_MAX_BYTES } from './receipt.ts';
 import { RECEIPT_PROOF_MAX_BYTES } from './receipt-proof.ts';
 import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
 import { CHARGE_LINES_MAX, STATEMENT_MAX_BYTES } from './statement.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
-import { consensusAddressCodec } from './validator.ts';
+import { consensusAddressCodec, VALIDATORS_MAX } from './validator.ts';
 import { SESSIONS_PER_CHANNEL, VOUCHER_MAX_BYTES } from './voucher.ts';
 import {
   VERIFYING_KEY_MAX_BYTES,
@@ -60,7 +61,7 @@ const sessionIndex = uint(SESSIONS_PER_CHANNEL - 1);
 
 /**
  * Everything a transaction can do. Tags are grouped by area and never change meaning; reserved: 80 challenge, 81
- * answer, 82 evidence, 96 decree.
+ * answer, 82 evidence.
  */
 export const opCodec = union({
   'transfer-opg': variant(1, struct({ to: field(0, digest32), amount: field(1, nopgCodec) })),
@@ -209,6 +210,18 @@ export const opCodec = union({
           }),
         ),
       ),
+    }),
+  ),
+
+  /** By anyone who has the signatures. */
+  decree: variant(
+    96,
+    struct({
+      /** One above that of the last decree. */
+      serial: field(0, uint()),
+      action: field(1, decreeActionCodec),
+      /** Of validators with more than two thirds of the voting power, ascending by address. */
+      signatures: field(2, arrayOf(decreeSignatureCodec, VALIDATORS_MAX, 1)),
     }),
   ),
 

@@ -3,6 +3,7 @@ import { chainIdCodec, digest32 } from './common.ts';
 
 /** CometBFT's address of a consensus key: the first 20 bytes of its SHA-256. */
 export const CONSENSUS_ADDRESS_BYTES = 20;
+export const VALIDATORS_MAX = 100;
 export const consensusAddressCodec = bytesOf(CONSENSUS_ADDRESS_BYTES);
 
 const validatorPossessionCodec = struct({

@@ -9,6 +9,7 @@ import {
   CONSENSUS_ADDRESS_BYTES,
   channelIdOf,
   credit,
+  decreeMessage,
   keyIdOf,
   type ModelManifest,
   modelIdOf,
@@ -349,6 +350,23 @@ function exampleTransactions(
         vouchers: [objects.voucher.bytes],
         receipts: [[]],
       },
+    },
+    {
+      kind: 'decree',
+      serial: 1,
+      action: { kind: 'disable-proof-kind', proofKind: 'zk' },
+      signatures: [
+        {
+          validator,
+          signature: keys.node.sign(
+            decreeMessage({
+              chainId: EXAMPLE_CHAIN_ID,
+              serial: 1,
+              action: { kind: 'disable-proof-kind', proofKind: 'zk' },
+            }),
+          ),
+        },
+      ],
     },
     {
       kind: 'register-validator',

@@ -87,7 +87,10 @@ export function createPendingPool(
   /** Asked before the window counts the transaction in: a refusal leaves no trace. */
   const overLimit = (outline: Outline): CheckTxResponse | null => {
     if (outline.slots.some((slot) => settlementSlots.has(slot))) {
-      return refused('E_BUCKET', 'a settlement of this key waits already: send the next after the block');
+      return refused(
+        'E_BUCKET',
+        'a settlement, proof or key of the same subject waits: send the next after the block',
+      );
     }
     if (!outline.isGeneral) return null;
     const waiting = generalOfPayer.get(outline.payer) ?? 0;
@@ -185,7 +188,8 @@ interface Outline {
   readonly isGeneral: boolean;
   readonly sizeBytes: number;
   readonly hasEvidence: boolean;
-  /** Settlement slots it takes: per node key one statement with a batch and one without, per claim one proof. */
+  /** Settlement slots it takes: per node key one statement with a batch and one without, per claim one proof. And
+   * one verifying key per sender: each keeps this thread busy for a while. */
   readonly slots: readonly string[];
 }
 
@@ -203,7 +207,10 @@ function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
     isGeneral,
     sizeBytes: transaction.bytes.length,
     hasEvidence: ops.some(isDear),
-    slots: isGeneral ? [] : ops.flatMap((op, i) => settlementSlot(op, statements[i])),
+    slots: [
+      ...(isGeneral ? [] : ops.flatMap((op, i) => settlementSlot(op, statements[i]))),
+      ...(ops.some((op) => op.kind === 'register-model' && op.zk !== undefined) ? [`${senderName}/key`] : []),
+    ],
   };
 }
 

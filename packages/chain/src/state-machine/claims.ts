@@ -22,7 +22,7 @@ import { eventOf } from './events.ts';
 import { isKindDisabled } from './governance.ts';
 import { type DueBlock, freezeKey } from './node-keys.ts';
 import type { Step } from './ops/step.ts';
-import { schedule } from './queue.ts';
+import { schedule, unschedule } from './queue.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { totalsSum } from './running-totals.ts';
 import { punishExpiry } from './slashing.ts';
@@ -118,6 +118,7 @@ export function openClaim(
 /** The proof holds: what the batch added is verified from now on. */
 export function verifyClaim(state: State, claimId: Uint8Array, claim: ClaimRecord): void {
   const key = closeClaim(state, claimId, claim);
+  unschedule(state, { task: 'expire-claim', subject: claimId, due: claim.due });
   nodeKeys.put(state, { ...key, verified: totalsSum(key.verified, claim.delta) }, claim.keyId);
 }
 

@@ -12,6 +12,15 @@ export function schedule(state: State, height: number, task: QueueTask): void {
   queues.put(state, [...list, task].sort(compareTasks), at);
 }
 
+/** Takes back work that is done already, where it is due at its own height; elsewhere it finds nothing left to do. */
+export function unschedule(state: State, task: QueueTask): void {
+  const list = queues.get(state, task.due);
+  const left = list?.filter((other) => compareTasks(other, task) !== 0);
+  if (list === undefined || left === undefined || left.length === list.length) return;
+  if (left.length === 0) queues.remove(state, task.due);
+  else queues.put(state, left, task.due);
+}
+
 /** Takes the work of a height out of the queue, in its order. */
 export function takeDue(state: State, height: number): readonly QueueTask[] {
   const tasks = queues.get(state, height);

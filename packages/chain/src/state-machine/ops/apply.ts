@@ -1,6 +1,7 @@
 import type { Op, SignedObject, Statement } from '@haca/protocol';
 import { refuse } from '../refusal.ts';
 import * as channels from './channels.ts';
+import { applyDecree } from './decree.ts';
 import * as keys from './keys.ts';
 import { applyRegisterModel } from './models.ts';
 import { applyProve } from './prove.ts';
@@ -69,6 +70,8 @@ export function applyOp(step: Step, op: Op, statement: SignedObject<Statement> |
       return statement === undefined
         ? refuse('E_MALFORMED', 'a statement', 'none')
         : applySettle(step, statement, op);
+    case 'decree':
+      return applyDecree(step, op);
     case 'prove':
       return applyProve(step, op, statement);
   }

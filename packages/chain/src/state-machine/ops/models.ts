@@ -87,15 +87,18 @@ function appraisedKey(
   if (!bytesEqual(appraisal.hash, hash)) {
     return refuse('E_VERIFYING_KEY', `the key with hash ${toHex(hash)}`, toHex(appraisal.hash));
   }
-  if (!isComplete(appraisal.facts)) return refuse('E_VERIFYING_KEY', 'a cost for every batch size', 'fewer');
+  if (!isComplete(appraisal.facts)) return refuse('E_VERIFYING_KEY', 'a cost for every batch size', 'less');
   const record: VerifyingKeyRecord = { verifyingKey, ...appraisal.facts, height: step.block.height };
   // What was derived comes from outside this machine: a row that can't be read again must not be written.
   return decode(verifyingKeyRecordCodec, encode(verifyingKeyRecordCodec, record), 'verifying-key');
 }
 
-function isComplete({ batchMax, verificationGas, proofBytes }: ZkKeyFacts): boolean {
+function isComplete(facts: ZkKeyFacts): boolean {
+  const { batchMax, verificationGas, proofBytes, inputRowBytes, outputRowBytes } = facts;
   const sizes = zkBatchIndex(batchMax) + 1;
-  return batchMax >= 1 && verificationGas.length === sizes && proofBytes.length === sizes;
+  const isSized = batchMax >= 1 && verificationGas.length === sizes && proofBytes.length === sizes;
+  // A tensor without bytes could not be carried, so no claim could ever be proved.
+  return isSized && [...inputRowBytes, ...outputRowBytes].every((bytes) => bytes >= 1);
 }
 
 /** A proof is verified once; a key that has one needs none again. */

@@ -59,6 +59,8 @@ function checkTime(
   claim: ClaimRecord,
   { verificationGas }: OpOf<'prove'>,
 ): Outcome {
+  if (block.height <= claim.openedAt)
+    return refuse('E_CLAIM', `a block after ${claim.openedAt}`, block.height);
   if (block.height > claim.due) return refuse('E_CLAIM', `a proof by height ${claim.due}`, block.height);
   const drainedAt = keyDrainedAt(key, ctx.config.params);
   if (block.height >= drainedAt) return refuse('E_KEY_PRUNED', `before ${drainedAt}`, block.height);
