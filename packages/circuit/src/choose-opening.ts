@@ -1,7 +1,7 @@
 /** The opening parameters that make the proofs of a key smallest. */
 import type { VerifyingKey } from './key.ts';
 import { LIMITS } from './limits.ts';
-import { KeyError, refuse } from './lowering/builder.ts';
+import { KeyError } from './lowering/builder.ts';
 import { CAP_BITS, capDigests, DIGEST_BYTES, EXT_BYTES, planWith } from './plan.ts';
 import { profileParameters, type SecurityParameters } from './soundness.ts';
 
@@ -25,7 +25,7 @@ export function chooseOpening(key: VerifyingKey, batchSize: number): VerifyingKe
   const parameters = profileParameters(key.profile);
   let best: VerifyingKey | null = null;
   let bestBytes = Number.POSITIVE_INFINITY;
-  let reason: KeyError | null = null;
+  let reason = new KeyError('E_KEY', 'parameters', 'no opening');
   let worse = 0;
   for (let columnBits = 2; columnBits <= MOST_COLUMN_BITS; columnBits++) {
     if (columnBits + parameters.blowupBits > LIMITS.codewordBits) break;
@@ -46,16 +46,13 @@ export function chooseOpening(key: VerifyingKey, batchSize: number): VerifyingKe
     // The columns only become longer and emptier from here on.
     if (worse >= 3) break;
   }
-  return best ?? (reason === null ? refuse('parameters', 'no opening') : raise(reason));
+  if (best === null) throw reason;
+  return best;
 }
 
 /** Whether longer columns may cure it. */
 const grows = (error: KeyError): boolean =>
   error.rule === 'columns' || error.rule === 'blocks' || error.rule === 'proof-bytes';
-
-function raise(error: Error): never {
-  throw error;
-}
 
 function withOpening(key: VerifyingKey, columnBits: number, parameters: SecurityParameters): VerifyingKey {
   const { folds, finalBits } = bestFolds(columnBits, parameters);
