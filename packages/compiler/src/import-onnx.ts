@@ -22,8 +22,10 @@ import { type Layer, type Lowered, lower, type Port } from './quantize/lower.ts'
 import { collectRanges, type Ranges } from './quantize/ranges.ts';
 
 export interface ImportOptions {
-  /** Bits of activations, 8 to 12; `auto` takes the fewest that keep `agreement`. */
+  /** Bits of activations, 8 to 12; `auto` (with weights of 8, then 12 bits) takes the fewest that keep `agreement`. */
   readonly activationBits?: number | 'auto' | undefined;
+  /** Bits of weights, 8 to 12; 8. */
+  readonly weightBits?: number | undefined;
   /** Share of calibration samples on which the integer model has to give the float model's answer; 0.99. */
   readonly agreement?: number | undefined;
   /** Outputs to keep, by name. */
@@ -54,6 +56,7 @@ export interface ImportReport {
   readonly parameters: number;
   readonly multiplications: number;
   readonly activationBits: number;
+  readonly weightBits: number;
   readonly samples: number;
   /** Share of samples with the same largest entry of the first output as the float model has. */
   readonly agreement: number;
@@ -82,7 +85,13 @@ const CALIBRATION_WORK = 2e10;
 const LEAST_SAMPLES = 16;
 const MOST_SAMPLES = 1_024;
 const PARAMETERS_MAX = 2 ** 27;
-const BITS = [8, 10, 12] as const;
+/** What `auto` tries: bits of activations and of weights. */
+const BITS = [
+  [8, 8],
+  [10, 8],
+  [12, 8],
+  [12, 12],
+] as const;
 
 /**
  * Throws `MalformedError` for a model or data that can not be imported, with place and reason, before calibration starts
@@ -134,6 +143,7 @@ export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
       parameters,
       multiplications,
       activationBits: tried.activationBits,
+      weightBits: tried.weightBits,
       samples: samples.length,
       ...tried.quality,
       layers: tried.lowered.layers,
@@ -202,6 +212,7 @@ interface Context {
 
 interface Tried {
   readonly activationBits: number;
+  readonly weightBits: number;
   readonly lowered: Lowered;
   readonly model: IntegerModel;
   readonly quality: Pick<ImportReport, 'agreement' | 'accuracy' | 'relativeError'>;
@@ -210,27 +221,29 @@ interface Tried {
 type Checkpoint = (stage: ImportProgress['stage'], done: number, of: number) => Promise<void>;
 
 async function chooseBits(context: Context, checkpoint: Checkpoint): Promise<Tried> {
-  const { activationBits = 'auto', agreement = AGREEMENT } = context.options;
-  if (
-    activationBits !== 'auto' &&
-    !(Number.isInteger(activationBits) && activationBits >= 8 && activationBits <= 12)
-  )
-    throw new MalformedError(
-      'import.options',
-      'options.activationBits',
-      '8 to 12 or auto',
-      `${activationBits}`,
-    );
+  const { activationBits = 'auto', weightBits = 8, agreement = AGREEMENT } = context.options;
+  for (const [name, bits] of Object.entries({ activationBits, weightBits })) {
+    if (bits !== 'auto' && !(Number.isInteger(bits) && bits >= 8 && bits <= 12))
+      throw new MalformedError('import.options', `options.${name}`, '8 to 12', `${bits}`);
+  }
   const expected = context.samples.map((sample) => firstOutput(context, sample));
-  const candidates = activationBits === 'auto' ? BITS : [activationBits];
+  const candidates = activationBits === 'auto' ? BITS : [[activationBits, weightBits] as const];
   let best: Tried | undefined;
+  let refused: MalformedError | undefined;
   for (const [i, bits] of candidates.entries()) {
     await checkpoint('quantize', i, candidates.length);
-    const tried = await attempt(context, bits, expected, checkpoint);
-    if (best === undefined || tried.quality.agreement > best.quality.agreement) best = tried;
-    if (tried.quality.agreement >= agreement) break;
+    try {
+      const tried = await attempt(context, bits[0], bits[1], expected, checkpoint);
+      if (best === undefined || tried.quality.agreement > best.quality.agreement) best = tried;
+      if (tried.quality.agreement >= agreement) break;
+    } catch (error) {
+      // Sums that are too long with one width of numbers may fit with another.
+      if (!(error instanceof MalformedError) || error.code !== 'model.accumulator') throw error;
+      refused = error;
+    }
   }
-  return best as Tried;
+  if (best === undefined) throw refused;
+  return best;
 }
 
 /** The float model's first kept output. */
@@ -250,17 +263,19 @@ function firstOutput(context: Context, sample: ReadonlyMap<string, Tensor>): Flo
 async function attempt(
   context: Context,
   activationBits: number,
+  weightBits: number,
   expected: readonly (Float32Array | Float64Array)[],
   checkpoint: Checkpoint,
 ): Promise<Tried> {
   const lowered = lower(context.normal, context.ranges, {
     activationBits,
     functionBits: Math.max(10, activationBits),
+    weightBits,
   });
   const key = completeKey(lowered, context.options);
   const model = createIntegerModel({ key, weights: lowered.parts.weights });
   const quality = await assess(context, lowered, model, expected, checkpoint);
-  return { activationBits, lowered, model, quality };
+  return { activationBits, weightBits, lowered, model, quality };
 }
 
 /** Parameters of the opening and of range limbs; refuses what is over a limit, in words of the importer. */

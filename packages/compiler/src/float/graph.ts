@@ -38,13 +38,7 @@ export interface FloatGraph {
 /** The operators that can be read: by ONNX name, of the domains `''` and `ai.onnx.ml`, whose names do not clash. */
 export const OPS: OpTable = { ...ELEMENTWISE_OPS, ...LINEAR_OPS, ...REDUCE_OPS, ...LAYOUT_OPS };
 
-export const ML_OPS: ReadonlySet<string> = new Set([
-  'Scaler',
-  'LinearClassifier',
-  'LinearRegressor',
-  'Normalizer',
-  'ArrayFeatureExtractor',
-]);
+export const ML_OPS: ReadonlySet<string> = new Set(['Scaler', 'Normalizer', 'ArrayFeatureExtractor']);
 
 export function callOf(node: FloatNode): OpCall {
   const { op, attributes, place, opset, outputs } = node;

@@ -27,8 +27,6 @@ export const LINEAR_OPS: OpTable = {
     infer: (call, inputs) => [{ type: 'float', shape: required(call, inputs, 0).shape }],
     evaluate: evaluateScaler,
   },
-  LinearClassifier: { infer: inferLinearClassifier, evaluate: evaluateLinearClassifier },
-  LinearRegressor: { infer: inferLinearRegressor, evaluate: evaluateLinearRegressor },
 };
 
 /** out[i][j] += Σ_k a[i][k] · b[k][j], all row-major; `out` starts as zeros or as the bias. */
@@ -415,59 +413,4 @@ export function linearModelOf(call: OpCall, inputs: Operands): LinearModel {
   if (intercepts.length !== 0 && intercepts.length !== classes)
     throw new MalformedError('onnx.attribute', call.place, `${classes} intercepts`, `${intercepts.length}`);
   return { coefficients, intercepts, rows: shape[0] as number, classes, features };
-}
-
-function linearScores(call: OpCall, inputs: readonly (Tensor | undefined)[]): Tensor {
-  const { coefficients, intercepts, rows, classes, features } = linearModelOf(call, inputs);
-  const out = emptyTensor('float', [rows, classes]);
-  const weights = Float64Array.from(coefficients);
-  multiplyByRows(out.data, requiredTensor(call, inputs, 0).data, weights, rows, features, classes);
-  for (let i = 0; i < out.data.length; i++) {
-    out.data[i] = (out.data[i] as number) + (intercepts[i % classes] ?? 0);
-  }
-  return out;
-}
-
-/** Labels (first result) are left as class positions: which label stands at a position is no arithmetic. */
-function inferLinearClassifier(call: OpCall, inputs: Operands): TensorType[] {
-  const { rows, classes } = linearModelOf(call, inputs);
-  const post = textAttribute(call, 'post_transform', 'NONE');
-  if (!['NONE', 'SOFTMAX', 'LOGISTIC'].includes(post))
-    throw unsupported(call, 'post_transform NONE, SOFTMAX or LOGISTIC', post);
-  if (classes < 2) throw unsupported(call, 'a score for each class', 'one score for two classes');
-  return [
-    { type: 'int', shape: [rows] },
-    { type: 'float', shape: [rows, classes] },
-  ];
-}
-
-function evaluateLinearClassifier(call: OpCall, inputs: readonly (Tensor | undefined)[]): Tensor[] {
-  const scores = linearScores(call, inputs);
-  const [rows, classes] = scores.shape as [number, number];
-  const post = textAttribute(call, 'post_transform', 'NONE');
-  const labels = emptyTensor('int', [rows]);
-  for (let row = 0; row < rows; row++) {
-    const cells = scores.data.subarray(row * classes, (row + 1) * classes) as Float32Array;
-    labels.data[row] = cells.indexOf(Math.max(...cells));
-    if (post === 'LOGISTIC')
-      for (let j = 0; j < classes; j++) cells[j] = 1 / (1 + Math.exp(-(cells[j] as number)));
-    if (post === 'SOFTMAX') {
-      const top = Math.max(...cells);
-      const powers = Float64Array.from(cells, (x) => Math.exp(x - top));
-      const total = powers.reduce((sum, power) => sum + power, 0);
-      for (let j = 0; j < classes; j++) cells[j] = (powers[j] as number) / total;
-    }
-  }
-  return [labels, scores];
-}
-
-function inferLinearRegressor(call: OpCall, inputs: Operands): TensorType[] {
-  const { rows, classes } = linearModelOf(call, inputs);
-  const post = textAttribute(call, 'post_transform', 'NONE');
-  if (post !== 'NONE') throw unsupported(call, 'post_transform NONE', post);
-  return [{ type: 'float', shape: [rows, classes] }];
-}
-
-function evaluateLinearRegressor(call: OpCall, inputs: readonly (Tensor | undefined)[]): Tensor[] {
-  return [linearScores(call, inputs)];
 }

@@ -3,8 +3,8 @@ import { MalformedError } from '@haca/primitives';
 import type { FloatGraph, FloatNode, FloatValue } from '../float/graph.ts';
 import { callOf } from '../float/graph.ts';
 import { INDEX_MAPS, padsOf } from '../float/layout.ts';
-import { linearModelOf, planConv, planEinsum, scalerOf } from '../float/linear.ts';
-import { axisOf, floatAttribute, intAttribute, type Operands, textAttribute } from '../float/op.ts';
+import { planConv, planEinsum, scalerOf } from '../float/linear.ts';
+import { axisOf, floatAttribute, intAttribute, type Operands } from '../float/op.ts';
 import { batchNormAffine, planPool, reduction } from '../float/reduce.ts';
 import {
   cellsOf,
@@ -186,10 +186,6 @@ function convertOp(state: State, node: FloatNode): void {
     convertIndexMap(state, node);
     return;
   }
-  if (node.op === 'LinearClassifier') {
-    convertLinearClassifier(state, node);
-    return;
-  }
   // A position of the largest: only what is made of it can be converted.
   if (node.op === 'ArgMax') {
     state.normalOf.set(y, convertArgMax(state, node, y));
@@ -204,7 +200,6 @@ const CONVERSIONS: Readonly<Record<string, Convert>> = {
   MatMul: convertMatMul,
   Gemm: convertGemm,
   Einsum: convertEinsum,
-  LinearRegressor: convertLinearScores,
   Conv: convertConv,
   Add: (state, node, y) => convertSum(state, node, y, 1),
   Sub: (state, node, y) => convertSum(state, node, y, -1),
@@ -434,30 +429,6 @@ function convertEinsum(state: State, node: FloatNode, y: number): number {
     bias: undefined,
   };
   return emit(state, op, shapeOf(state, y), node, y);
-}
-
-function convertLinearScores(state: State, node: FloatNode, y: number): number {
-  const { coefficients, intercepts, classes, features } = linearModelOf(callOf(node), typesOf(state, node));
-  const op: NormalOp = {
-    kind: 'contract',
-    a: operand(state, node, node.inputs[0]),
-    c: tensorOf('float', [classes, features], coefficients),
-    labelsA: [0, 2],
-    labelsC: [1, 2],
-    labelsY: [0, 1],
-    bias: intercepts.length === 0 ? undefined : tensorOf('float', [1, classes], intercepts),
-  };
-  return emit(state, op, shapeOf(state, y), node);
-}
-
-function convertLinearClassifier(state: State, node: FloatNode): void {
-  const scores = node.outputs[1];
-  if (scores === undefined) return;
-  const y = convertLinearScores(state, node, scores);
-  const post = textAttribute(callOf(node), 'post_transform', 'NONE');
-  if (post !== 'NONE')
-    state.notes.push(`${node.place}: scores are given before ${post}, which does not change their order`);
-  state.normalOf.set(scores, y);
 }
 
 function convertConv(state: State, node: FloatNode, y: number): number {

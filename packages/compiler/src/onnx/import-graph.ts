@@ -4,8 +4,9 @@
  */
 import { MalformedError } from '@haca/primitives';
 import { callOf, type FloatGraph, type FloatNode, type FloatValue, ML_OPS, OPS } from '../float/graph.ts';
-import type { OpDefinition } from '../float/op.ts';
-import { cellsOf, checkShape, type Tensor } from '../float/tensor.ts';
+import { linearModelOf } from '../float/linear.ts';
+import { type OpDefinition, textAttribute } from '../float/op.ts';
+import { cellsOf, checkShape, type Tensor, tensorOf } from '../float/tensor.ts';
 import { type OnnxModel, type OnnxNode, type OnnxValueInfo, parseOnnx } from './model.ts';
 
 /** Sum of the cells of all intermediate values of one inference. */
@@ -28,7 +29,8 @@ export function importGraph(bytes: Uint8Array, batchSize = 1): ImportedModel {
   const batched = declareInputs(state, model.inputs, batchSize);
   for (const [name, constant] of model.initializers)
     declare(state, { ...constant, name, constant }, 'model.graph');
-  for (const node of model.nodes) addNode(state, model, node);
+  for (const node of model.nodes)
+    for (const each of expandLinearModel(state, model, node)) addNode(state, model, each);
   const outputs = model.outputs.map(({ name }, i) => {
     const index = state.byName.get(name);
     if (index === undefined)
@@ -106,6 +108,69 @@ function addActivation(state: State, shape: readonly number[], path: string): vo
     const limit = `at most ${ACTIVATION_CELLS_MAX} cells in all values`;
     throw new MalformedError('model.too-large', path, limit, `${state.activationCells}`);
   }
+}
+
+/** The linear models of ai.onnx.ml as a product, an activation and, for labels, the position of the largest score. */
+function expandLinearModel(state: State, model: OnnxModel, node: OnnxNode): readonly OnnxNode[] {
+  if (node.domain !== 'ai.onnx.ml' || !/^Linear(?:Classifier|Regressor)$/.test(node.opType)) return [node];
+  const isClassifier = node.opType === 'LinearClassifier';
+  const call = {
+    op: node.opType,
+    attributes: node.attributes,
+    place: node.place,
+    opset: model.opset,
+    outputCount: 1,
+  };
+  const index = state.byName.get(node.inputs[0] ?? '');
+  const { coefficients, intercepts, classes, features } = linearModelOf(call, [
+    index === undefined ? undefined : state.values[index],
+  ]);
+  const post = textAttribute(call, 'post_transform', 'NONE');
+  const activation = { NONE: 'Identity', SOFTMAX: 'Softmax', LOGISTIC: 'Sigmoid' }[post];
+  if (activation === undefined || (isClassifier && classes < 2)) {
+    const expected = 'a score per class, post_transform NONE, SOFTMAX or LOGISTIC';
+    throw new MalformedError('onnx.unsupported', node.place, expected, `${classes} of ${post}`);
+  }
+  const name = (suffix: string): string => `${node.place} ${suffix}`;
+  const constant = (suffix: string, tensor: Tensor): string => {
+    declare(state, { ...tensor, name: name(suffix), constant: tensor }, node.place);
+    return name(suffix);
+  };
+  const weight = constant('coefficients', tensorOf('float', [classes, features], coefficients));
+  const zeros = new Float64Array(classes);
+  const bias = constant(
+    'intercepts',
+    tensorOf('float', [classes], intercepts.length === 0 ? zeros : intercepts),
+  );
+  const make = (
+    opType: string,
+    inputs: readonly string[],
+    output: string,
+    attributes: OnnxNode['attributes'],
+  ): OnnxNode => ({
+    ...node,
+    domain: '',
+    opType,
+    inputs,
+    outputs: [output],
+    attributes,
+  });
+  const [labels, scores] = isClassifier ? [node.outputs[0], node.outputs[1]] : [undefined, node.outputs[0]];
+  const transB = new Map([['transB', { kind: 'int', value: 1 } as const]]);
+  const lastAxis = new Map([
+    ['axis', { kind: 'int', value: 1 } as const],
+    ['keepdims', { kind: 'int', value: 0 } as const],
+  ]);
+  return [
+    make('Gemm', [node.inputs[0] as string, weight, bias], name('scores'), transB),
+    make(
+      activation,
+      [name('scores')],
+      scores === undefined || scores === '' ? name('result') : scores,
+      new Map(),
+    ),
+    ...(labels === undefined || labels === '' ? [] : [make('ArgMax', [name('scores')], labels, lastAxis)]),
+  ];
 }
 
 function addNode(state: State, model: OnnxModel, node: OnnxNode): void {

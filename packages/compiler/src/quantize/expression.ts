@@ -29,6 +29,8 @@ export interface FreeTerm {
   readonly scale: number;
   /** Largest size of the other operand times the number of terms summed up. */
   readonly reach: number;
+  /** Size of the largest constant that is represented; larger ones are cut off to it. */
+  readonly top: number;
   readonly build: (weight: KeyTensor) => KeyTensor;
   readonly bits: readonly number[];
 }
@@ -60,7 +62,11 @@ export function scaledExpression(expression: Expression, by: number): Expression
     terms: expression.terms.map((term) =>
       term.kind === 'fixed'
         ? { ...term, unit: term.unit * by }
-        : { ...term, weight: { ...term.weight, data: term.weight.data.map((w) => w * by) } },
+        : {
+            ...term,
+            top: term.top * Math.abs(by),
+            weight: { ...term.weight, data: term.weight.data.map((w) => w * by) },
+          },
     ),
     biases: expression.biases.map((bias) => ({ ...bias, data: bias.data.map((v) => v * by) })),
   };
@@ -77,8 +83,17 @@ export interface Target {
   readonly scale: number;
 }
 
-/** Weights of one tensor are integers up to this. */
-const WEIGHT_MAX = 127;
+/** How an expression is placed. */
+export interface Placing {
+  /** For errors. */
+  readonly place: string;
+  readonly output: boolean;
+  /** Weights are integers up to this: 127 with 8 bits. */
+  readonly weightMax: number;
+}
+
+/** Coarser weights than this are not tried. */
+const WEIGHT_LEAST = 7;
 const SHIFT_MAX = 20;
 const COEFFICIENT_MAX = 2 ** 20;
 /** Coefficients of operands without weights are at least this where there is room: their error is half a unit. */
@@ -92,15 +107,14 @@ interface Plan {
   readonly weightMax: number;
 }
 
-/** Emits the accumulator and the requantization. `place` is for errors. */
+/** Emits the accumulator and the requantization. */
 export function requantizeExpression(
   builder: KeyBuilder,
   expression: Expression,
   target: Target,
-  output: boolean,
-  place: string,
+  { place, output, weightMax }: Placing,
 ): Quantized {
-  const plan = choosePlan(expression, target, place);
+  const plan = choosePlan(expression, target, weightMax, place);
   const x = accumulate(builder, expression, plan, false);
   const { window, offset, values } = target;
   return {
@@ -110,9 +124,13 @@ export function requantizeExpression(
 }
 
 /** The accumulator itself as a public output, as fine as its operands allow. */
-export function publishExpression(builder: KeyBuilder, expression: Expression, place: string): Quantized {
+export function publishExpression(
+  builder: KeyBuilder,
+  expression: Expression,
+  { place, weightMax }: Placing,
+): Quantized {
   const units = expression.terms.map((term) =>
-    term.kind === 'fixed' ? Math.abs(term.unit) : finestUnit(term, WEIGHT_MAX),
+    term.kind === 'fixed' ? Math.abs(term.unit) : finestUnit(term, weightMax),
   );
   const unit = Math.min(...units);
   const plan: Plan = {
@@ -123,7 +141,7 @@ export function publishExpression(builder: KeyBuilder, expression: Expression, p
         ? Math.round(term.unit / unit)
         : 2 ** Math.max(0, Math.ceil(Math.log2((units[i] as number) / unit) - 1e-9)),
     ),
-    weightMax: WEIGHT_MAX,
+    weightMax,
   };
   const { lo, hi } = intervalOf(expression, plan);
   if (Math.max(-lo, hi) > INTEGER_BOUND || plan.coefficients.some((c) => Math.abs(c) > COEFFICIENT_MAX))
@@ -137,19 +155,51 @@ export function publishExpression(builder: KeyBuilder, expression: Expression, p
 }
 
 /** The unit at which the largest weight is `max`. */
-function finestUnit(term: FreeTerm, max: number): number {
+function finestUnit({ top, scale }: FreeTerm, max: number): number {
+  return (top * scale) / max;
+}
+
+/** Cells that are looked at to choose where weights are cut off. */
+const WEIGHTS_SEEN = 2 ** 18;
+
+/**
+ * The size up to which weights are represented with `levels` steps: where rounding the small ones and cutting off the large
+ * ones does least to the products. `importance` is the mean square of what a weight is multiplied by.
+ */
+export function bestTop(
+  data: Float32Array | Float64Array,
+  levels: number,
+  importance?: (cell: number) => number,
+): number {
   let top = 0;
-  for (const w of term.weight.data) top = Math.max(top, Math.abs(w));
-  return top === 0 ? term.scale / max : (top * term.scale) / max;
+  for (const w of data) top = Math.max(top, Math.abs(w));
+  if (top === 0) return 1;
+  const stride = Math.max(1, Math.ceil(data.length / WEIGHTS_SEEN));
+  let best = top;
+  let bestError = Number.POSITIVE_INFINITY;
+  for (let limit = top; limit > top / 64; limit *= 0.85) {
+    const step = limit / levels;
+    let error = 0;
+    for (let i = 0; i < data.length; i += stride) {
+      const w = Math.abs(data[i] as number);
+      const own = w > limit ? (w - limit) ** 2 : (step * step) / 12;
+      error += importance === undefined ? own : own * importance(i);
+    }
+    if (error < bestError) {
+      best = limit;
+      bestError = error;
+    }
+  }
+  return best;
 }
 
 /**
  * The finest shift at which all weights use their range and the accumulator keeps to what the digits of a requantization
  * can hold; coarser weights where a sum is so long that it would not.
  */
-function choosePlan(expression: Expression, target: Target, place: string): Plan {
-  for (const weightMax of [127, 63, 31, 15, 7]) {
-    const found = planWithin(expression, target, weightMax);
+function choosePlan(expression: Expression, target: Target, weightMax: number, place: string): Plan {
+  for (let max = weightMax; max >= WEIGHT_LEAST; max = (max - 1) / 2) {
+    const found = planWithin(expression, target, max);
     if (found !== undefined) return found;
   }
   throw new MalformedError(
@@ -229,12 +279,13 @@ function accumulate(builder: KeyBuilder, expression: Expression, plan: Plan, out
 }
 
 function integerWeights(builder: KeyBuilder, term: FreeTerm, unit: number, max: number): KeyTensor {
-  const values = new Int8Array(term.weight.data.length);
+  const values =
+    max <= 127 ? new Int8Array(term.weight.data.length) : new Int16Array(term.weight.data.length);
   const by = term.scale / unit;
   for (let i = 0; i < values.length; i++) {
     values[i] = Math.max(-max, Math.min(max, Math.round((term.weight.data[i] as number) * by)));
   }
-  return builder.weight(term.weight.extents, -max, max, values, 'i8');
+  return builder.weight(term.weight.extents, -max, max, values, max <= 127 ? 'i8' : 'i16');
 }
 
 /** A constant in units of the accumulator: a number where it is the same everywhere. */

@@ -83,6 +83,8 @@ export interface KeyBuilder {
   ) => KeyTensor;
   readonly top1: (x: KeyTensor, output: boolean) => KeyTensor;
   readonly table: (x: KeyTensor, values: readonly number[], output: boolean) => KeyTensor;
+  /** Whether something was rounded or looked up yet. */
+  readonly hasLookups: () => boolean;
   readonly finish: () => KeyParts;
 }
 
@@ -130,6 +132,8 @@ export function bitsOfExtents(extents: readonly number[]): number {
 export function sameBits(extents: readonly number[]): number[] {
   return Array.from({ length: bitsOfExtents(extents) }, (_, i) => 2 + i);
 }
+
+const LINEAR_KINDS: ReadonlySet<Op['kind']> = new Set(['sum', 'contract', 'wire', 'gather']);
 
 interface Interval {
   readonly lo: number;
@@ -294,6 +298,7 @@ export function createKeyBuilder(): KeyBuilder {
       ops.push({ kind: 'table', y: y.id, x: x.id, lo: x.lo, values: list(values) });
       return y;
     },
+    hasLookups: () => ops.some(({ kind }) => !LINEAR_KINDS.has(kind)),
     finish: () => ({ tensors, ops: shareOverflow(tensors, ops), lists, weights }),
   };
 }

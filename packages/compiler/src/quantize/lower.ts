@@ -4,7 +4,7 @@
  */
 import { type AxisRelation, softmaxScales } from '@haca/circuit';
 import { MalformedError } from '@haca/primitives';
-import { cellsOf, type Tensor } from '../float/tensor.ts';
+import { cellsOf, type Tensor, walk } from '../float/tensor.ts';
 import type { Window2d } from '../float/window.ts';
 import {
   type ContractOp,
@@ -18,6 +18,7 @@ import {
 import { type Atoms, findAtoms, isAligned, isTrivialWindow } from './atoms.ts';
 import {
   type BiasTerm,
+  bestTop,
   type Expression,
   type FixedTerm,
   type FreeTerm,
@@ -45,6 +46,8 @@ export interface LowerOptions {
   readonly activationBits: number;
   /** Bits of the steps in which a function's argument is read, 8 to 12. */
   readonly functionBits: number;
+  /** Bits of weights, 8 to 12. */
+  readonly weightBits: number;
 }
 
 /** How an input or output of the model is told in integers: real = scale · integer. */
@@ -110,6 +113,16 @@ export function lower(graph: NormalGraph, ranges: Ranges, options: LowerOptions)
   for (const node of graph.nodes) if (isAnchoredEagerly(state, node)) anchored(state, node.y);
   const outputs = graph.outputs.map((value) => declareOutput(state, value));
   return { parts: state.builder.finish(), inputs, outputs, layers: state.layers };
+}
+
+/** Bits of an output that has to be rounded though nothing else is. */
+const OUTPUT_BITS = 12;
+
+function at(
+  state: State,
+  place: string,
+): { readonly place: string; readonly output: boolean; readonly weightMax: number } {
+  return { place, output: false, weightMax: 2 ** (state.options.weightBits - 1) - 1 };
 }
 
 const LINEAR: ReadonlySet<NormalOp['kind']> = new Set([
@@ -187,14 +200,15 @@ function declareInput(state: State, value: number): Port {
     return port(state.builder.input('id', extents, 0, rows - 1), 1);
   }
   const range = rangeOf(state, value, `input ${JSON.stringify(name)}`);
-  const isByte = range.isInteger && range.max - range.min <= 255;
-  if (isByte && range.min >= 0 && range.max <= 255)
-    return port(state.builder.input('u8', extents, 0, 255), 1);
-  if (isByte && range.min >= -128 && range.max <= 127)
-    return port(state.builder.input('i8', extents, -128, 127), 1);
-  const bits = state.bytes.has(value) ? 8 : state.options.activationBits;
   const top = Math.max(Math.abs(range.min), Math.abs(range.max), 1e-9);
   const signed = range.min < 0;
+  if (range.isInteger && range.min >= -128 && range.max <= (signed ? 127 : 255)) {
+    // Bytes as they are, in the least power of two that was seen: bounds on sums rest on it.
+    const half = 2 ** Math.ceil(Math.log2(top + (range.max === top ? 1 : 0)));
+    const [lo, hi] = signed ? [-half, half - 1] : [0, half - 1];
+    return port(state.builder.input(kindFor(lo, hi), extents, lo, hi), 1);
+  }
+  const bits = state.bytes.has(value) ? 8 : state.options.activationBits;
   const [lo, hi] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
   return port(state.builder.input(kindFor(lo, hi), extents, lo, hi), top / hi);
 }
@@ -208,8 +222,19 @@ function declareOutput(state: State, value: number): Port {
 
 function publish(state: State, value: number, place: string): Quantized {
   const isRead = (state.uses.get(value) ?? 0) > 1;
+  if (isLinear(state, value) && !isRead && !state.builder.hasLookups()) {
+    // A model without any rounding would have nothing to prove it by.
+    const range = rangeOf(state, value, place);
+    const target = plainTarget(Math.max(Math.abs(range.min), Math.abs(range.max), 1e-9), OUTPUT_BITS, true);
+    const made = requantizeExpression(state.builder, expressionOf(state, value), target, {
+      ...at(state, place),
+      output: true,
+    });
+    note(state, value, 'output', made);
+    return made;
+  }
   if (isLinear(state, value) && !isRead) {
-    const made = publishExpression(state.builder, expressionOf(state, value), place);
+    const made = publishExpression(state.builder, expressionOf(state, value), at(state, place));
     note(state, value, 'output', made);
     return made;
   }
@@ -267,16 +292,25 @@ function anchor(state: State, node: NormalNode): Quantized {
     default:
   }
   const target = plainFor(state, y, place);
-  const made = requantizeExpression(state.builder, expressionOf(state, y), target, false, place);
+  const made = requantizeExpression(state.builder, expressionOf(state, y), target, at(state, place));
   note(state, y, op.kind, made);
   return made;
 }
 
 function plainFor(state: State, value: number, place: string): Target {
   const range = rangeOf(state, value, place);
-  const bits = state.bytes.has(value) ? 8 : state.options.activationBits;
+  const bits = bitsFor(state, value);
   const signed = range.min < 0;
   return plainTarget(bestMagnitude(range, signed ? 2 ** (bits - 1) : 2 ** bits), bits, signed);
+}
+
+/** What only functions read is read as finely as functions are. */
+function bitsFor(state: State, value: number): number {
+  if (state.bytes.has(value)) return 8;
+  const { activationBits, functionBits } = state.options;
+  const readers = state.graph.nodes.filter(({ op }) => operandsOf(op).includes(value));
+  const allFunctions = readers.length > 0 && readers.every(({ op }) => op.kind === 'pointwise');
+  return allFunctions ? Math.max(activationBits, functionBits) : activationBits;
 }
 
 function anchorPointwise(
@@ -287,13 +321,13 @@ function anchorPointwise(
   const { y, place } = node;
   const plain = plainFor(state, y, place);
   const limits = { lo: Math.min(...plain.values), hi: Math.max(...plain.values) };
-  if (!isLinear(state, op.x)) return tableOn(state, node, op, plain.scale, limits);
+  if (!isInline(state, op.x)) return tableOn(state, node, op, plain.scale, limits);
   const from = rangeOf(state, op.x, place);
   const isRelu = limits.lo === 0 && isReluLike(op.function.of, from);
   const target = isRelu
     ? plain
     : functionTarget(op.function, from, state.options.functionBits, plain.scale, limits);
-  const made = requantizeExpression(state.builder, expressionOf(state, op.x), target, false, place);
+  const made = requantizeExpression(state.builder, expressionOf(state, op.x), target, at(state, place));
   note(state, y, op.function.label, made);
   return made;
 }
@@ -447,6 +481,7 @@ function affineExpression(
     weight: { extents: kept.map((axis) => constant.extents[axis] as number), data: constant.data },
     scale: x.scale,
     reach: reachOf(tensor),
+    top: bestTop(constant.data, levelsOf(state)),
     build: (c) =>
       state.builder.contract({ a: tensor, c, labelsA: labels, labelsC: kept, extents: tensor.extents }),
     bits: sameBits(tensor.extents),
@@ -577,10 +612,38 @@ function contractTerm(state: State, y: number, op: ContractOp): FreeTerm | Fixed
     weight,
     scale: a.scale,
     reach: reachOf(tensorA) * summed,
+    top: bestTop(weight.data, levelsOf(state), importanceOf(state, op, weight)),
     build: (c) =>
       builder.contract({ a: tensorA, c, labelsA: cutA.keyLabels, labelsC: weight.labels, extents }),
     bits,
   };
+}
+
+function levelsOf(state: State): number {
+  return 2 ** (state.options.weightBits - 1) - 1;
+}
+
+/** How large, on average, what each weight is multiplied by is: by place along the summed axes. */
+function importanceOf(
+  state: State,
+  op: ContractOp,
+  weight: { readonly summed: readonly number[]; readonly block: number },
+): ((cell: number) => number) | undefined {
+  const shape = shapeOf(state, op.a);
+  const squares = state.ranges.values[op.a]?.squares;
+  if (squares === undefined || squares.length !== cellsOf(shape) || weight.summed.length === 0)
+    return undefined;
+  const means = new Float64Array(cellsOf(weight.summed.map((axis) => shape[axis] as number)));
+  const strides = shape.map(() => 0);
+  let stride = 1;
+  for (const axis of [...weight.summed].reverse()) {
+    strides[axis] = stride;
+    stride *= shape[axis] as number;
+  }
+  walk(shape, strides, 0, (cell, place) => {
+    means[place] = (means[place] as number) + (squares[cell] as number);
+  });
+  return (cell) => means[Math.floor(cell / weight.block)] as number;
 }
 
 /** Both operands with summed labels ascending in the order of the first. */
@@ -596,19 +659,28 @@ function ordered(
   return builder.contract({ a, c, labelsA, labelsC, extents });
 }
 
+interface ArrangedWeight {
+  readonly extents: readonly number[];
+  readonly data: Float32Array;
+  readonly labels: readonly number[];
+  /** Axes of the other operand along which is summed, in the order in which they stand first here. */
+  readonly summed: readonly number[];
+  /** Cells per place along the summed axes. */
+  readonly block: number;
+}
+
 /** Weights with summed axes first, then those of the result, each as it is cut. */
-function arrangedWeight(
-  weight: Tensor,
-  op: ContractOp,
-  labels: Labels,
-): { readonly extents: readonly number[]; readonly data: Float32Array; readonly labels: readonly number[] } {
+function arrangedWeight(weight: Tensor, op: ContractOp, labels: Labels): ArrangedWeight {
   const axes = op.labelsC.map((_, axis) => axis).filter((axis) => weight.shape[axis] !== 1);
   const isSummed = (axis: number): boolean => !op.labelsY.includes(op.labelsC[axis] as number);
-  const order = [...axes.filter(isSummed), ...axes.filter((axis) => !isSummed(axis))];
+  const [summed, kept] = [axes.filter(isSummed), axes.filter((axis) => !isSummed(axis))];
+  const order = [...summed, ...kept];
   return {
     extents: order.flatMap((axis) => labels.atomsOf.get(op.labelsC[axis] as number) as readonly number[]),
     labels: order.flatMap((axis) => labels.of.get(op.labelsC[axis] as number) as readonly number[]),
     data: permuted(weight, order),
+    summed: summed.map((axis) => op.labelsA.indexOf(op.labelsC[axis] as number)),
+    block: cellsOf(kept.map((axis) => weight.shape[axis] as number)),
   };
 }
 
@@ -643,6 +715,7 @@ function gatherTerm(state: State, y: number, op: Extract<NormalOp, { kind: 'gath
     weight: { extents: [table.shape[0] as number, ...inner], data: table.data },
     scale: 1,
     reach: 1,
+    top: bestTop(table.data, levelsOf(state)),
     build: (c) => state.builder.gather(c, ids),
     bits: sameBits([...ids.extents, ...inner]),
   };
@@ -764,6 +837,7 @@ function convExpression(state: State, node: NormalNode, op: ConvOp): Expression 
     weight: { extents: weightExtents, data },
     scale: image.scale,
     reach: reachOf(patches) * summed,
+    top: bestTop(data, levelsOf(state)),
     build: (c) =>
       recut(builder, builder.contract({ a: patches, c, labelsA, labelsC, extents }), flat(state, y)),
     bits: sameBits(flat(state, y)),
@@ -927,6 +1001,7 @@ function averageExpression(
     weight: { extents: spatial, data: Float64Array.from(counts, (count) => 1 / count) },
     scale: image.scale,
     reach: reachOf(summed),
+    top: 1 / Math.min(...counts),
     build: (c) =>
       state.builder.contract({
         a: summed,
@@ -1049,7 +1124,7 @@ function anchorSoftmax(
   let x: Quantized;
   if (isInline(state, op.x)) {
     const target = plainTarget(Math.max(magnitudeOf(state, op.x, place), 1e-3), SOFTMAX_BITS, true);
-    x = requantizeExpression(builder, expressionOf(state, op.x), target, false, place);
+    x = requantizeExpression(builder, expressionOf(state, op.x), target, at(state, place));
   } else x = anchored(state, op.x);
   const tensor = recut(builder, x.tensor, flat(state, y));
   const keyBits = Math.max(1, Math.ceil(Math.log2(tensor.hi - tensor.lo + 1)));
@@ -1124,7 +1199,7 @@ function anchorNorm(state: State, node: NormalNode, op: Extract<NormalOp, { kind
     terms: [{ kind: 'fixed', tensor: product, unit: c.scale / step, bits: sameBits(product.extents) }],
     biases: [],
   };
-  const made = requantizeExpression(builder, expression, plainFor(state, y, place), false, place);
+  const made = requantizeExpression(builder, expression, plainFor(state, y, place), at(state, place));
   note(state, y, op.centered ? 'layer norm' : 'rms norm', made);
   return made;
 }
@@ -1157,8 +1232,7 @@ function normDifferences(
     builder,
     { extents: tensor.extents, terms, biases: [] },
     target,
-    false,
-    node.place,
+    at(state, node.place),
   );
 }
 

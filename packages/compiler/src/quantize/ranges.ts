@@ -12,11 +12,15 @@ export interface Distribution {
   isInteger: boolean;
   binWidth: number;
   readonly bins: Float64Array;
+  /** Sums of squares by cell of the tensor, and how many were added; absent for large tensors. */
+  squares: Float64Array | undefined;
+  samples: number;
 }
 
 const BINS = 2_048;
 /** Cells of one tensor of one sample that enter the histogram; extremes see all. */
 const CELLS_SEEN = 8_192;
+const SQUARES_MAX = 2 ** 18;
 
 export function emptyDistribution(): Distribution {
   return {
@@ -26,6 +30,8 @@ export function emptyDistribution(): Distribution {
     isInteger: true,
     binWidth: 2 ** -30,
     bins: new Float64Array(BINS),
+    squares: undefined,
+    samples: 0,
   };
 }
 
@@ -44,6 +50,12 @@ export function addValues(into: Distribution, data: Float32Array | Float64Array,
   into.max = max;
   into.isInteger = isInteger;
   into.count += data.length;
+  if (data.length <= SQUARES_MAX && (into.squares === undefined || into.squares.length === data.length)) {
+    into.squares ??= new Float64Array(data.length);
+    for (let i = 0; i < data.length; i++)
+      into.squares[i] = (into.squares[i] as number) + (data[i] as number) ** 2;
+    into.samples++;
+  }
   const top = Math.max(Math.abs(min), Math.abs(max));
   while (top >= into.binWidth * BINS) doubleBins(into);
   const stride = Math.max(1, Math.floor(data.length / CELLS_SEEN));
@@ -115,8 +127,11 @@ export async function collectRanges(
   const byFloat = new Map<number, Distribution>();
   const norms = new Map<number, NormStatistics>();
   const normsOf = new Map<number, { readonly position: number; readonly centered: boolean }[]>();
-  for (const value of normal.values)
-    if (value.float !== undefined) byFloat.set(value.float, emptyDistribution());
+  // Values that are still there: what was folded away may be infinite, as the masked scores of attention are.
+  for (const index of [...normal.inputs, ...normal.nodes.map(({ y }) => y)]) {
+    const { float } = normal.values[index] as NormalValue;
+    if (float !== undefined) byFloat.set(float, emptyDistribution());
+  }
   for (const [position, { op }] of normal.nodes.entries()) {
     if (op.kind !== 'norm') continue;
     norms.set(position, { differences: emptyDistribution(), squares: emptyDistribution() });
