@@ -2,7 +2,7 @@
 import type { VerifyingKey } from './key.ts';
 import { LIMITS } from './limits.ts';
 import { KeyError } from './lowering/builder.ts';
-import { CAP_BITS, capDigests, DIGEST_BYTES, EXT_BYTES, planWith } from './plan.ts';
+import { CAP_BITS, capDigests, DIGEST_BYTES, EXT_BYTES, plan } from './plan.ts';
 import { profileParameters, type SecurityParameters } from './soundness.ts';
 
 interface Folds {
@@ -31,8 +31,8 @@ export function chooseOpening(key: VerifyingKey, batchSize: number): VerifyingKe
     if (columnBits + parameters.blowupBits > LIMITS.codewordBits) break;
     const tried = withOpening(key, columnBits, parameters);
     try {
-      const { proofBytes } = planWith(tried, batchSize, parameters);
-      if (key.maxBatch !== batchSize) planWith(tried, key.maxBatch, parameters);
+      const { proofBytes } = plan(tried, batchSize);
+      if (key.maxBatch !== batchSize) plan(tried, key.maxBatch);
       worse = proofBytes < bestBytes ? 0 : worse + 1;
       if (proofBytes < bestBytes) {
         best = tried;
@@ -41,7 +41,7 @@ export function chooseOpening(key: VerifyingKey, batchSize: number): VerifyingKe
     } catch (error) {
       if (!(error instanceof KeyError)) throw error;
       reason = error;
-      if (!grows(error)) throw error;
+      if (!CURABLE.has(error.rule)) throw error;
     }
     // The columns only become longer and emptier from here on.
     if (worse >= 3) break;
@@ -50,9 +50,8 @@ export function chooseOpening(key: VerifyingKey, batchSize: number): VerifyingKe
   return best;
 }
 
-/** Whether longer columns may cure it. */
-const grows = (error: KeyError): boolean =>
-  error.rule === 'columns' || error.rule === 'blocks' || error.rule === 'proof-bytes';
+/** What longer columns may cure, and what shorter ones would have: neither says anything against the key itself. */
+const CURABLE: ReadonlySet<string> = new Set(['columns', 'blocks', 'proof-bytes', 'security']);
 
 function withOpening(key: VerifyingKey, columnBits: number, parameters: SecurityParameters): VerifyingKey {
   const { folds, finalBits } = bestFolds(columnBits, parameters);
