@@ -56,12 +56,14 @@ export function executeVerifier(
     gate.require('length', proof.length === program.proofBytes, `${proof.length}, not ${program.proofBytes}`);
     gate.close('zk.length');
     checkHeader(proof, key.profile, program.batchSize, gate);
-    const frame = checkStatement(program, key, statement, gate);
+    checkStatement(program, statement, gate);
+    // Sizes are checked before anything is hashed.
     const publics = readPublicTensors(program, statement ?? NO_TENSORS, gate, kernels);
     gate.close('zk.public');
     const options = record === undefined ? { kernels } : { kernels, record };
     const reader = createProofReader(proof, PROOF_HEADER_BYTES, gate, options);
-    reader.absorb(frame.label, frame.bytes);
+    if (statement === null) reader.absorb(LABELS.REGISTRATION, registrationHeader(program, key));
+    else reader.absorb(LABELS.HDR, statementHeader(program, key.profile, statement));
     verifyMessages(program, key.weightCap, reader, gate, publics, kernels);
     return gate.verdict();
   } catch (error) {
@@ -88,20 +90,13 @@ function checkHeader(proof: Uint8Array, profile: number, batchSize: number, gate
   gate.close('zk.header');
 }
 
-/** The frame that opens the transcript: what is proved, under a label for each purpose. */
-function checkStatement(
-  program: Program,
-  key: VerifyingKey,
-  statement: ZkStatement | null,
-  gate: Gate,
-): { readonly label: number; readonly bytes: Uint8Array } {
+function checkStatement(program: Program, statement: ZkStatement | null, gate: Gate): void {
   gate.require('purpose', (statement === null) === (program.purpose === 'registration'), program.purpose);
-  if (statement === null) return { label: LABELS.REGISTRATION, bytes: registrationHeader(program, key) };
+  if (statement === null) return;
   const { chainId, claimId, nonce, verifyingKeyHash, batchSize } = statement;
   gate.require('batch-statement', batchSize === program.batchSize, `${batchSize}, not ${program.batchSize}`);
   for (const id of [chainId, claimId, nonce, verifyingKeyHash])
     gate.require('ids', id.length === 32, `${id.length} bytes`);
-  return { label: LABELS.HDR, bytes: statementHeader(program, key.profile, statement) };
 }
 
 /** Everything after the first frame. */
