@@ -16,6 +16,8 @@ export {
   type SignatureScheme,
   verifySignatureAsync,
 } from './node-crypto.ts';
+export { nodeZkKernels } from './node-zk-kernels.ts';
 export { portableCrypto } from './portable-crypto.ts';
 export { STOP_WITH_PARENT, untilAskedToStop } from './process-stop.ts';
 export * from './rpc-client.ts';
+export { wasmZkKernels } from './zk-kernels.ts';

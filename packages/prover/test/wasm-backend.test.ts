@@ -1,12 +1,15 @@
-/** The compiled backend, with one thread and with two, against the reference backend. */
-import { after } from 'node:test';
+/** The compiled backend, on one thread and on several, against the reference backend. */
+import { after, before } from 'node:test';
 import { referenceBackend } from '../src/reference-backend.ts';
 import { wasmBackend } from '../src/wasm/backend.ts';
 import { testConformance } from './backend-conformance.ts';
 
 const one = wasmBackend();
-testConformance(one, referenceBackend());
+// Every job on three threads, however small it is.
+const three = wasmBackend({ threads: 3, parallelWork: 0 });
 
-after(async () => {
-  await one.close();
-});
+before(three.ready);
+after(three.close);
+
+testConformance(one, referenceBackend());
+testConformance(three, referenceBackend());

@@ -43,9 +43,16 @@ export interface WasmBackend extends ProverBackend {
   readonly resetPeak: () => void;
 }
 
-/** `threads` counts the calling one: 1 to 64. Throws `UsageError` where the kernels were not built. */
-export function wasmBackend({ threads = 1 }: { readonly threads?: number } = {}): WasmBackend {
-  const engine = createEngine(threads);
+export interface WasmBackendOptions {
+  /** With the calling one: 1 to 64, 1 unless given. */
+  readonly threads?: number;
+  /** Work, in blocks of four elements, below which one thread is faster than several. For tests: 0. */
+  readonly parallelWork?: number;
+}
+
+/** Throws `UsageError` where the kernels were not built. */
+export function wasmBackend({ threads = 1, parallelWork }: WasmBackendOptions = {}): WasmBackend {
+  const engine = createEngine({ threads, parallelWork });
   const codewords = createCodewords(engine);
   const { pool } = engine;
   return {

@@ -5,7 +5,7 @@
 import { UsageError } from '@haca/primitives';
 import { type BaseValues, EXT_ZERO, type Ext, type ExtVector, exactLog2, extAdd } from '@haca/primitives/zk';
 import type { Vector } from '../backend.ts';
-import { createKernelPool, type KernelPool } from './pool.ts';
+import { createKernelPool, type KernelPool, type PoolOptions } from './pool.ts';
 
 export const BLOCK_BYTES = 80;
 export const SCALAR_BYTES = 288;
@@ -76,8 +76,8 @@ export function baseOf(vector: Vector): BaseVector {
   return vector as BaseVector;
 }
 
-export function createEngine(threads: number): Engine {
-  const pool = createKernelPool(threads);
+export function createEngine(options: PoolOptions): Engine {
+  const pool = createKernelPool(options);
   const { heap } = pool;
   const argumentsAt = heap.allocate(ARGUMENT_BYTES);
 

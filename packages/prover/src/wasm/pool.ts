@@ -21,7 +21,7 @@ import { createSharedHeap, type SharedHeap } from './memory.ts';
 export const MAILBOX = { posted: 0, done: 1, failed: 2, kernel: 3, count: 4, args: 5, words: 64 } as const;
 /** In place of a kernel: end the thread. */
 export const STOP = -1;
-/** Below this many units of work (blocks of four elements, roughly) a job stays on this thread. */
+/** Below this much work (blocks of four elements, roughly) a job stays on this thread. */
 const PARALLEL_WORK = 2048;
 const THREADS_MAX = 64;
 
@@ -65,8 +65,14 @@ export interface KernelPool {
   readonly close: () => Promise<void>;
 }
 
-/** `threads` counts this one: 1 to 64. */
-export function createKernelPool(threads: number): KernelPool {
+export interface PoolOptions {
+  /** With this one: 1 to 64. */
+  readonly threads: number;
+  /** Jobs of less work stay on this thread: see `PARALLEL_WORK`. */
+  readonly parallelWork?: number | undefined;
+}
+
+export function createKernelPool({ threads, parallelWork = PARALLEL_WORK }: PoolOptions): KernelPool {
   if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) {
     throw new UsageError(`${threads} threads`);
   }
@@ -124,7 +130,7 @@ export function createKernelPool(threads: number): KernelPool {
   }
 
   function usable(units: number, work: number): number {
-    if (work < PARALLEL_WORK || !open) return 1;
+    if (work < parallelWork || !open) return 1;
     let count = 1;
     while (count < Math.min(threads, units) && isUp(count)) count++;
     return count;
