@@ -134,9 +134,9 @@ function lowerOp(context: Context, op: Op, name: string): void {
   const { key } = context;
   const target =
     key.tensors[op.y] ?? refuse('reference', `${name} produces tensor ${op.y}, which does not exist`);
-  if (context.current[op.y] !== undefined) refuse('order', `${name} produces tensor ${op.y} again`);
   if (target.role === 'weight' || target.role === 'input')
     refuse('role', `${name} produces a tensor of role ${target.role}`);
+  if (context.current[op.y] !== undefined) refuse('order', `${name} produces tensor ${op.y} again`);
   const x = (index: number): BuiltTensor => read(context, index, name);
   if (isLookupOp(op)) lowerLookupOp(context, op, x, name);
   else placeLinear(context, op.y, name, lowerLinear(context, op, x, name));
@@ -304,6 +304,6 @@ function checkCoverage(context: Context): void {
   listReads.forEach((count, index) => {
     if (count === 0) refuse('coverage', `list ${index} is never used`);
   });
-  if (!key.tensors.some(({ role }) => role === 'input')) refuse('coverage', 'no input');
-  if (!key.tensors.some(({ role }) => role === 'output')) refuse('coverage', 'no output');
+  for (const needed of ['input', 'output'])
+    if (!key.tensors.some(({ role }) => role === needed)) refuse('coverage', `no ${needed}`);
 }
