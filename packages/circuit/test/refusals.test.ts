@@ -251,10 +251,8 @@ refusesKey('ZK-7 a map into the padding', 'E_KEY bit-map', sumKey, (key) => {
 });
 refuses('ZK-8 sums that doubles would round', 'E_KEY interval', () => {
   const g = createZkGraph();
-  const wide = g.sum(
-    [{ x: g.input('i16', [2]), coefficient: 30_000 }, { x: g.weight('i8', [2], 0, 1) }],
-    [2],
-  );
+  const x = g.input('i16', [2]);
+  const wide = g.sum([{ x, coefficient: 30_000 }, { x: g.weight('i8', [2], 0, 1) }], [2]);
   const { key } = g.finish([plain(g, x, 9), g.sum([{ x: wide, coefficient: 1 }], [2])]);
   return plan(
     changed(key, (copy) => {
