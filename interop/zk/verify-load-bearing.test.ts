@@ -46,7 +46,7 @@ function assertStopped(name: CheckName, subject: Subject, proof: Uint8Array): vo
 }
 
 for (const [name, network] of Object.entries(NETWORKS))
-  test(`${name}: a false digit in front of an output`, async () => {
+  test(`ZK-24: ${name}: a false digit in front of an output`, async () => {
     for (const batchSize of [1, 3]) {
       const honest = await subjectOf(network(), { batchSize });
       assertAccepted(verdictOn(honest, await proofOf(honest)));
@@ -54,12 +54,12 @@ for (const [name, network] of Object.entries(NETWORKS))
     }
   });
 
-test('output: an output that the linear op does not give', async () => {
+test('ZK-24: output: an output that the linear op does not give', async () => {
   for (const batchSize of [1, 3])
     await assertStoppedBy('output', falseStatement(await subjectOf(smallest(), { batchSize })));
 });
 
-test('gkr-root: an output that is not in the table', async () => {
+test('ZK-24: gkr-root: an output that is not in the table', async () => {
   await assertStoppedBy('gkr-root', falseResult(await subjectOf(NETWORKS.rows())));
 });
 
@@ -92,7 +92,7 @@ async function repairLayers(
   return lies;
 }
 
-test('gkr-layer, numerator, denominator: the same lie carried down the tree', async () => {
+test('ZK-24: gkr-layer, numerator, denominator: the same lie carried down the tree', async () => {
   const lying = falseResult(await subjectOf(NETWORKS.rows()));
   await assertStoppedBy('gkr-layer', withLies(lying, cancelled));
   const levels = lying.program.treeBits - 1;
@@ -100,7 +100,7 @@ test('gkr-layer, numerator, denominator: the same lie carried down the tree', as
     await assertStoppedBy(name, withLies(lying, await repairLayers(lying, levels, name)));
 });
 
-test('fold, final, query: a false claim on a weight carried through the opening', async () => {
+test('ZK-24: fold, final, query: a false claim on a weight carried through the opening', async () => {
   const lying = falseDigit(await subjectOf(NETWORKS.rows()));
   let lies = await solveFor('rows', lying, (delta) => ({
     columnValues: (values) => addTo(values, 0, delta),
@@ -125,7 +125,7 @@ test('fold, final, query: a false claim on a weight carried through the opening'
   await assertStoppedBy('query', withLies(lying, lies));
 });
 
-test('merkle-weights: other weights than those of the key', async () => {
+test('ZK-4: merkle-weights: other weights than those of the key', async () => {
   const honest = await subjectOf(NETWORKS.rows());
   const { program, backend } = honest;
   const other = NETWORKS.rows();
@@ -149,13 +149,13 @@ test('merkle-weights: other weights than those of the key', async () => {
 
 const blank = (cap: Uint8Array): Uint8Array => new Uint8Array(cap.length);
 
-test('merkle-witness: a cap of nothing, so that the witness may be chosen after the challenges', async () => {
+test('ZK-4: merkle-witness: a cap of nothing, so that the witness may be chosen after the challenges', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   const lies: Lies = { witnessTree: (tree) => ({ ...tree, cap: blank(tree.cap) }) };
   await assertStoppedBy('merkle-witness', withLies(honest, lies));
 });
 
-test('merkle-fold: the caps of fold layers', async () => {
+test('ZK-4: merkle-fold: the caps of fold layers', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   for (const layer of [0, 1]) {
     const lies: Lies = { foldTree: (at, tree) => (at === layer ? { ...tree, cap: blank(tree.cap) } : tree) };
@@ -163,7 +163,7 @@ test('merkle-fold: the caps of fold layers', async () => {
   }
 });
 
-test('pow: a nonce without work', async () => {
+test('ZK-24: pow: a nonce without work', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   const idle = (seed: Uint8Array): Uint8Array => {
     const nonce = new Uint8Array(8);
@@ -173,7 +173,7 @@ test('pow: a nonce without work', async () => {
   await assertStoppedBy('pow', withLies(honest, { nonce: idle }));
 });
 
-test('encoding: rows of words that are not below p', async () => {
+test('ZK-1: encoding: rows of words that are not below p', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   const { capBits } = honest.program.opening;
   const lies: Lies = {
@@ -190,7 +190,7 @@ test('encoding: rows of words that are not below p', async () => {
   await assertStoppedBy('encoding', withLies(honest, lies));
 });
 
-test('magic, profile, batch: the header of the bytes', async () => {
+test('ZK-24: magic, profile, batch: the header of the bytes', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   const proof = await proofOf(honest);
   for (const [at, name] of [
@@ -203,7 +203,7 @@ test('magic, profile, batch: the header of the bytes', async () => {
     assertStopped(name, honest, proof.with(at, (proof[at] as number) ^ 2));
 });
 
-test('length and trailing stop what is too long, either of them', async () => {
+test('ZK-24: length and trailing stop what is too long, either of them', async () => {
   const honest = await subjectOf(NETWORKS.contract());
   const longer = new Uint8Array([...(await proofOf(honest)), 0]);
   assert.equal(failureOf(verdictOn(honest, longer)), 'zk.length');
@@ -226,7 +226,7 @@ const ELSEWHERE: readonly CheckName[] = [
   'plan',
 ];
 
-test('every check is shown to be needed', () => {
+test('ZK-24: every check is shown to be needed', () => {
   const names = Object.keys(CHECKS) as CheckName[];
   assert.deepEqual(names.filter((name) => !shown.has(name)).toSorted(), ELSEWHERE.toSorted());
 });

@@ -24,7 +24,7 @@ const changedAt = (proof: Uint8Array, at: number, bits: number): Uint8Array => {
   return changed;
 };
 
-test('every byte of a small proof with one bit flipped is refused', async (t) => {
+test('ZK-24: every byte of a small proof with one bit flipped is refused', async (t) => {
   const subject = await subjectOf(smallest(), { batchSize: 2 });
   const proof = await proofOf(subject);
   assertAccepted(verdictOn(subject, proof));
@@ -57,7 +57,7 @@ for (const [name, example] of [
     }
   });
 
-test('the other encoding of each element, x + p, is refused as such', async () => {
+test('ZK-1: the other encoding of each element, x + p, is refused as such', async () => {
   const subject = await subjectOf(smallest());
   const proof = await proofOf(subject);
   const frames = absorbedFrames(subject, proof);
@@ -82,7 +82,7 @@ test('the other encoding of each element, x + p, is refused as such', async () =
   assert.ok(words > 200);
 });
 
-test('a proof that is cut or continued anywhere is refused', async () => {
+test('ZK-20: a proof that is cut or continued anywhere is refused', async () => {
   const subject = await subjectOf(smallest());
   const proof = await proofOf(subject);
   for (const length of [0, 1, 8, 9, 100, proof.length - 32, proof.length - 1])
@@ -151,7 +151,7 @@ function partsOfQuery({ program: { opening } }: Subject): (readonly [number, num
   ];
 }
 
-test('a proof of one statement is none of another', async () => {
+test('ZK-22: a proof of one statement is none of another', async () => {
   const subject = await subjectOf(mlp([5, 4, 3]), { batchSize: 2 });
   const proof = await proofOf(subject);
   const { statement, key, program } = subject;

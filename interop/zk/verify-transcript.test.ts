@@ -19,7 +19,7 @@ import { assertAccepted, proofOf, smallest, subjectOf, verdictOn } from './verif
 const nameOf = (label: number): string =>
   Object.entries(LABELS).find(([, value]) => value === label)?.[0] ?? `${label}`;
 
-test('the transcript of the smallest proof', async () => {
+test('ZK-22: the transcript of the smallest proof', async () => {
   const subject = await subjectOf(smallest());
   const log = transcriptOf(subject, await proofOf(subject));
   const lines: string[] = [];
@@ -158,7 +158,7 @@ const EXAMPLES = {
 };
 
 for (const [name, example] of Object.entries(EXAMPLES))
-  test(`${name}: order and lengths follow from the program; what is read is absorbed or authenticated`, async () => {
+  test(`ZK-21: ${name}: order and lengths follow from the program; what is read is absorbed or authenticated`, async () => {
     for (const batchSize of [1, 2]) {
       const subject = await subjectOf(example(), { batchSize });
       const { program } = subject;

@@ -93,7 +93,7 @@ function leaves(cells: readonly Ext[], lambda: Ext, gamma: Ext): { numerators: E
   return { numerators, denominators };
 }
 
-test('the leaves’ numerator and denominator at a point follow from values, masks and tables', () => {
+test('ZK-17: the leaves’ numerator and denominator at a point follow from values, masks and tables', () => {
   const challenges = fc.tuple(
     fc.array(element, { minLength: 44, maxLength: 44 }),
     fc.array(element, { minLength: treeBits, maxLength: treeBits }),

@@ -127,7 +127,7 @@ test('the selection of a gather is the sum over real ids', () => {
   );
 });
 
-test('wrong lengths, values outside the interval and a wrong number of tensors are refused', () => {
+test('ZK-23: wrong lengths, values outside the interval and a wrong number of tensors are refused', () => {
   const program = programWith('i32', [1, 3]);
   const good = encode('i32', [5, -1_006_632_960, 1_006_632_960]);
   read(program, good);

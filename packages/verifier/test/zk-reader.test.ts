@@ -20,7 +20,7 @@ const rejectedWith =
   (error: unknown): boolean =>
     error instanceof Rejection && error.check.id === id;
 
-test('elements are absorbed as they stand in the proof, before they are returned', () => {
+test('ZK-21: elements are absorbed as they stand in the proof, before they are returned', () => {
   const proof = words(1, 2, 3, 4, 5, P - 1, 0, 0, 0, 7);
   const record: TranscriptRecord[] = [];
   const reader = readerOf(proof, record);
@@ -34,7 +34,7 @@ test('elements are absorbed as they stand in the proof, before they are returned
   reader.requireEnd();
 });
 
-test('a word of p or more is refused wherever a field element is read', () => {
+test('ZK-1: a word of p or more is refused wherever a field element is read', () => {
   fc.assert(
     fc.property(fc.nat(9), fc.integer({ min: P, max: 2 ** 32 - 1 }), (at, word) => {
       const proof = words(...new Array(10).fill(5));
@@ -57,7 +57,7 @@ test('a read beyond the end is refused', () => {
   assert.throws(() => readerOf(new Uint8Array(1)).requireEnd(), rejectedWith('zk.trailing'));
 });
 
-test('once openings are read, nothing more is absorbed', () => {
+test('ZK-21: once openings are read, nothing more is absorbed', () => {
   const reader = readerOf(new Uint8Array(64));
   reader.readOpening(4);
   assert.throws(() => reader.readExts(LABELS.FINAL, 1), rejectedWith('zk.internal'));

@@ -83,7 +83,7 @@ test('at points of the cube a relation is its indicator', () => {
       }
 });
 
-test('weights of single indices are those of the whole table, for few bits and for many', () => {
+test('ZK-2: weights of single indices are those of the whole table, for few bits and for many', () => {
   fc.assert(
     fc.property(fc.array(element, { maxLength: 11 }), (point) => {
       const weight = eqWeights(point);

@@ -6,7 +6,7 @@ import { createState } from '../src/zk/state.ts';
 
 const isPlanFault = (error: unknown): boolean => error instanceof Rejection && error.check.code === 'E_PLAN';
 
-test('coordinates and slots are written once, and read only after that', () => {
+test('ZK-19: coordinates and slots are written once, and read only after that', () => {
   const state = createState(4, 2);
   assert.deepEqual(state.pointOf([0, 1]), [EXT_ZERO, EXT_ONE]);
   assert.throws(() => state.pointOf([2]), isPlanFault);

@@ -27,7 +27,7 @@ const verify = (
 
 const good = fixture('mlp 20-8-8-3', 2);
 
-test('what is wrong with length, header and statement is named before anything is read', () => {
+test('ZK-20: what is wrong with length, header and statement is named before anything is read', () => {
   const proof = emptyProof(good, zeros);
   assert.equal(verify(good, proof.subarray(1)), 'zk.length E_LENGTH');
   assert.equal(verify(good, new Uint8Array([...proof, 0])), 'zk.length E_LENGTH');
@@ -78,7 +78,7 @@ test('batch sizes that are none, or not the key’s, are refused', () => {
 });
 
 for (const name of Object.keys(EXAMPLES))
-  test(`${name}: random bytes of the right length are rejected without an exception`, () => {
+  test(`ZK-25: ${name}: random bytes of the right length are rejected without an exception`, () => {
     const made = fixture(name);
     fc.assert(
       fc.property(fc.infiniteStream(fc.nat(255)), fc.boolean(), (bytes, canonical) => {
@@ -96,7 +96,7 @@ for (const name of Object.keys(EXAMPLES))
     );
   });
 
-test('random bytes as keys, statements and registration proofs are rejected without an exception', () => {
+test('ZK-25: random bytes as keys, statements and registration proofs are rejected without an exception', () => {
   const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
   fc.assert(
     fc.property(bytes(300), bytes(64), bytes(64), fc.integer(), (verifyingKey, id, proof, batchSize) => {
@@ -116,7 +116,7 @@ test('random bytes as keys, statements and registration proofs are rejected with
   );
 });
 
-test('one byte of a key changed never leads to an exception', () => {
+test('ZK-25: one byte of a key changed never leads to an exception', () => {
   fc.assert(
     fc.property(fc.constantFrom(...Object.keys(EXAMPLES)), fc.nat(), fc.nat(255), (name, position, byte) => {
       const { keyBytes, statement, program } = fixture(name);
