@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [receipts|node|chain|network|state] [--json]`: each figure beside its anchor, measured in the same run.
+ * `npm run bench -- [receipts|node|chain|network|state|zk] [--json]`: each figure beside its anchor, measured in the same run.
  */
 import { cpus } from 'node:os';
 import { formatReport, type Report } from './measure.ts';
@@ -9,6 +9,7 @@ const MEASUREMENTS = {
   node: async () => (await import('./node.ts')).benchNode(),
   network: async () => (await import('./chain.ts')).benchChain(),
   state: async () => (await import('./state.ts')).benchState(),
+  zk: async () => (await import('./zk.ts')).benchZk(),
 } satisfies Readonly<Record<string, () => Promise<Report>>>;
 
 const AREAS: Readonly<Record<string, readonly (keyof typeof MEASUREMENTS)[]>> = {
@@ -17,6 +18,7 @@ const AREAS: Readonly<Record<string, readonly (keyof typeof MEASUREMENTS)[]>> = 
   chain: ['network', 'state'],
   network: ['network'],
   state: ['state'],
+  zk: ['zk'],
 };
 
 const args = process.argv.slice(2);

@@ -90,7 +90,7 @@ function writeProject(folder: string, { types, include, references }: Project): 
       tsBuildInfoFile: `${up}/build/types/${folder}.tsbuildinfo`,
     },
     include,
-    ...(folder.startsWith('apps/') || folder.endsWith('/test') ? {} : { exclude: ['node_modules', 'peers'] }),
+    ...(folder.startsWith('apps/') || folder.endsWith('/test') ? {} : { exclude: ['node_modules', 'peers/node_modules'] }),
     references: references
       .filter((path) => path !== folder)
       .map((path) => ({
