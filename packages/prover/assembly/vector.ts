@@ -290,6 +290,147 @@ export function dotRowsExt(
   for (let row = from; row < to; row++) dotExt(values + row * stride, weights, 0, blocks, out + row * 20);
 }
 
+@inline
+function isZeroBlock(at: usize): bool {
+  const some = v128.or(
+    v128.or(v128.or(v128.load(at), v128.load(at, 16)), v128.or(v128.load(at, 32), v128.load(at, 48))),
+    v128.load(at, 64),
+  );
+  return !v128.any_true(some);
+}
+
+/**
+ * Products of a matrix of `rows` rows of `blocks` blocks, most of them zero, with the rows `from` to `to` of a vector over
+ * F: element row * rows + k of `out` (five words each).
+ */
+export function matrixRows(
+  matrix: usize,
+  rows: usize,
+  blocks: usize,
+  v: usize,
+  out: usize,
+  from: usize,
+  to: usize,
+): void {
+  const accumulator = scratch();
+  const partial = accumulator + 240;
+  const total = partial + 80;
+  const bytes = blocks * BLOCK;
+  for (let row = from; row < to; row++) {
+    const x = v + row * bytes;
+    for (let k: usize = 0; k < rows; k++) {
+      const m = matrix + k * bytes;
+      let terms: usize = 0;
+      memory.fill(total, 0, 80);
+      clearAccumulator(accumulator);
+      for (let at: usize = 0; at < bytes; at += BLOCK) {
+        if (isZeroBlock(m + at)) continue;
+        multiplyAdd(accumulator, m + at, x + at);
+        if (++terms < ACCUMULATOR_TERMS) continue;
+        finish(accumulator, partial);
+        addBlocks(total, partial, total);
+        clearAccumulator(accumulator);
+        terms = 0;
+      }
+      finish(accumulator, partial);
+      addBlocks(total, partial, total);
+      sumLanes(total, out + (row * rows + k) * 20);
+    }
+  }
+}
+
+@inline
+function weightedRuns(
+  type: u32,
+  v: usize,
+  stride: usize,
+  indices: usize,
+  scalars: usize,
+  count: usize,
+  out: usize,
+  blocks: usize,
+): void {
+  const p = modulus();
+  const inverse = inverseOfP();
+  const round = rounding();
+  const step = widthOf(type) * 4;
+  for (let block: usize = 0; block < blocks; block++) {
+    const at = out + block * BLOCK;
+    for (let k: usize = 0; k < 80; k += 16) {
+      let low = f64x2.splat(0);
+      let high = f64x2.splat(0);
+      let word = i32x4.splat(0);
+      let s = scalars + k;
+      for (let e: usize = 0; e < count; e++, s += 288) {
+        const x = loadFour(type, v + <usize>load<u32>(indices + 4 * e) * stride + block * step);
+        const y = v128.load(s);
+        low = madd(lowDoubles(x), y, low);
+        high = madd(highDoubles(x), y, high);
+        word = imadd(x, v128.load(s, 144), word);
+      }
+      v128.store(at + k, addMod(v128.load(at + k), reduce(low, high, word, inverse, round, p), p));
+    }
+  }
+}
+
+function weightedExtRuns(
+  v: usize,
+  stride: usize,
+  indices: usize,
+  scalars: usize,
+  count: usize,
+  out: usize,
+  blocks: usize,
+): void {
+  const accumulator = scratch();
+  for (let at: usize = 0; at < blocks * BLOCK; at += BLOCK) {
+    clearAccumulator(accumulator);
+    for (let e: usize = 0; e < count; e++) {
+      scaleAdd(accumulator, v + <usize>load<u32>(indices + 4 * e) * stride + at, scalars + 288 * e);
+    }
+    finishPlus(accumulator, out + at, out + at);
+  }
+}
+
+/**
+ * Linear combinations of runs: run k of outer row o gets the sum over entries e in [starts[k], starts[k + 1]) of
+ * scalar_e * run indices[e] of row o, for rows `from` to `to`. Runs have `blocks` blocks of four cells, rows of `v` `size`
+ * runs, rows of `out` `rows`; `out` is added to. Type 5: a vector over F.
+ */
+export function matrixRuns(
+  type: u32,
+  v: usize,
+  size: usize,
+  blocks: usize,
+  rows: usize,
+  starts: usize,
+  indices: usize,
+  scalars: usize,
+  out: usize,
+  from: usize,
+  to: usize,
+): void {
+  const stride = type > WORD ? blocks * BLOCK : blocks * 4 * widthOf(type);
+  for (let row = from; row < to; row++) {
+    const source = v + row * size * stride;
+    for (let k: usize = 0; k < rows; k++) {
+      const target = out + (row * rows + k) * blocks * BLOCK;
+      const last = <usize>load<u32>(starts + 4 * (k + 1));
+      for (let e = <usize>load<u32>(starts + 4 * k); e < last; e += ACCUMULATOR_TERMS) {
+        const count = min(last - e, ACCUMULATOR_TERMS);
+        const index = indices + 4 * e;
+        const scalar = scalars + 288 * e;
+        if (type == I8) weightedRuns(I8, source, stride, index, scalar, count, target, blocks);
+        else if (type == U8) weightedRuns(U8, source, stride, index, scalar, count, target, blocks);
+        else if (type == I16) weightedRuns(I16, source, stride, index, scalar, count, target, blocks);
+        else if (type == U16) weightedRuns(U16, source, stride, index, scalar, count, target, blocks);
+        else if (type == WORD) weightedRuns(WORD, source, stride, index, scalar, count, target, blocks);
+        else weightedExtRuns(source, stride, index, scalar, count, target, blocks);
+      }
+    }
+  }
+}
+
 /** Elements that stand one after another, five words each, as blocks; unused lanes become zero. */
 export function packElements(elements: usize, count: usize, out: usize): void {
   const end = (count + 3) & ~3;

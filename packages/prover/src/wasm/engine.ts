@@ -258,6 +258,17 @@ export function addBlocksTimes(
   });
 }
 
+/** Scalars made ready for `combine` and its kin, in memory that the caller frees. */
+export function preparedScalars({ pool: { heap, kernels } }: Engine, weights: readonly Ext[]): number {
+  const elements = heap.allocate(ELEMENT_BYTES * weights.length);
+  const scalars = heap.allocate(SCALAR_BYTES * weights.length);
+  const words = heap.words();
+  for (let i = 0; i < weights.length; i++) words.set(weights[i] as Ext, elements / 4 + 5 * i);
+  kernels.prepareScalars(elements, weights.length, scalars);
+  heap.free(elements);
+  return scalars;
+}
+
 /** Prepares scalars and the list of addresses in memory of their own. */
 function addPrepared(
   engine: Engine,
@@ -265,19 +276,11 @@ function addPrepared(
   weights: readonly Ext[],
   use: (addresses: number, scalars: number) => void,
 ): void {
-  const { heap, kernels } = engine.pool;
-  const count = addresses.length;
-  const list = heap.allocate(4 * count);
-  const elements = heap.allocate(ELEMENT_BYTES * count);
-  const scalars = heap.allocate(SCALAR_BYTES * count);
-  const words = heap.words();
-  words.set(addresses, list / 4);
-  weights.forEach((weight, i) => {
-    words.set(weight, elements / 4 + 5 * i);
-  });
-  kernels.prepareScalars(elements, count, scalars);
+  const { heap } = engine.pool;
+  const list = heap.allocate(4 * addresses.length);
+  heap.words().set(addresses, list / 4);
+  const scalars = preparedScalars(engine, weights);
   use(list, scalars);
   heap.free(list);
-  heap.free(elements);
   heap.free(scalars);
 }

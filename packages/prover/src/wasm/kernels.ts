@@ -39,6 +39,8 @@ export const KERNEL_NAMES = [
   'layerRound',
   'leavesFirstRound',
   'leavesFold',
+  'matrixRows',
+  'matrixRuns',
   'multiplyVectors',
   'packElements',
   'pairTwiddles',

@@ -3,11 +3,9 @@
  * the runs behind it, or, where nothing is behind it, as dot products of rows.
  */
 import { UsageError } from '@haca/primitives';
-import { EXT_ONE, EXT_ZERO, type Ext, extIsZero } from '@haca/primitives/zk';
+import { EXT_ONE, EXT_ZERO, type Ext } from '@haca/primitives/zk';
 import type { AxisUse, PartialEvaluation, Vector } from '../backend.ts';
 import {
-  addBlocksTimes,
-  addIntegers,
   baseOf,
   blocksOf,
   copied,
@@ -16,6 +14,9 @@ import {
   eqTableOf,
   extensionOf,
   filled,
+  lifted,
+  preparedScalars,
+  TYPE_EXT,
   widthOf,
 } from './engine.ts';
 import { permuted } from './gathers.ts';
@@ -101,7 +102,7 @@ function applyAxis(engine: Engine, vector: Vector, outer: number, use: AxisUse, 
   const result =
     inner === 1
       ? sumRows(engine, vector, outer, size, weights)
-      : sumRuns(engine, vector, outer, inner, [elementsOf(engine, weights)]);
+      : sumRuns(engine, vector, outer, inner, size, sparseRows(engine, weights, 1));
   if (use.kind === 'point') engine.release(weights);
   return result;
 }
@@ -120,6 +121,36 @@ function applyMoved(engine: Engine, vector: Vector, outer: number, use: AxisUse,
   return result;
 }
 
+/** Entries of a matrix that are not zero, row by row: entries starts[k] to starts[k + 1] are those of row k. */
+interface SparseRows {
+  readonly starts: readonly number[];
+  readonly indices: readonly number[];
+  readonly weights: readonly Ext[];
+}
+
+function sparseRows({ pool: { heap }, elementAt }: Engine, matrix: ExtBlocks, rows: number): SparseRows {
+  const size = matrix.length / rows;
+  const words = heap.words();
+  const starts = [0];
+  const indices: number[] = [];
+  const weights: Ext[] = [];
+  for (let cell = 0; cell < matrix.length; cell++) {
+    const at = matrix.address / 4 + 20 * (cell >>> 2) + (cell & 3);
+    const some =
+      (words[at] as number) |
+      (words[at + 4] as number) |
+      (words[at + 8] as number) |
+      (words[at + 12] as number) |
+      (words[at + 16] as number);
+    if (some !== 0) {
+      indices.push(cell % size);
+      weights.push(elementAt(matrix, cell));
+    }
+    if ((cell + 1) % size === 0) starts.push(indices.length);
+  }
+  return { starts, indices, weights };
+}
+
 function applyMatrix(
   engine: Engine,
   vector: Vector,
@@ -129,54 +160,70 @@ function applyMatrix(
 ): ExtBlocks {
   const size = 2 ** use.bits;
   const rows = 2 ** use.rowBits;
-  const entries = elementsOf(engine, extensionOf(use.matrix));
-  if (entries.length !== rows * size) throw new UsageError('a matrix of another size');
-  const lists = Array.from({ length: rows }, (_, k) => entries.slice(k * size, (k + 1) * size));
-  if (inner > 1) return sumRuns(engine, vector, outer, inner, lists);
-  // One table of weights a row of the matrix; the results of each are a run of the transposed result.
-  const transposed = filled(engine, outer * rows, EXT_ZERO);
-  const bits = [Math.log2(outer), use.rowBits];
-  for (let k = 0; k < rows; k++) {
-    const weights = engine.allocateBlocks(size);
-    packInto(engine, lists[k] as Ext[], weights);
-    const sums = sumRows(engine, vector, outer, size, weights);
-    copyElements(engine, sums, transposed, k * outer);
-    engine.release(sums);
-    engine.release(weights);
-  }
-  const result = permuted(engine, transposed, [bits[1] as number, bits[0] as number], [1, 0]);
-  if (result !== transposed) engine.release(transposed);
+  const matrix = extensionOf(use.matrix);
+  if (matrix.length !== rows * size) throw new UsageError('a matrix of another size');
+  if (inner > 1) return sumRuns(engine, vector, outer, inner, size, sparseRows(engine, matrix, rows));
+  if (size < 4) return applyShortMatrix(engine, vector, outer, matrix, rows);
+  const { pool } = engine;
+  const blocks = lifted(engine, vector);
+  const sums = pool.heap.allocate(20 * outer * rows);
+  pool.run(
+    'matrixRows',
+    outer,
+    (from, to) => [matrix.address, rows, size / 4, blocks.address, sums, from, to],
+    (outer * rows * size) / 16,
+  );
+  if (blocks !== vector) engine.release(blocks);
+  const result = engine.allocateBlocks(outer * rows);
+  pool.kernels.packElements(sums, outer * rows, result.address);
+  pool.heap.free(sums);
   return result;
 }
 
-function packInto({ pool: { heap, kernels } }: Engine, elements: readonly Ext[], to: ExtBlocks): void {
-  const list = heap.allocate(20 * elements.length);
-  const words = heap.words();
-  elements.forEach((element, i) => {
-    words.set(element, list / 4 + 5 * i);
-  });
-  kernels.packElements(list, elements.length, to.address);
-  heap.free(list);
+/** Rows of one or two cells: their columns become runs. */
+function applyShortMatrix(
+  engine: Engine,
+  vector: Vector,
+  outer: number,
+  matrix: ExtBlocks,
+  rows: number,
+): ExtBlocks {
+  const size = matrix.length / rows;
+  const padded = Math.max(outer, RUN_MIN);
+  const bits = [Math.log2(outer), Math.log2(size)];
+  const copy = copied(engine, vector);
+  const moved = permuted(engine, copy, bits, [1, 0]);
+  // Runs of one or two elements are stretched to a block, of which only their own lanes count.
+  const runs = filled(engine, size * padded, EXT_ZERO);
+  for (let i = 0; i < size; i++) copyElements(engine, moved, i * outer, outer, runs, i * padded);
+  const sums = sumRuns(engine, runs, 1, padded, size, sparseRows(engine, matrix, rows));
+  const packed = filled(engine, rows * outer, EXT_ZERO);
+  for (let k = 0; k < rows; k++) copyElements(engine, sums, k * padded, outer, packed, k * outer);
+  const result = permuted(engine, packed, [Math.log2(rows), bits[0] as number], [1, 0]);
+  for (const each of new Set([copy, moved, runs, sums, packed])) if (each !== result) engine.release(each);
+  return result;
 }
 
-/** Elements of `from` to the places of `to` from `start` on. */
-function copyElements({ pool: { heap } }: Engine, from: ExtBlocks, to: ExtBlocks, start: number): void {
+function copyElements(
+  { pool: { heap } }: Engine,
+  from: ExtBlocks,
+  fromStart: number,
+  count: number,
+  to: ExtBlocks,
+  toStart: number,
+): void {
   const words = heap.words();
-  for (let i = 0; i < from.length; i++) {
-    const source = from.address / 4 + 20 * (i >>> 2) + (i & 3);
-    const target = to.address / 4 + 20 * ((start + i) >>> 2) + ((start + i) & 3);
+  for (let i = 0; i < count; i++) {
+    const source = from.address / 4 + 20 * ((fromStart + i) >>> 2) + ((fromStart + i) & 3);
+    const target = to.address / 4 + 20 * ((toStart + i) >>> 2) + ((toStart + i) & 3);
     for (let k = 0; k < 20; k += 4) words[target + k] = words[source + k] as number;
   }
-}
-
-function elementsOf(engine: Engine, vector: ExtBlocks): Ext[] {
-  return Array.from({ length: vector.length }, (_, i) => engine.elementAt(vector, i));
 }
 
 /** Dot products of `outer` rows of `size` cells with the weights. */
 function sumRows(engine: Engine, vector: Vector, outer: number, size: number, weights: ExtBlocks): ExtBlocks {
   const { pool } = engine;
-  if (vector.field === 'extension' && size < 4) return sumShortRows(engine, vector, outer, size, weights);
+  if (vector.field === 'extension' && size < 4) return applyShortMatrix(engine, vector, outer, weights, 1);
   const sums = pool.heap.allocate(20 * outer);
   const blocks = blocksOf(size);
   const work = outer * blocks;
@@ -200,76 +247,64 @@ function sumRows(engine: Engine, vector: Vector, outer: number, size: number, we
   return result;
 }
 
-/** Rows over F that are shorter than a block: each column of them scaled and added. */
-function sumShortRows(
-  engine: Engine,
-  vector: Vector,
-  outer: number,
-  size: number,
-  weights: ExtBlocks,
-): ExtBlocks {
-  const outerBits = Math.log2(outer);
-  const copy = copied(engine, vector);
-  const transposed = permuted(engine, copy, [outerBits, Math.log2(size)], [1, 0]);
-  if (transposed !== copy) engine.release(copy);
-  const result = filled(engine, outer, EXT_ZERO);
-  for (let i = 0; i < size; i++) {
-    const column = filled(engine, outer, EXT_ZERO);
-    copyFrom(engine, transposed, i * outer, column);
-    addBlocksTimes(engine, result.address, outer, [column.address], [engine.elementAt(weights, i)]);
-    engine.release(column);
-  }
-  engine.release(transposed);
-  return result;
-}
-
-function copyFrom({ pool: { heap } }: Engine, from: ExtBlocks, start: number, to: ExtBlocks): void {
-  const words = heap.words();
-  for (let i = 0; i < to.length; i++) {
-    const source = from.address / 4 + 20 * ((start + i) >>> 2) + ((start + i) & 3);
-    const target = to.address / 4 + 20 * (i >>> 2) + (i & 3);
-    for (let k = 0; k < 20; k += 4) words[target + k] = words[source + k] as number;
-  }
-}
-
-/**
- * Linear combinations of runs of `inner` cells (a multiple of 4): run k of outer row o is the sum over i of
- * lists[k][i] * run i of row o.
- */
+/** Linear combinations of runs of `inner` cells, a multiple of 4: run k of an outer row is that of row k of the matrix. */
 function sumRuns(
   engine: Engine,
   vector: Vector,
   outer: number,
   inner: number,
-  lists: readonly (readonly Ext[])[],
+  size: number,
+  { starts, indices, weights }: SparseRows,
 ): ExtBlocks {
-  const size = (lists[0] as readonly Ext[]).length;
-  const result = filled(engine, outer * lists.length * inner, EXT_ZERO);
-  lists.forEach((weights, k) => {
-    const used = weights.map((_, i) => i).filter((i) => !extIsZero(weights[i] as Ext));
-    if (used.length === 0) return;
-    for (let o = 0; o < outer; o++) {
-      const target = result.address + 20 * (o * lists.length + k) * inner;
-      const runAt = (i: number): number => (o * size + i) * inner;
-      if (vector.field === 'base') {
-        const { type, address } = baseOf(vector);
-        addIntegers(
-          engine,
-          target,
-          inner,
-          used.map((i) => ({ type, address: address + runAt(i) * widthOf(type), weight: weights[i] as Ext })),
-        );
-      } else {
-        const { address } = vector as ExtBlocks;
-        addBlocksTimes(
-          engine,
-          target,
-          inner,
-          used.map((i) => address + 20 * runAt(i)),
-          used.map((i) => weights[i] as Ext),
-        );
-      }
-    }
-  });
+  const { pool } = engine;
+  const { heap } = pool;
+  const rows = starts.length - 1;
+  const result = filled(engine, outer * rows * inner, EXT_ZERO);
+  const lists = heap.allocate(4 * (starts.length + indices.length));
+  heap.words().set(starts, lists / 4);
+  heap.words().set(indices, lists / 4 + starts.length);
+  const scalars = preparedScalars(engine, weights);
+  const [type, address] =
+    vector.field === 'base'
+      ? [baseOf(vector).type, baseOf(vector).address]
+      : [TYPE_EXT, (vector as ExtBlocks).address];
+  const tables = [lists, lists + 4 * starts.length, scalars];
+  if (outer === 1 && rows === 1) sumOneRun(engine, type, address, inner, indices, scalars, result.address);
+  else
+    pool.run(
+      'matrixRuns',
+      outer,
+      (from, to) => [type, address, size, inner / 4, rows, ...tables, result.address, from, to],
+      (outer * inner * indices.length) / 4,
+    );
+  heap.free(lists);
+  heap.free(scalars);
   return result;
+}
+
+/** One combination of long runs: cut within the runs, so that all threads have a part. */
+function sumOneRun(
+  { pool }: Engine,
+  type: number,
+  address: number,
+  inner: number,
+  indices: readonly number[],
+  scalars: number,
+  out: number,
+): void {
+  const { heap } = pool;
+  const bytes = type === TYPE_EXT ? 20 * inner : inner * widthOf(type);
+  const list = heap.allocate(4 * indices.length);
+  heap.words().set(
+    indices.map((i) => address + i * bytes),
+    list / 4,
+  );
+  const kernel = type === TYPE_EXT ? 'combineExt' : 'combine';
+  pool.run(
+    kernel,
+    inner / 4,
+    (from, to) => [...(type === TYPE_EXT ? [] : [type]), ...[list, indices.length, scalars, out, from, to]],
+    (inner / 4) * indices.length,
+  );
+  heap.free(list);
 }
