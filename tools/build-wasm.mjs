@@ -27,6 +27,13 @@ const MODULES = [
     options: COMMON,
   },
   {
+    name: 'the integer engine',
+    sources: ['packages/runtime/assembly'],
+    entry: 'packages/runtime/assembly/index.ts',
+    out: 'packages/runtime/build/matrix-product.wasm',
+    options: COMMON,
+  },
+  {
     name: 'the prover',
     sources: ['packages/prover/assembly', 'packages/platform/assembly'],
     entry: 'packages/prover/assembly/index.ts',

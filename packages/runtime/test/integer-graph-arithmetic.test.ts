@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bitsOfExtent, INTEGER_BOUND } from '@haca/circuit';
+import { createRandom } from '@haca/testkit';
 import fc from 'fast-check';
 import { allClean, type Cells, loadIntegers, shapeOf } from '../src/integer-graph/cells.ts';
 import { evaluateContraction } from '../src/integer-graph/contraction.ts';
-import { multiplyExact, multiplyResidues } from '../src/integer-graph/matrix-product.ts';
+import { multiplyExact, multiplyInt16, multiplyResidues } from '../src/integer-graph/matrix-product.ts';
+import { loadKernel } from '../src/integer-graph/wasm-matrix-product.ts';
 import { evaluateWire } from '../src/integer-graph/wire.ts';
 
 const P = 2013265921n;
@@ -23,6 +25,7 @@ const product = (rows: number, columns: number, terms: number) => ({
   rows: Int32Array.from({ length: rows }, (_, row) => row * columns),
   columns: Int32Array.from({ length: columns }, (_, column) => column),
   terms,
+  stride: terms,
 });
 
 function expected(a: readonly number[], c: readonly number[], terms: number): number[] {
@@ -52,6 +55,51 @@ for (const [name, multiply, bound] of [
       { numRuns: 300 },
     );
   });
+
+test('the compiled kernel and the plain one give the same products, in pieces too', () => {
+  const kernel = loadKernel();
+  assert.ok(kernel !== null, 'the module is built before any test');
+  const count = fc.integer({ min: 1, max: 20 });
+  const random = createRandom(5);
+  const compare = (batches: number, rows: number, columns: number, terms: number): void => {
+    const stride = 8 * Math.ceil(terms / 8);
+    const pack = (length: number): Int16Array =>
+      Int16Array.from({ length: length * stride }, (_, i) =>
+        i % stride < terms ? Math.floor(random() * 256) - 128 : 0,
+      );
+    const [a, c] = [pack(batches * rows), pack(batches * columns)];
+    const shape = {
+      batches: Int32Array.from({ length: batches }, (_, i) => i * rows * columns),
+      rows: Int32Array.from({ length: rows }, (_, i) => i),
+      columns: Int32Array.from({ length: columns }, (_, i) => i * rows),
+      terms,
+      stride,
+    };
+    const [plain, compiled] = [
+      new Int32Array(batches * rows * columns),
+      new Int32Array(batches * rows * columns),
+    ];
+    multiplyInt16(plain, shape, a, c);
+    kernel(compiled, shape, a, c);
+    assert.deepEqual(compiled, plain);
+  };
+  fc.assert(fc.property(count, count, count, fc.integer({ min: 1, max: 70 }), compare), { numRuns: 50 });
+  compare(1, 1100, 3, 2000);
+  compare(1, 3, 1500, 1500);
+  compare(300, 40, 40, 20);
+});
+
+test('the compiled kernel is exact at the ends of 16 bits', () => {
+  const shape = product(20, 4, 32);
+  const a = new Int16Array(20 * 32).fill(-32_768);
+  const c = new Int16Array(4 * 32);
+  for (let column = 0; column < 4; column++) c[33 * column] = column % 2 === 0 ? 30_000 : -30_000;
+  for (const multiply of [multiplyInt16, loadKernel()]) {
+    const y = new Int32Array(80);
+    multiply?.(y, shape, a, c);
+    assert.deepEqual([...y.subarray(0, 4)], [-983_040_000, 983_040_000, -983_040_000, 983_040_000]);
+  }
+});
 
 function cellsOf(extents: readonly number[], values: readonly number[]): Cells {
   const shape = shapeOf({ extents, axisBits: extents.map(bitsOfExtent) }, 'dense');

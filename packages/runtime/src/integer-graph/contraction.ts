@@ -10,14 +10,16 @@ import {
   type Shape,
   sumTable,
 } from './cells.ts';
-import { multiplyExact, multiplyInt16, multiplyResidues } from './matrix-product.ts';
+import { multiplyExact, multiplyResidues } from './matrix-product.ts';
+import { fastMultiplyInt16 } from './wasm-matrix-product.ts';
 
 /** Packed weights, kept between evaluations: a weight is laid out for its contraction once. */
 export type PackedWeights = Map<string, Int16Array>;
 
 interface Operand {
   readonly data: CellArray;
-  readonly magnitude: number;
+  readonly lo: number;
+  readonly hi: number;
   /** Stride of each label, 0 where the operand lacks it. */
   readonly strides: readonly number[];
   /** Under which packed cells are remembered; null: not at all. */
@@ -53,13 +55,15 @@ export function evaluateContraction(
       ? factorOf(definition, sizes)
       : operandOf(c, definition.labelsC, sizes.length, context.nameOf(definition.c as number));
   const terms = sizes.slice(results).reduce((count, size) => count * size, 1);
-  const bound = terms * left.magnitude * right.magnitude;
+  const bound = terms * magnitudeOf(left) * magnitudeOf(right);
   const data = new Int32Array(shape.cells);
   if (sizes.length === results) multiplyCells(data, shape, sizes, left, right, bound);
   else contract(data, shape, sizes, left, right, bound, context.packed);
   const limit = Math.min(bound, INTEGER_BOUND);
   return { shape, data, lo: -limit, hi: limit, clean };
 }
+
+const magnitudeOf = ({ lo, hi }: Operand): number => Math.max(-lo, hi);
 
 function cleanAlong(cells: Cells, labels: readonly number[], label: number): boolean {
   const axis = labels.indexOf(label);
@@ -71,18 +75,23 @@ function operandOf(cells: Cells, labels: readonly number[], count: number, name:
   labels.forEach((label, axis) => {
     strides[label] = cells.shape.strides[axis] as number;
   });
-  const magnitude = Math.max(Math.abs(cells.lo), Math.abs(cells.hi));
-  return { data: cells.data, magnitude, strides, name: name === null ? null : `${name} as ${labels}` };
+  return {
+    data: cells.data,
+    lo: cells.lo,
+    hi: cells.hi,
+    strides,
+    name: name === null ? null : `${name} as ${labels}`,
+  };
 }
 
 /** Ones, or the index along a label, as a second operand. */
 function factorOf(definition: ContractDefinition, sizes: readonly number[]): Operand {
   const strides: number[] = new Array(sizes.length).fill(0);
-  if (definition.indexLabel === null) return { data: new Int32Array([1]), magnitude: 1, strides, name: null };
+  if (definition.indexLabel === null) return { data: new Int32Array([1]), lo: 1, hi: 1, strides, name: null };
   const extent = sizes[definition.indexLabel] as number;
   strides[definition.indexLabel] = 1;
   const data = Int32Array.from({ length: extent }, (_, i) => i);
-  return { data, magnitude: extent - 1, strides, name: null };
+  return { data, lo: 0, hi: extent - 1, strides, name: null };
 }
 
 /** Offsets over all coordinates of some labels, the last label fastest. */
@@ -114,59 +123,75 @@ function contract(
   const rows = labels.filter((label) => label < results && inA(label) && !inC(label));
   const columns = labels.filter((label) => label < results && !inA(label));
   const inner = labels.slice(results);
+  const terms = inner.reduce((count, label) => count * (sizes[label] as number), 1);
   const product = {
     batches: offsets(shared, sizes, shape.strides),
     rows: offsets(rows, sizes, shape.strides),
     columns: offsets(columns, sizes, shape.strides),
-    terms: inner.reduce((count, label) => count * (sizes[label] as number), 1),
+    terms,
+    stride: strideOf(terms),
   };
-  const orderA = [...shared, ...rows, ...inner];
-  const orderC = [...shared, ...columns, ...inner];
-  const offsetsA = (): Int32Array => offsets(orderA, sizes, a.strides);
-  const offsetsC = (): Int32Array => offsets(orderC, sizes, c.strides);
-  if (bound <= INTEGER_BOUND && a.magnitude <= 32_767 && c.magnitude <= 32_767) {
-    const left = packInt16(a, orderA, sizes, offsetsA, packed);
-    const right = packInt16(c, orderC, sizes, offsetsC, packed);
-    multiplyInt16(data, product, left, right);
-  } else if (bound < 2 ** 53) multiplyExact(data, product, pack(a, offsetsA()), pack(c, offsetsC()));
-  else multiplyResidues(data, product, pack(a, offsetsA()), pack(c, offsetsC()));
+  const left = { operand: a, outer: [...shared, ...rows], inner };
+  const right = { operand: c, outer: [...shared, ...columns], inner };
+  if (bound <= INTEGER_BOUND && fitsInt16(a) && fitsInt16(c))
+    fastMultiplyInt16()(data, product, packInt16(left, sizes, packed), packInt16(right, sizes, packed));
+  else {
+    const multiply = bound < 2 ** 53 ? multiplyExact : multiplyResidues;
+    multiply(data, product, packInt32(left, sizes), packInt32(right, sizes));
+  }
 }
 
-function pack(operand: Operand, at: Int32Array): Int32Array {
-  const integers = integersOf(operand.data);
-  if (isRange(at) && at[0] === 0) return integers;
-  const cells = new Int32Array(at.length);
-  for (let i = 0; i < at.length; i++) cells[i] = integers[at[i] as number] as number;
+const fitsInt16 = ({ lo, hi }: Operand): boolean => lo >= -32_768 && hi <= 32_767;
+
+/** Rows of contracted cells, one per coordinate of the outer labels. */
+interface Packing {
+  readonly operand: Operand;
+  readonly outer: readonly number[];
+  readonly inner: readonly number[];
+}
+
+const strideOf = (terms: number): number => Math.ceil(terms / 8) * 8;
+
+function packInt32({ operand, outer, inner }: Packing, sizes: readonly number[]): Int32Array {
+  const rows = offsets(outer, sizes, operand.strides);
+  const terms = offsets(inner, sizes, operand.strides);
+  const cells = new Int32Array(rows.length * strideOf(terms.length));
+  packRows(cells, integersOf(operand.data), rows, terms);
   return cells;
 }
 
 function packInt16(
-  operand: Operand,
-  order: readonly number[],
+  { operand, outer, inner }: Packing,
   sizes: readonly number[],
-  at: () => Int32Array,
   packed: PackedWeights,
 ): Int16Array {
-  const name =
-    operand.name === null
-      ? null
-      : `${operand.name}: ${order.map((label) => `${label}/${sizes[label]}`).join()}`;
+  const named = [...outer, ...inner].map((label) => `${label}/${sizes[label]}`).join();
+  const name = operand.name === null ? null : `${operand.name}: ${named}`;
   const found = name === null ? undefined : packed.get(name);
   if (found !== undefined) return found;
-  const cells = gatherInt16(operand.data, at());
+  const rows = offsets(outer, sizes, operand.strides);
+  const terms = offsets(inner, sizes, operand.strides);
+  const source = operand.data instanceof Int16Array ? operand.data : new Int16Array(operand.data);
+  const cells = new Int16Array(rows.length * strideOf(terms.length));
+  packRows(cells, source, rows, terms);
   if (name !== null) packed.set(name, cells);
   return cells;
 }
 
-function gatherInt16(data: CellArray, at: Int32Array): Int16Array {
-  if (isRange(at) && at[0] === 0) {
-    if (data instanceof Int16Array) return data;
-    return new Int16Array(data.length === at.length ? data : data.subarray(0, at.length));
+function packRows<T extends Int16Array | Int32Array>(
+  cells: T,
+  source: T,
+  rows: Int32Array,
+  terms: Int32Array,
+): void {
+  const stride = strideOf(terms.length);
+  const whole = terms.length >= 32 && isRange(terms);
+  for (let row = 0; row < rows.length; row++) {
+    const from = rows[row] as number;
+    const to = row * stride;
+    if (whole) cells.set(source.subarray(from, from + terms.length), to);
+    else for (let k = 0; k < terms.length; k++) cells[to + k] = source[from + (terms[k] as number)] as number;
   }
-  const cells = new Int16Array(at.length);
-  const source = data instanceof Int16Array ? data : new Int16Array(data);
-  for (let i = 0; i < at.length; i++) cells[i] = source[at[i] as number] as number;
-  return cells;
 }
 
 /** No label is contracted: a product cell by cell, operands repeated along labels they lack. */

@@ -1,4 +1,7 @@
-/** Batches of matrix products of packed operands: a is [batch][row][term], c is [batch][column][term]. */
+/**
+ * Batches of matrix products of packed operands: a is [batch][row][term], c is [batch][column][term]. Rows of terms are
+ * `stride` apart, filled up with zeros.
+ */
 import { INTEGER_BOUND } from '@haca/circuit';
 import { centred, P } from './cells.ts';
 
@@ -8,15 +11,13 @@ export interface MatrixProduct {
   readonly rows: Int32Array;
   readonly columns: Int32Array;
   readonly terms: number;
+  readonly stride: number;
 }
 
-/** Sums stay within ±INTEGER_BOUND. */
-export function multiplyInt16(
-  y: Int32Array,
-  { batches, rows, columns, terms }: MatrixProduct,
-  a: Int16Array,
-  c: Int16Array,
-): void {
+/** Sums, and sums of any of their terms, stay within ±INTEGER_BOUND. */
+export type MultiplyInt16 = (y: Int32Array, product: MatrixProduct, a: Int16Array, c: Int16Array) => void;
+
+export const multiplyInt16: MultiplyInt16 = (y, { batches, rows, columns, stride: terms }, a, c) => {
   const sizeA = rows.length * terms;
   const sizeC = columns.length * terms;
   for (let batch = 0; batch < batches.length; batch++) {
@@ -33,7 +34,7 @@ export function multiplyInt16(
       oneRow(y, y0, columns, a, batch * sizeA + row * terms, c, batch * sizeC, terms);
     }
   }
-}
+};
 
 function twoRows(
   y: Int32Array,
@@ -143,17 +144,17 @@ function dot(a: Int16Array, a0: number, c: Int16Array, c0: number, terms: number
 type Dot = (a: Int32Array, a0: number, c: Int32Array, c0: number, terms: number) => number;
 
 function multiply(y: Int32Array, product: MatrixProduct, a: Int32Array, c: Int32Array, dotOf: Dot): void {
-  const { batches, rows, columns, terms } = product;
+  const { batches, rows, columns, terms, stride } = product;
   for (let batch = 0; batch < batches.length; batch++)
     for (let row = 0; row < rows.length; row++) {
-      const a0 = (batch * rows.length + row) * terms;
+      const a0 = (batch * rows.length + row) * stride;
       const to = (batches[batch] as number) + (rows[row] as number);
       for (let column = 0; column < columns.length; column++)
         y[to + (columns[column] as number)] = dotOf(
           a,
           a0,
           c,
-          (batch * columns.length + column) * terms,
+          (batch * columns.length + column) * stride,
           terms,
         );
     }
