@@ -184,11 +184,13 @@ function proveContract(state: ProofState, step: ContractStep): void {
     const order = staying.map((label) => labels.indexOf(label));
     return evaluateOperand(state, tensor, points, order).vector;
   };
+  const a = operand(definition.a, definition.labelsA);
+  const c = secondFactor(state, step, definition, operand);
   const sumcheck = backend.productSumcheck({
     eqPoint: pointOf(state, step.eqPoint),
     format: step.format,
-    a: operand(definition.a, definition.labelsA),
-    c: secondFactor(state, step, definition, operand),
+    a,
+    c,
     mask: contractedMask(step),
   });
   const { eqRounds } = step;
@@ -198,6 +200,8 @@ function proveContract(state: ProofState, step: ContractStep): void {
   const sent = [step.a, step.c].flatMap((fill, i) => (fill?.from === 'sent' ? [finals[i] as Ext] : []));
   if (sent.length > 0) writer.sendExts(LABELS.OP_VALUES, sent);
   sumcheck.release();
+  // A tensor of integers is the store's; the list of an index was made here.
+  if (c?.field === 'base' && typeof definition.c !== 'number') backend.release(c);
 }
 
 function secondFactor(

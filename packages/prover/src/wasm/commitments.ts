@@ -13,15 +13,7 @@ import {
 import type { ColumnsRequest, CommittedTree, Folding, Vector } from '../backend.ts';
 import { BLOWUP_MIN, type Codewords } from './codewords.ts';
 import { columnCells } from './columns.ts';
-import {
-  bindFirst,
-  bitsOfLength,
-  copied,
-  download,
-  type Engine,
-  extensionOf,
-  uploadExtension,
-} from './engine.ts';
+import { bindFirst, bitsOfLength, download, type Engine, extensionOf, uploadExtension } from './engine.ts';
 import { eqWeights } from './eq-weights.ts';
 import { weightedRoundOf } from './sumchecks.ts';
 
@@ -192,7 +184,8 @@ function encodePlainly(
 
 export function fold(engine: Engine, codewords: Codewords, vector: Vector, point: readonly Ext[]): Folding {
   if (vector.length !== 2 ** point.length) throw new UsageError('a point of another length');
-  const column = copied(engine, extensionOf(vector));
+  // Consumed: bound in place and released with the fold.
+  const column = extensionOf(vector);
   const weights = eqWeights(engine, point.slice(1));
   let { length } = column;
   return {

@@ -12,6 +12,7 @@ import {
   type ExtBlocks,
   eqTableOf,
   filled,
+  lifted,
   sumOfParts,
 } from './engine.ts';
 import { type EqWeights, eqWeights } from './eq-weights.ts';
@@ -64,7 +65,9 @@ export function weightedRoundOf(
 export function productSumcheck(engine: Engine, request: ProductSumcheck): Sumcheck {
   const { eqPoint, format, a, c, mask } = request;
   const rounds = bitsOfLength(a.length);
-  const factors = [copied(engine, a), ...(c === null ? [] : [copied(engine, c)])];
+  // Vectors over F are consumed: bound in place and released with the sumcheck. A square needs a second copy.
+  const factors = [lifted(engine, a)];
+  if (c !== null) factors.push(c === a ? copied(engine, factors[0] as ExtBlocks) : lifted(engine, c));
   if (mask !== null) factors.push(maskVector(engine, mask));
   if (factors.some(({ length }) => length !== a.length) || eqPoint.length > rounds) {
     throw new UsageError('factors of different lengths');
