@@ -15,7 +15,7 @@ import { createIntegerModel, type IntegerModel, runModel } from '@haca/runtime';
 import { type CalibrationData, parseCalibration, readCalibration } from './calibration-data.ts';
 import { evaluateGraph, type FloatGraph, multiplicationsOf } from './float/graph.ts';
 import { cellsOf, type Tensor, tensorOf } from './float/tensor.ts';
-import type { NormalGraph } from './normal/normal-graph.ts';
+import { type NormalGraph, type NormalValue, operandsOf } from './normal/normal-graph.ts';
 import { normalize } from './normal/normalize.ts';
 import { importGraph } from './onnx/import-graph.ts';
 import { type Layer, type Lowered, lower, type Port } from './quantize/lower.ts';
@@ -30,6 +30,7 @@ export interface ImportOptions {
   readonly agreement?: number | undefined;
   /** Outputs to keep, by name. */
   readonly outputs?: readonly string[] | undefined;
+  /** Inferences in one proof; the most that fit, up to 64. */
   readonly maxBatch?: number | undefined;
   /** 1: smaller proofs; 2: less memory. */
   readonly profile?: 1 | 2 | undefined;
@@ -81,7 +82,7 @@ export interface ImportedKey {
 const MAX_BATCH = 64;
 const AGREEMENT = 0.99;
 /** Multiplications of float evaluation that calibration spends, and the fewest samples it looks at. */
-const CALIBRATION_WORK = 2e10;
+const CALIBRATION_WORK = 6e9;
 const LEAST_SAMPLES = 16;
 const MOST_SAMPLES = 1_024;
 const PARAMETERS_MAX = 2 ** 27;
@@ -120,6 +121,7 @@ export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
       `${parameters}`,
     );
   const normal = normalize(graph, { outputs: options.outputs });
+  checkInputsUsed(normal);
   const data =
     typeof request.calibration === 'string'
       ? parseCalibration(request.calibration, graph)
@@ -127,10 +129,12 @@ export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
   if (imported.batched) checkRowsApart(request.model, graph, data);
   const multiplications = multiplicationsOf(graph);
   const samples = data.samples.slice(0, sampleCount(multiplications));
+  const expected: (Float32Array | Float64Array)[] = [];
   const ranges = await collectRanges(graph, normal, samples, {
     checkpoint: (done, of) => checkpoint('calibrate', done, of),
+    onResult: (result) => expected.push(result.slice()),
   });
-  const context: Context = { graph, normal, ranges, samples, labels: data.labels, options };
+  const context: Context = { normal, ranges, samples, expected, labels: data.labels, options };
   const tried = await chooseBits(context, checkpoint);
   return {
     key: tried.model.key,
@@ -150,6 +154,19 @@ export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
       notes: normal.notes,
     },
   };
+}
+
+function checkInputsUsed(normal: NormalGraph): void {
+  for (const input of normal.inputs) {
+    if (normal.nodes.some(({ op }) => operandsOf(op).includes(input))) continue;
+    const { name } = normal.values[input] as NormalValue;
+    throw new MalformedError(
+      'onnx.input',
+      `input ${JSON.stringify(name)}`,
+      'an input that an output depends on',
+      'one that none does',
+    );
+  }
 }
 
 function sampleCount(multiplications: number): number {
@@ -202,10 +219,11 @@ function joinRows(a: Tensor, b: Tensor): Tensor {
 }
 
 interface Context {
-  readonly graph: FloatGraph;
   readonly normal: NormalGraph;
   readonly ranges: Ranges;
   readonly samples: readonly ReadonlyMap<string, Tensor>[];
+  /** The float model's first output by sample. */
+  readonly expected: readonly (Float32Array | Float64Array)[];
   readonly labels: readonly number[] | undefined;
   readonly options: ImportOptions;
 }
@@ -226,14 +244,13 @@ async function chooseBits(context: Context, checkpoint: Checkpoint): Promise<Tri
     if (bits !== 'auto' && !(Number.isInteger(bits) && bits >= 8 && bits <= 12))
       throw new MalformedError('import.options', `options.${name}`, '8 to 12', `${bits}`);
   }
-  const expected = context.samples.map((sample) => firstOutput(context, sample));
   const candidates = activationBits === 'auto' ? BITS : [[activationBits, weightBits] as const];
   let best: Tried | undefined;
   let refused: MalformedError | undefined;
   for (const [i, bits] of candidates.entries()) {
     await checkpoint('quantize', i, candidates.length);
     try {
-      const tried = await attempt(context, bits[0], bits[1], expected, checkpoint);
+      const tried = await attempt(context, bits[0], bits[1], checkpoint);
       if (best === undefined || tried.quality.agreement > best.quality.agreement) best = tried;
       if (tried.quality.agreement >= agreement) break;
     } catch (error) {
@@ -246,44 +263,42 @@ async function chooseBits(context: Context, checkpoint: Checkpoint): Promise<Tri
   return best;
 }
 
-/** The float model's first kept output. */
-function firstOutput(context: Context, sample: ReadonlyMap<string, Tensor>): Float32Array | Float64Array {
-  const [value] = context.normal.outputs as readonly [number];
-  const float = context.normal.values[value]?.float;
-  let found: Tensor | undefined;
-  const outputs = evaluateGraph(context.graph, sample, (index, tensor) => {
-    if (index === float) found = tensor;
-  });
-  const [first] = context.options.outputs ?? [];
-  const named =
-    first === undefined ? [...outputs.values()].find(({ type }) => type === 'float') : outputs.get(first);
-  return (found ?? named ?? ([...outputs.values()][0] as Tensor)).data;
-}
-
 async function attempt(
   context: Context,
   activationBits: number,
   weightBits: number,
-  expected: readonly (Float32Array | Float64Array)[],
   checkpoint: Checkpoint,
 ): Promise<Tried> {
-  const lowered = lower(context.normal, context.ranges, {
-    activationBits,
-    functionBits: Math.max(10, activationBits),
-    weightBits,
+  const { lowered, model } = withinLimits(() => {
+    const made = lower(context.normal, context.ranges, {
+      activationBits,
+      functionBits: Math.max(10, activationBits),
+      weightBits,
+    });
+    const key = completeKey(made, context.options);
+    return { lowered: made, model: createIntegerModel({ key, weights: made.parts.weights }) };
   });
-  const key = completeKey(lowered, context.options);
-  const model = createIntegerModel({ key, weights: lowered.parts.weights });
-  const quality = await assess(context, lowered, model, expected, checkpoint);
+  const quality = await assess(context, lowered, model, checkpoint);
   return { activationBits, weightBits, lowered, model, quality };
 }
 
-/** Parameters of the opening and of range limbs; refuses what is over a limit, in words of the importer. */
+/** What the contract refuses, in words of the importer. */
+function withinLimits<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error;
+    const code = error.code === 'E_LIMIT' ? 'model.too-large' : 'model.key';
+    throw new MalformedError(code, 'key', 'a model within the limits of proofs', error.message);
+  }
+}
+
+/** With the parameters of the opening, the width of range limbs, and the largest batch up to what was asked for that fits. */
 function completeKey({ parts }: Lowered, options: ImportOptions): VerifyingKey {
   const draft: VerifyingKey = {
     version: 1,
     profile: options.profile ?? 1,
-    maxBatch: options.maxBatch ?? MAX_BATCH,
+    maxBatch: 1,
     limbBits: 8,
     tensors: parts.tensors,
     ops: parts.ops,
@@ -293,18 +308,16 @@ function completeKey({ parts }: Lowered, options: ImportOptions): VerifyingKey {
     finalBits: 1,
     weightCap: new Uint8Array(0),
   };
-  try {
-    return chooseOpening({ ...draft, limbBits: bestLimbs(chooseOpening(draft, 1)) }, 1);
-  } catch (error) {
-    if (error instanceof KeyError)
-      throw new MalformedError(
-        error.code === 'E_LIMIT' ? 'model.too-large' : 'model.key',
-        'key',
-        'a key within the limits of proofs',
-        error.message,
-      );
-    throw error;
+  const key = chooseOpening({ ...draft, limbBits: bestLimbs(chooseOpening(draft, 1)) }, 1);
+  if (options.maxBatch !== undefined) return chooseOpening({ ...key, maxBatch: options.maxBatch }, 1);
+  for (let maxBatch = MAX_BATCH; maxBatch > 1; maxBatch /= 2) {
+    try {
+      return chooseOpening({ ...key, maxBatch }, 1);
+    } catch (error) {
+      if (!(error instanceof KeyError) || error.code !== 'E_LIMIT') throw error;
+    }
   }
+  return key;
 }
 
 /** The limb width with the fewest committed cells, tables counted in. */
@@ -331,7 +344,6 @@ async function assess(
   context: Context,
   lowered: Lowered,
   model: IntegerModel,
-  expected: readonly (Float32Array | Float64Array)[],
   checkpoint: Checkpoint,
 ): Promise<Tried['quality']> {
   const shapes = publicTensorShapes(model.key);
@@ -343,7 +355,7 @@ async function assess(
       quantizeInput(input, shapes.inputs[at] as TensorShape, sample.get(input.name) as Tensor),
     );
     const got = readIntegers(shapes.outputs[0] as TensorShape, runModel(model, inputs, 1)[0] as Uint8Array);
-    const want = expected[i] as Float32Array;
+    const want = context.expected[i] as Float32Array;
     const [answer, reference] = [largest(got), largest(want)];
     if (answer === reference) same++;
     const label = context.labels?.[i];

@@ -29,30 +29,93 @@ export const LINEAR_OPS: OpTable = {
   },
 };
 
+type Numbers = Float32Array | Float64Array;
+
+/** Below this many columns a product is computed as dot products. */
+const FEW_COLUMNS = 16;
+
 /** out[i][j] += Σ_k a[i][k] · b[k][j], all row-major; `out` starts as zeros or as the bias. */
 export function multiplyInto(
-  out: Float32Array | Float64Array,
+  out: Numbers,
   outOffset: number,
-  a: Float32Array | Float64Array,
+  a: Numbers,
   aOffset: number,
-  b: Float32Array | Float64Array,
+  b: Numbers,
   bOffset: number,
   rows: number,
   inner: number,
   columns: number,
 ): void {
+  if (columns < FEW_COLUMNS && rows >= 4) {
+    const turned = new Float32Array(inner * columns);
+    for (let k = 0; k < inner; k++) {
+      for (let j = 0; j < columns; j++) turned[j * inner + k] = b[bOffset + k * columns + j] as number;
+    }
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
+        const at = outOffset + i * columns + j;
+        out[at] = (out[at] as number) + dot(a, aOffset + i * inner, turned, j * inner, inner);
+      }
+    }
+    return;
+  }
   const sums = new Float64Array(columns);
   for (let i = 0; i < rows; i++) {
     const outRow = outOffset + i * columns;
     for (let j = 0; j < columns; j++) sums[j] = out[outRow + j] as number;
-    for (let k = 0; k < inner; k++) {
-      const x = a[aOffset + i * inner + k] as number;
-      if (x === 0) continue;
-      const bRow = bOffset + k * columns;
-      for (let j = 0; j < columns; j++) sums[j] = (sums[j] as number) + x * (b[bRow + j] as number);
-    }
+    addRow(sums, a, aOffset + i * inner, b, bOffset, inner, columns);
     for (let j = 0; j < columns; j++) out[outRow + j] = sums[j] as number;
   }
+}
+
+/** sums[j] += Σ_k a[k] · b[k][j], four rows of b at a time so that the sums are read and written less often. */
+function addRow(
+  sums: Float64Array,
+  a: Numbers,
+  aOffset: number,
+  b: Numbers,
+  bOffset: number,
+  inner: number,
+  columns: number,
+): void {
+  let k = 0;
+  for (; k + 4 <= inner; k += 4) {
+    const x0 = a[aOffset + k] as number;
+    const x1 = a[aOffset + k + 1] as number;
+    const x2 = a[aOffset + k + 2] as number;
+    const x3 = a[aOffset + k + 3] as number;
+    if (x0 === 0 && x1 === 0 && x2 === 0 && x3 === 0) continue;
+    const r0 = bOffset + k * columns;
+    const r1 = r0 + columns;
+    const r2 = r1 + columns;
+    const r3 = r2 + columns;
+    for (let j = 0; j < columns; j++) {
+      sums[j] =
+        (sums[j] as number) +
+        x0 * (b[r0 + j] as number) +
+        x1 * (b[r1 + j] as number) +
+        x2 * (b[r2 + j] as number) +
+        x3 * (b[r3 + j] as number);
+    }
+  }
+  for (; k < inner; k++) {
+    const x = a[aOffset + k] as number;
+    const row = bOffset + k * columns;
+    for (let j = 0; j < columns; j++) sums[j] = (sums[j] as number) + x * (b[row + j] as number);
+  }
+}
+
+function dot(a: Numbers, aOffset: number, b: Numbers, bOffset: number, length: number): number {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  let k = 0;
+  for (; k + 4 <= length; k += 4) {
+    s0 += (a[aOffset + k] as number) * (b[bOffset + k] as number);
+    s1 += (a[aOffset + k + 1] as number) * (b[bOffset + k + 1] as number);
+    s2 += (a[aOffset + k + 2] as number) * (b[bOffset + k + 2] as number);
+    s3 += (a[aOffset + k + 3] as number) * (b[bOffset + k + 3] as number);
+  }
+  for (; k < length; k++) s0 += (a[aOffset + k] as number) * (b[bOffset + k] as number);
+  return s0 + s1 + s2 + s3;
 }
 
 interface MatMulPlan {
@@ -162,19 +225,15 @@ function evaluateGemm(call: OpCall, inputs: readonly (Tensor | undefined)[]): Te
 
 /** out[i][j] = Σ_k a[i][k] · b[j][k]: both read along rows. */
 function multiplyByRows(
-  out: Float32Array | Float64Array,
-  a: Float32Array | Float64Array,
-  b: Float32Array | Float64Array,
+  out: Numbers,
+  a: Numbers,
+  b: Numbers,
   rows: number,
   inner: number,
   columns: number,
 ): void {
   for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) {
-      let sum = 0;
-      for (let k = 0; k < inner; k++) sum += (a[i * inner + k] as number) * (b[j * inner + k] as number);
-      out[i * columns + j] = sum;
-    }
+    for (let j = 0; j < columns; j++) out[i * columns + j] = dot(a, i * inner, b, j * inner, inner);
   }
 }
 

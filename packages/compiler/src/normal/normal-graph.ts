@@ -88,6 +88,8 @@ export interface NormalGraph {
   readonly nodes: readonly NormalNode[];
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
+  /** The float graph's value of the first output that is kept. */
+  readonly result: number;
   /** What was left out or changed, for the report. */
   readonly notes: readonly string[];
 }

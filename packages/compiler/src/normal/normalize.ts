@@ -55,6 +55,7 @@ export function normalize(model: FloatGraph, options: NormalizeOptions = {}): No
     nodes: state.nodes,
     inputs: graph.inputs.map((input) => state.normalOf.get(input) as number),
     outputs,
+    result: graph.outputs[0] as number,
     notes: state.notes,
   });
 }

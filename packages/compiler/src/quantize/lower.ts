@@ -289,12 +289,29 @@ function anchor(state: State, node: NormalNode): Quantized {
     case 'expand':
     case 'pad':
       return move(state, op, y);
+    case 'affine': {
+      const rescaled = rescaledOperand(state, op);
+      if (rescaled !== undefined) return rescaled;
+      break;
+    }
     default:
   }
   const target = plainFor(state, y, place);
   const made = requantizeExpression(state.builder, expressionOf(state, y), target, at(state, place));
   note(state, y, op.kind, made);
   return made;
+}
+
+/** A positive factor on a value that is rounded already: the same integers, each worth more or less. */
+function rescaledOperand(state: State, op: Extract<NormalOp, { kind: 'affine' }>): Quantized | undefined {
+  const factor = op.scale.data[0] as number;
+  const isPlain =
+    factor > 0 &&
+    op.scale.data.every((value) => value === factor) &&
+    op.shift.data.every((value) => value === 0);
+  if (!isPlain || isInline(state, op.x) || state.bytes.has(op.x)) return undefined;
+  const { tensor, scale } = anchored(state, op.x);
+  return { tensor, scale: scale * factor };
 }
 
 function plainFor(state: State, value: number, place: string): Target {

@@ -115,6 +115,8 @@ export interface Ranges {
 export interface CollectOptions {
   /** Called before each sample; may throw to cancel. */
   readonly checkpoint: (done: number, of: number) => Promise<void>;
+  /** What the model gives for its first output of each sample. */
+  readonly onResult: (data: Float32Array | Float64Array) => void;
 }
 
 /** Runs the float model on every sample. */
@@ -122,7 +124,7 @@ export async function collectRanges(
   graph: FloatGraph,
   normal: NormalGraph,
   samples: readonly ReadonlyMap<string, Tensor>[],
-  { checkpoint }: CollectOptions,
+  { checkpoint, onResult }: CollectOptions,
 ): Promise<Ranges> {
   const byFloat = new Map<number, Distribution>();
   const norms = new Map<number, NormStatistics>();
@@ -139,9 +141,11 @@ export async function collectRanges(
     if (float !== undefined)
       normsOf.set(float, [...(normsOf.get(float) ?? []), { position, centered: op.centered }]);
   }
+  const result = (normal.values[normal.outputs[0] as number] as NormalValue).float ?? normal.result;
   for (const [i, sample] of samples.entries()) {
     await checkpoint(i, samples.length);
     evaluateGraph(graph, sample, (index, tensor) => {
+      if (index === result) onResult(tensor.data);
       const distribution = byFloat.get(index);
       if (distribution !== undefined)
         addValues(distribution, tensor.data, `calibration sample ${i}, ${graph.values[index]?.name ?? ''}`);
