@@ -40,9 +40,11 @@ export function evaluateElementwise(
   };
 }
 
+/** Operands of the block at work: nothing below calls back, so one of each is enough. */
+const a = new Int32Array(BLOCK);
+const b = new Int32Array(BLOCK);
+
 function mapBlocks(data: CellArray, first: CellArray, second: CellArray | null, kernel: Kernel): void {
-  const a = new Int32Array(BLOCK);
-  const b = new Int32Array(BLOCK);
   for (let from = 0; from < data.length; from += BLOCK) {
     const length = Math.min(BLOCK, data.length - from);
     loadIntegers(first, from, length, a);

@@ -19,11 +19,11 @@ export function countLookups(
   const counts = new Uint32Array(2 ** table.bits);
   const rule = rowRule(table);
   const rows = new Int32Array(BLOCK);
+  const tuple: Tuple = [new Int32Array(BLOCK), new Int32Array(BLOCK), new Int32Array(BLOCK)];
   const masks = new Map<string, Uint8Array>();
   for (const lookup of lookups) {
     const shape = shapeOf(lookup, 'padded');
     const mask = maskOf(lookup, shape, masks);
-    const tuple: Tuple = [new Int32Array(BLOCK), new Int32Array(BLOCK), new Int32Array(BLOCK)];
     lookup.tuple.forEach((entry, c) => {
       if (entry.kind === 'constant') tuple[c]?.fill(entry.value);
     });

@@ -19,6 +19,8 @@ const INVERSE_P = 1 / P;
 interface Tables {
   readonly outer: Int32Array;
   readonly inner: Int32Array;
+  /** Cells of a block stand one after the other. */
+  readonly consecutive: boolean;
 }
 
 /** One summand, block by block. */
@@ -39,7 +41,9 @@ export function evaluateSum(
   const summands = [
     ...definition.terms.map(({ tensor: id, coefficient, bits }): Summand => {
       const x = operand(id);
-      const tables = tablesOf(shape, split, termWeights(x.shape, bits, tensor.bits));
+      const tables = rememberedTables(bits, shape, x.shape, () =>
+        tablesOf(shape, split, termWeights(x.shape, bits, tensor.bits)),
+      );
       const magnitude = Math.max(Math.abs(x.lo), Math.abs(x.hi));
       return { coefficient: centred(coefficient), magnitude, load: termLoader(x.data, tables) };
     }),
@@ -97,6 +101,18 @@ function termWeights(x: Shape, map: readonly number[], resultBits: number): BitW
   return { weights, base };
 }
 
+/** By bit map, which belongs to one term of one program: tables are the same in every evaluation of a layout. */
+const remembered = new WeakMap<readonly number[], Map<string, Tables>>();
+
+function rememberedTables(map: readonly number[], shape: Shape, x: Shape, make: () => Tables): Tables {
+  const ofMap = remembered.get(map) ?? new Map<string, Tables>();
+  remembered.set(map, ofMap);
+  const name = `${shape.sizes} ${x.strides}`;
+  const tables = ofMap.get(name) ?? make();
+  ofMap.set(name, tables);
+  return tables;
+}
+
 function tablesOf(shape: Shape, split: Split, { weights, base }: BitWeights): Tables {
   let at = 0;
   const perAxis = shape.axisBits.map((bits, axis) => {
@@ -109,11 +125,11 @@ function tablesOf(shape: Shape, split: Split, { weights, base }: BitWeights): Ta
   });
   const outer = sumTable(perAxis.slice(0, split.axis), base);
   const inner = sumTable(perAxis.slice(split.axis));
-  return { outer, inner };
+  return { outer, inner, consecutive: isRange(inner) };
 }
 
-function termLoader(data: CellArray, { outer, inner }: Tables): Summand['load'] {
-  if (isRange(inner)) return (block, into) => loadIntegers(data, outer[block] as number, inner.length, into);
+function termLoader(data: CellArray, { outer, inner, consecutive }: Tables): Summand['load'] {
+  if (consecutive) return (block, into) => loadIntegers(data, outer[block] as number, inner.length, into);
   const x = integersOf(data);
   return (block, into) => {
     const at = outer[block] as number;
