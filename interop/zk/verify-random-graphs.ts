@@ -66,6 +66,7 @@ function grow(context: Context, x: Held): Grown {
   const { node } = x;
   if (Math.max(-node.lo, node.hi) > 2 ** 12) return requantize(context, x);
   const { pick } = context;
+  if (node.extents.length === 0) return pick([shift, requantize])(context, x);
   return pick([shift, view, product, dense, wire, wire, requantize, choose, gather, maximum])(context, x);
 }
 
