@@ -11,6 +11,7 @@ import {
   verifyingKeyHash,
   zkVerificationGas,
 } from '@haca/circuit';
+import { nodeZkKernels } from '@haca/platform';
 import { MalformedError, sha256, toHex } from '@haca/primitives';
 import { ZK_BATCH_MAX, ZK_TENSORS_MAX, zkBatchIndex } from '@haca/protocol';
 import { createZkVerifier, verifyZkRegistration } from '@haca/verifier';
@@ -28,6 +29,7 @@ const KEYS_REMEMBERED = 8;
 
 export function createZkProofSystem(): ZkProofSystem {
   const verifier = createZkVerifier();
+  const kernels = onceAsked(nodeZkKernels);
   const appraised = remembering(KEYS_REMEMBERED, appraiseKey);
   const shapesOf = remembering(KEYS_REMEMBERED, (verifyingKey) =>
     publicTensorShapes(parseVerifyingKey(verifyingKey)),
@@ -42,8 +44,8 @@ export function createZkProofSystem(): ZkProofSystem {
         misfit('output', shapes.outputs, outputs, batchSize)
       );
     },
-    verifyProof: (check) => verifier.verify(check).ok,
-    verifyRegistration: (check) => verifyZkRegistration(check).ok,
+    verifyProof: (check) => verifier.verify({ ...check, kernels: kernels() }).ok,
+    verifyRegistration: (check) => verifyZkRegistration({ ...check, kernels: kernels() }).ok,
   };
 }
 
@@ -115,6 +117,14 @@ function misfit(
     if (!(error instanceof MalformedError)) throw error;
     return error.message;
   }
+}
+
+function onceAsked<T>(make: () => T): () => T {
+  let made: { readonly value: T } | null = null;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 function remembering<T>(max: number, derive: (bytes: Uint8Array) => T): (bytes: Uint8Array) => T {
