@@ -107,7 +107,11 @@ export const NETWORKS = {
 type Values = ReturnType<Assignment['values']>;
 
 /** The assignment with some tensors replaced, and multiplicities counted anew. */
-function falsified(program: Program, honest: Assignment, replaced: ReadonlyMap<number, Values>): Assignment {
+export function falsified(
+  program: Program,
+  honest: Assignment,
+  replaced: ReadonlyMap<number, Values>,
+): Assignment {
   const values = (id: number): Values => replaced.get(id) ?? honest.values(id);
   const counted = new Map(
     program.tables.map(({ multiplicity }, table) => [multiplicity, count(program, table, values)]),
