@@ -90,7 +90,9 @@ function writeProject(folder: string, { types, include, references }: Project): 
       tsBuildInfoFile: `${up}/build/types/${folder}.tsbuildinfo`,
     },
     include,
-    ...(folder.startsWith('apps/') || folder.endsWith('/test') ? {} : { exclude: ['node_modules', 'peers/node_modules'] }),
+    ...(folder.startsWith('apps/') || folder.endsWith('/test')
+      ? {}
+      : { exclude: ['node_modules', 'peers/node_modules'] }),
     references: references
       .filter((path) => path !== folder)
       .map((path) => ({
