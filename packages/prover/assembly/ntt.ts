@@ -89,11 +89,15 @@ function settle(x: v128, p: v128): v128 {
   return i32x4.min_u(lifted, i32x4.sub(lifted, p));
 }
 
-/** Butterflies of radix 4 of vectors `from` to `to` of four quarters of `m` vectors `step` bytes apart. */
+/**
+ * Butterflies of radix 4 of vectors `from` to `to` of four quarters of `m` vectors `step` bytes apart, in every run of four
+ * quarters between `base` and `end`.
+ */
 @inline
 function quadPass(
   step: usize,
   base: usize,
+  end: usize,
   m: usize,
   from: usize,
   to: usize,
@@ -105,78 +109,107 @@ function quadPass(
   const i = v128.load(IMAGINARY);
   const iDouble = v128.load(IMAGINARY_DOUBLES);
   const quarter = m * step;
-  let at0 = base + from * step;
-  const end = base + to * step;
-  for (let w = twiddles + from * QUAD; at0 < end; at0 += step, w += QUAD) {
-    const at1 = at0 + quarter;
-    const at2 = at1 + quarter;
-    const at3 = at2 + quarter;
-    const t2 = canonical(
-      twist(v128.load(at1), v128.load(w, 48), v128.load(w, 64), v128.load(w, 80), round, p),
-      p,
-    );
-    const x0 = lift(v128.load(at0), p);
-    const s = lift(i32x4.sub(i32x4.add(x0, t2), p), p);
-    const d = lift(i32x4.sub(x0, t2), p);
-    const t1 = twist(v128.load(at2), v128.load(w), v128.load(w, 16), v128.load(w, 32), round, p);
-    const t3 = twist(v128.load(at3), v128.load(w, 96), v128.load(w, 112), v128.load(w, 128), round, p);
-    const u = lift(i32x4.add(t1, t3), p);
-    const v = canonical(twist(i32x4.sub(t1, t3), i, iDouble, iDouble, round, p), p);
-    const y0 = i32x4.sub(i32x4.add(s, u), p);
-    const y1 = i32x4.sub(i32x4.add(d, v), p);
-    const y2 = i32x4.sub(s, u);
-    const y3 = i32x4.sub(d, v);
-    v128.store(at0, isLast ? settle(y0, p) : y0);
-    v128.store(at1, isLast ? settle(y1, p) : y1);
-    v128.store(at2, isLast ? settle(y2, p) : y2);
-    v128.store(at3, isLast ? settle(y3, p) : y3);
+  const count = (to - from) * step;
+  for (let run = base + from * step; run < end; run += 4 * quarter) {
+    let w = twiddles + from * QUAD;
+    for (let at0 = run; at0 < run + count; at0 += step, w += QUAD) {
+      const at1 = at0 + quarter;
+      const at2 = at1 + quarter;
+      const at3 = at2 + quarter;
+      const t2 = canonical(
+        twist(v128.load(at1), v128.load(w, 48), v128.load(w, 64), v128.load(w, 80), round, p),
+        p,
+      );
+      const x0 = lift(v128.load(at0), p);
+      const s = lift(i32x4.sub(i32x4.add(x0, t2), p), p);
+      const d = lift(i32x4.sub(x0, t2), p);
+      const t1 = twist(v128.load(at2), v128.load(w), v128.load(w, 16), v128.load(w, 32), round, p);
+      const t3 = twist(v128.load(at3), v128.load(w, 96), v128.load(w, 112), v128.load(w, 128), round, p);
+      const u = lift(i32x4.add(t1, t3), p);
+      const v = canonical(twist(i32x4.sub(t1, t3), i, iDouble, iDouble, round, p), p);
+      const y0 = i32x4.sub(i32x4.add(s, u), p);
+      const y1 = i32x4.sub(i32x4.add(d, v), p);
+      const y2 = i32x4.sub(s, u);
+      const y3 = i32x4.sub(d, v);
+      v128.store(at0, isLast ? settle(y0, p) : y0);
+      v128.store(at1, isLast ? settle(y1, p) : y1);
+      v128.store(at2, isLast ? settle(y2, p) : y2);
+      v128.store(at3, isLast ? settle(y3, p) : y3);
+    }
   }
 }
 
 @inline
-function pairPass(step: usize, base: usize, m: usize, twiddles: usize, isLast: bool): void {
+function pairPass(step: usize, base: usize, end: usize, m: usize, twiddles: usize, isLast: bool): void {
   const p = modulus();
   const round = rounding();
   const half = m * step;
-  let w = twiddles;
-  for (let at = base; at < base + half; at += step, w += PAIR) {
-    const t = canonical(
-      twist(v128.load(at + half), v128.load(w), v128.load(w, 16), v128.load(w, 32), round, p),
-      p,
-    );
-    const x = lift(v128.load(at), p);
-    const sum = i32x4.sub(i32x4.add(x, t), p);
-    const difference = i32x4.sub(x, t);
-    v128.store(at, isLast ? settle(sum, p) : sum);
-    v128.store(at + half, isLast ? settle(difference, p) : difference);
+  for (let run = base; run < end; run += 2 * half) {
+    let w = twiddles;
+    for (let at = run; at < run + half; at += step, w += PAIR) {
+      const t = canonical(
+        twist(v128.load(at + half), v128.load(w), v128.load(w, 16), v128.load(w, 32), round, p),
+        p,
+      );
+      const x = lift(v128.load(at), p);
+      const sum = i32x4.sub(i32x4.add(x, t), p);
+      const difference = i32x4.sub(x, t);
+      v128.store(at, isLast ? settle(sum, p) : sum);
+      v128.store(at + half, isLast ? settle(difference, p) : difference);
+    }
   }
 }
 
-function quadWords(base: usize, m: usize, from: usize, to: usize, twiddles: usize, isLast: bool): void {
-  if (isLast) quadPass(16, base, m, from, to, twiddles, true);
-  else quadPass(16, base, m, from, to, twiddles, false);
+function quadWords(
+  base: usize,
+  end: usize,
+  m: usize,
+  from: usize,
+  to: usize,
+  twiddles: usize,
+  isLast: bool,
+): void {
+  if (isLast) quadPass(16, base, end, m, from, to, twiddles, true);
+  else quadPass(16, base, end, m, from, to, twiddles, false);
 }
 
-function quadPlane(base: usize, m: usize, from: usize, to: usize, twiddles: usize, isLast: bool): void {
-  if (isLast) quadPass(80, base, m, from, to, twiddles, true);
-  else quadPass(80, base, m, from, to, twiddles, false);
+function quadPlane(
+  base: usize,
+  end: usize,
+  m: usize,
+  from: usize,
+  to: usize,
+  twiddles: usize,
+  isLast: bool,
+): void {
+  if (isLast) quadPass(80, base, end, m, from, to, twiddles, true);
+  else quadPass(80, base, end, m, from, to, twiddles, false);
 }
 
-function pairWords(base: usize, m: usize, twiddles: usize, isLast: bool): void {
-  pairPass(16, base, m, twiddles, isLast);
+function pairWords(base: usize, end: usize, m: usize, twiddles: usize, isLast: bool): void {
+  pairPass(16, base, end, m, twiddles, isLast);
 }
 
-function pairPlane(base: usize, m: usize, twiddles: usize, isLast: bool): void {
-  pairPass(80, base, m, twiddles, isLast);
+function pairPlane(base: usize, end: usize, m: usize, twiddles: usize, isLast: bool): void {
+  pairPass(80, base, end, m, twiddles, isLast);
 }
 
 @inline
-function pass(planes: usize, base: usize, m: usize, from: usize, to: usize, twiddles: usize, isLast: bool): void {
-  if (planes == 1) quadWords(base, m, from, to, twiddles, isLast);
+function pass(
+  planes: usize,
+  base: usize,
+  end: usize,
+  m: usize,
+  from: usize,
+  to: usize,
+  twiddles: usize,
+  isLast: bool,
+): void {
+  if (planes == 1) quadWords(base, end, m, from, to, twiddles, isLast);
   else {
     for (let start = from; start < to; start += TILE) {
-      const end = min(start + TILE, to);
-      for (let k: usize = 0; k < 80; k += 16) quadPlane(base + k, m, start, end, twiddles, isLast);
+      const stop = min(start + TILE, to);
+      for (let k: usize = 0; k < 80; k += 16) quadPlane(base + k, end, m, start, stop, twiddles, isLast);
     }
   }
 }
@@ -192,7 +225,8 @@ function transform(planes: usize, base: usize, log: u32, blowup: u32, total: u32
     const quarter = bytes / 4;
     for (let k: usize = 0; k < 4; k++) transform(planes, base + k * quarter, log - 2, blowup, total, tables);
     const m = <usize>1 << (log - 4);
-    pass(planes, base, m, 0, m, <usize>load<u32>(tables + 4 * (log - 2)), log == total);
+    const twiddles = <usize>load<u32>(tables + 4 * (log - 2));
+    pass(planes, base, base + bytes, m, 0, m, twiddles, log == total);
     return;
   }
   const end = base + bytes;
@@ -201,17 +235,15 @@ function transform(planes: usize, base: usize, log: u32, blowup: u32, total: u32
     const m = <usize>1 << (blowup - 2);
     const twiddles = <usize>load<u32>(tables, 128);
     const isLast = blowup + 1 == total;
-    for (let at = base; at < end; at += 2 * m * step) {
-      if (planes == 1) pairWords(at, m, twiddles, isLast);
-      else for (let k: usize = 0; k < 80; k += 16) pairPlane(at + k, m, twiddles, isLast);
-    }
+    if (planes == 1) pairWords(base, end, m, twiddles, isLast);
+    else for (let k: usize = 0; k < 80; k += 16) pairPlane(base + k, end, m, twiddles, isLast);
     done++;
   }
   for (; done < log; done += 2) {
     const m = <usize>1 << (done - 2);
     const twiddles = <usize>load<u32>(tables + 4 * done);
     const isLast = done + 2 == total;
-    for (let at = base; at < end; at += 4 * m * step) pass(planes, at, m, 0, m, twiddles, isLast);
+    pass(planes, base, end, m, 0, m, twiddles, isLast);
   }
 }
 
@@ -301,7 +333,7 @@ export function joinColumns(
     const end = min(start + TILE, m);
     for (let c: usize = 0; c < count; c++) {
       const base = <usize>load<u32>(columns + 12 * c, 8) + (block << (log + 4));
-      quadWords(base, m, start, end, twiddles, isLast);
+      quadWords(base, base + 16 * 4 * m, m, start, end, twiddles, isLast);
     }
   }
 }
@@ -334,6 +366,6 @@ export function joinBlocks(target: usize, log: u32, total: u32, tables: usize, f
   for (let unit = from; unit < to; unit++) {
     const base = target + ((unit / tiles) << log) * 80;
     const start = (unit % tiles) * TILE;
-    pass(5, base, m, start, min(start + TILE, m), twiddles, isLast);
+    pass(5, base, base + 80 * 4 * m, m, start, min(start + TILE, m), twiddles, isLast);
   }
 }

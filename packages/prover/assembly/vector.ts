@@ -591,6 +591,8 @@ function combineSmall(
   columns: usize,
   count: usize,
   scalars: usize,
+  addend: usize,
+  addendStep: usize,
   out: usize,
   from: usize,
   to: usize,
@@ -602,6 +604,7 @@ function combineSmall(
   for (let block = from; block < to; block++) {
     const offset = block * 4 * width;
     const at = out + block * BLOCK;
+    const plus = addend + block * addendStep;
     let l0 = f64x2.splat(0);
     let l1 = l0;
     let l2 = l0;
@@ -633,25 +636,40 @@ function combineSmall(
       l4 = madd(low, y, l4);
       h4 = madd(high, y, h4);
     }
-    addExact(l0, h0, at, inverse, round, p);
-    addExact(l1, h1, at + 16, inverse, round, p);
-    addExact(l2, h2, at + 32, inverse, round, p);
-    addExact(l3, h3, at + 48, inverse, round, p);
-    addExact(l4, h4, at + 64, inverse, round, p);
+    storeExact(l0, h0, plus, at, inverse, round, p);
+    storeExact(l1, h1, plus + 16, at + 16, inverse, round, p);
+    storeExact(l2, h2, plus + 32, at + 32, inverse, round, p);
+    storeExact(l3, h3, plus + 48, at + 48, inverse, round, p);
+    storeExact(l4, h4, plus + 64, at + 64, inverse, round, p);
   }
 }
 
-/** Adds an exact sum below 2^51 to the residues at `at`. */
+/** An exact sum below 2^51 plus the residues at `plus`, at `at`. */
+@inline
+function storeExact(
+  low: v128,
+  high: v128,
+  plus: usize,
+  at: usize,
+  inverse: v128,
+  round: v128,
+  p: v128,
+): void {
+  const word = lowWords(f64x2.add(low, round), f64x2.add(high, round));
+  v128.store(at, addMod(v128.load(plus), reduce(low, high, word, inverse, round, p), p));
+}
+
 @inline
 function addExact(low: v128, high: v128, at: usize, inverse: v128, round: v128, p: v128): void {
-  const word = lowWords(f64x2.add(low, round), f64x2.add(high, round));
-  v128.store(at, addMod(v128.load(at), reduce(low, high, word, inverse, round, p), p));
+  storeExact(low, high, at, at, inverse, round, p);
 }
 
 function combineWords(
   columns: usize,
   count: usize,
   scalars: usize,
+  addend: usize,
+  addendStep: usize,
   out: usize,
   from: usize,
   to: usize,
@@ -662,6 +680,7 @@ function combineWords(
   for (let block = from; block < to; block++) {
     const offset = block * 16;
     const at = out + block * BLOCK;
+    const plus = addend + block * addendStep;
     for (let k: usize = 0; k < 80; k += 16) {
       let low = f64x2.splat(0);
       let high = f64x2.splat(0);
@@ -674,9 +693,38 @@ function combineWords(
         high = madd(highDoubles(x), y, high);
         word = imadd(x, v128.load(s, 144), word);
       }
-      v128.store(at + k, addMod(v128.load(at + k), reduce(low, high, word, inverse, round, p), p));
+      v128.store(at + k, addMod(v128.load(plus + k), reduce(low, high, word, inverse, round, p), p));
     }
   }
+}
+
+/** The first sum of at most `most` columns is added to `addend` (a block every `addendStep` bytes), the others to `out`. */
+function combineFrom(
+  type: u32,
+  columns: usize,
+  count: usize,
+  scalars: usize,
+  addend: usize,
+  addendStep: usize,
+  out: usize,
+  from: usize,
+  to: usize,
+): void {
+  const most: usize = type == WORD ? 64 : type <= U8 ? 128 : 16;
+  let start: usize = 0;
+  do {
+    const some = min(most, count - start);
+    const c = columns + 4 * start;
+    const s = scalars + 288 * start;
+    if (type == I8) combineSmall(I8, c, some, s, addend, addendStep, out, from, to);
+    else if (type == U8) combineSmall(U8, c, some, s, addend, addendStep, out, from, to);
+    else if (type == I16) combineSmall(I16, c, some, s, addend, addendStep, out, from, to);
+    else if (type == U16) combineSmall(U16, c, some, s, addend, addendStep, out, from, to);
+    else combineWords(c, some, s, addend, addendStep, out, from, to);
+    addend = out;
+    addendStep = BLOCK;
+    start += some;
+  } while (start < count);
 }
 
 /**
@@ -692,17 +740,23 @@ export function combine(
   from: usize,
   to: usize,
 ): void {
-  const most: usize = type == WORD ? 64 : type <= U8 ? 128 : 16;
-  for (let start: usize = 0; start < count; start += most) {
-    const some = min(most, count - start);
-    const c = columns + 4 * start;
-    const s = scalars + 288 * start;
-    if (type == I8) combineSmall(I8, c, some, s, out, from, to);
-    else if (type == U8) combineSmall(U8, c, some, s, out, from, to);
-    else if (type == I16) combineSmall(I16, c, some, s, out, from, to);
-    else if (type == U16) combineSmall(U16, c, some, s, out, from, to);
-    else combineWords(c, some, s, out, from, to);
-  }
+  combineFrom(type, columns, count, scalars, out, BLOCK, out, from, to);
+}
+
+/** As `combine`, but out[i] = element + the sum; of no columns too. */
+export function affine(
+  type: u32,
+  columns: usize,
+  count: usize,
+  scalars: usize,
+  element: usize,
+  out: usize,
+  from: usize,
+  to: usize,
+): void {
+  const block = scratch();
+  for (let k: usize = 0; k < 5; k++) v128.store(block + 16 * k, v128.load32_splat(element + 4 * k));
+  combineFrom(type, columns, count, scalars, block, 0, out, from, to);
 }
 
 /** Prepares `count` scalars, five words each, for `combine`. */

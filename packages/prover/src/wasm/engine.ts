@@ -215,28 +215,34 @@ export interface WeightedIntegers extends Integers {
   readonly weight: Ext;
 }
 
-/** target[i] += sum of weight * integers[i] over `length` elements, a multiple of 4, from block `target` on. */
+/**
+ * target[i] += sum of weight * integers[i] over `length` elements, from block `target` on; with a constant, target[i] is
+ * set to that plus the sum. A length that is no multiple of 4 leaves anything in the unused lanes.
+ */
 export function addIntegers(
   engine: Engine,
   target: number,
   length: number,
   terms: readonly WeightedIntegers[],
+  constant?: Ext,
 ): void {
-  for (const type of new Set(terms.map((term) => term.type))) {
+  const { pool } = engine;
+  const units = blocksOf(length);
+  let first = constant;
+  const types = new Set(terms.map((term) => term.type));
+  if (types.size === 0 && constant !== undefined) types.add(TYPE_WORD);
+  for (const type of types) {
     const same = terms.filter((term) => term.type === type);
-    addPrepared(
-      engine,
-      same.map(({ address }) => address),
-      same.map(({ weight }) => weight),
-      (addresses, scalars) => {
-        engine.pool.run(
-          'combine',
-          blocksOf(length),
-          (from, to) => [type, addresses, same.length, scalars, target, from, to],
-          blocksOf(length) * same.length,
-        );
-      },
-    );
+    const addresses = same.map(({ address }) => address);
+    const weights = same.map(({ weight }) => weight);
+    addPrepared(engine, addresses, weights, (list, scalars) => {
+      const head = [type, list, same.length, scalars];
+      const element = first === undefined ? undefined : engine.writeElements([first]);
+      const work = units * Math.max(1, same.length);
+      if (element === undefined) pool.run('combine', units, (from, to) => [...head, target, from, to], work);
+      else pool.run('affine', units, (from, to) => [...head, element, target, from, to], work);
+    });
+    first = undefined;
   }
 }
 

@@ -4,12 +4,12 @@ import { EXT_ONE, type Ext, extAdd, extMul, extScale, extSub, neg } from '@haca/
 import type { FractionTree, LeafSegment, Sumcheck } from '../backend.ts';
 import {
   addIntegers,
+  BLOCK_BYTES,
   baseOf,
   bindFirst,
   blocksOf,
   type Engine,
   type ExtBlocks,
-  filled,
   sumOfParts,
   TYPE_WORD,
   type WeightedIntegers,
@@ -83,7 +83,8 @@ function above(engine: Engine, { p, q, areWords }: Level, size: number): Level {
 function leavesOf(engine: Engine, treeBits: number, segments: readonly LeafSegment[]): Level {
   const { heap, kernels } = engine.pool;
   const size = 2 ** treeBits;
-  const q = filled(engine, size, EXT_ONE);
+  const q = engine.allocateBlocks(size);
+  fillGaps(engine, size, segments, q.address);
   const p = heap.allocate(4 * Math.max(4, size));
   heap.words().fill(0, p / 4, p / 4 + size);
   for (const segment of segments) writeSegment(engine, segment, p, q.address);
@@ -92,6 +93,23 @@ function leavesOf(engine: Engine, treeBits: number, segments: readonly LeafSegme
   kernels.importBase(TYPE_WORD, p, size, numerators.address);
   heap.free(p);
   return { p: numerators.address, q: q.address, areWords: false };
+}
+
+/** Ones where no segment lies, whole blocks: a segment that shares one with a gap is written afterwards. */
+function fillGaps(engine: Engine, size: number, segments: readonly LeafSegment[], q: number): void {
+  const at = engine.writeElements([EXT_ONE]);
+  const fill = (from: number, to: number): void => {
+    if (from >= to) return;
+    const first = Math.floor(from / 4);
+    const start = q + BLOCK_BYTES * first;
+    engine.pool.run('fillVector', blocksOf(to) - first, (begin, end) => [at, start, begin, end]);
+  };
+  let filledTo = 0;
+  for (const { offset, bits } of [...segments].sort((a, b) => a.offset - b.offset)) {
+    fill(filledTo, offset);
+    filledTo = offset + 2 ** bits;
+  }
+  fill(filledTo, Math.max(4, size));
 }
 
 function writeSegment(engine: Engine, segment: LeafSegment, p: number, q: number): void {
@@ -114,10 +132,7 @@ function writeSegment(engine: Engine, segment: LeafSegment, p: number, q: number
     denominators.push({ type: TYPE_WORD, address: cells, weight: maskCoefficient });
   }
   if (size >= 4) {
-    const target = q + 20 * offset;
-    const at = engine.writeElements([constant]);
-    engine.pool.run('fillVector', size / 4, (from, to) => [at, target, from, to]);
-    addIntegers(engine, target, size, denominators);
+    addIntegers(engine, q + 20 * offset, size, denominators, constant);
   } else {
     for (let i = 0; i < size; i++)
       writeDenominator(engine, q, offset + i, i, constant, denominators, kernels);

@@ -10,6 +10,7 @@ const MODULE_FILE = fileURLToPath(new URL('../../build/kernels.wasm', import.met
 export const KERNEL_NAMES = [
   'addScaled',
   'addVectors',
+  'affine',
   'combine',
   'combineExt',
   'combineNumerators',
