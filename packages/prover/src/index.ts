@@ -32,4 +32,4 @@ export {
 } from './prove.ts';
 export { referenceBackend } from './reference-backend.ts';
 export type { Assignment } from './tensor-store.ts';
-export { type WasmBackend, type WasmBackendOptions, wasmBackend } from './wasm/backend.ts';
+export { type MemoryUsage, type WasmBackend, type WasmBackendOptions, wasmBackend } from './wasm/backend.ts';

@@ -97,7 +97,8 @@ export function createKernelPool({ threads, parallelWork = PARALLEL_WORK }: Pool
         thread,
         scratch: scratchAt + thread * SCRATCH_BYTES,
       };
-      const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData });
+      // Flags of this process are not the threads' (`--input-type` would even stop them).
+      const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, execArgv: [] });
       worker.unref();
       return worker;
     });
