@@ -38,10 +38,13 @@ export function layOut(tensors: readonly PlanTensor[], columnBits: number): Layo
   return { placements, columns };
 }
 
+/** Along each of seven axes fewer than half of the blocks are void: with more than these, more than 256 are real. */
+const BLOCKS = LIMITS.columns * 2 ** (LIMITS.axes + 1);
+
 /** For each block of 2^columnBits cells whether it has a real cell. */
 export function blocksOf(tensor: PlanTensor, columnBits: number): boolean[] {
   const count = 2 ** (tensor.bits - columnBits);
-  if (count > 2 ** 16) overLimit('blocks', 2 ** 16, count);
+  if (count > BLOCKS) overLimit('blocks', BLOCKS, count);
   return Array.from({ length: count }, (_, block) => !isVoid(tensor, block * 2 ** columnBits));
 }
 
