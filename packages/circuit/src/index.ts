@@ -24,6 +24,14 @@ export { INTEGER_BOUND, LIMITS, REPRESENTATION_RANGE } from './limits.ts';
 export { bitsOfExtent, KeyError } from './lowering/builder.ts';
 export { softmaxScales } from './lowering/nonlinear.ts';
 export {
+  encodeHzk,
+  HZK_BYTES_MAX,
+  HZK_HEADER_CDDL,
+  type HzkModel,
+  type HzkPort,
+  parseHzk,
+} from './model-file.ts';
+export {
   CAP_BITS,
   capDigests,
   foldDepths,

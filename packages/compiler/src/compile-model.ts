@@ -1,8 +1,7 @@
 /** From an ONNX file to a model file: import, and the commitment to the weights that completes the key. */
-import type { VerifyingKey } from '@haca/circuit';
+import { encodeHzk, type HzkModel, type HzkPort, type VerifyingKey } from '@haca/circuit';
 import { MalformedError, sha256 } from '@haca/primitives';
 import { type CommittedWeights, commitWeights, type ProverBackend } from '@haca/prover';
-import { encodeHzk, type HzkModel, type HzkPort } from './hzk.ts';
 import { type ImportProgress, type ImportReport, type ImportRequest, importOnnx } from './import-onnx.ts';
 import type { Port } from './quantize/lower.ts';
 

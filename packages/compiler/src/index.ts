@@ -1,5 +1,6 @@
 /** ONNX in, verifying key and integer weights out. */
 
+export { encodeHzk, type HzkModel, type HzkPort, parseHzk } from '@haca/circuit';
 export { type CalibrationData, parseCalibration, readCalibration, SAMPLES_MAX } from './calibration-data.ts';
 export {
   type CompiledModel,
@@ -9,7 +10,6 @@ export {
 } from './compile-model.ts';
 export { evaluateGraph, type FloatGraph, multiplicationsOf } from './float/graph.ts';
 export { type Tensor, tensorOf } from './float/tensor.ts';
-export { encodeHzk, HZK_BYTES_MAX, HZK_HEADER_CDDL, type HzkModel, type HzkPort, parseHzk } from './hzk.ts';
 export {
   type ImportedKey,
   type ImportOptions,

@@ -9,16 +9,6 @@
  * weights are those of the key's cap is checked by whoever commits them.
  */
 import {
-  createValues,
-  encodeVerifyingKey,
-  LIMITS,
-  parseVerifyingKey,
-  type TensorKind,
-  type TensorSpec,
-  type TensorValues,
-  type VerifyingKey,
-} from '@haca/circuit';
-import {
   arrayOf,
   bytesEqual,
   bytesOf,
@@ -34,6 +24,15 @@ import {
   uint,
   utf8Encode,
 } from '@haca/primitives';
+import {
+  encodeVerifyingKey,
+  parseVerifyingKey,
+  type TensorKind,
+  type TensorSpec,
+  type VerifyingKey,
+} from './key.ts';
+import { LIMITS } from './limits.ts';
+import { createValues, type TensorValues } from './statement.ts';
 
 const MAGIC = utf8Encode('HZKM');
 const PREFIX_BYTES = 8;
