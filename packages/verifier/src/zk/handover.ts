@@ -12,7 +12,6 @@ import {
   extFromBase,
   extMul,
   extNeg,
-  extScale,
   extSub,
   extVector,
   fromSigned,
@@ -26,6 +25,7 @@ import { eqAt } from './eq-weights.ts';
 import { fillSlots, type StepContext } from './fill.ts';
 import type { LeafClaim } from './fraction-tree.ts';
 import { axisPoints } from './points.ts';
+import { weightedSum } from './powers.ts';
 
 /** How a tuple becomes one field element (λ), and where the poles are looked for (γ). */
 export interface LookupChallenges {
@@ -33,7 +33,12 @@ export interface LookupChallenges {
   readonly gamma: Ext;
 }
 
-type Tuple = readonly [Ext, Ext, Ext];
+/** What a segment's leaves come to at the tail of the point: numerator, tuple, and the table that the tuple is of. */
+interface Leaves {
+  readonly numerator: Ext;
+  readonly tuple: readonly Ext[];
+  readonly table: number;
+}
 
 export function handOver(
   context: StepContext,
@@ -43,47 +48,56 @@ export function handOver(
   kernels: ZkKernels,
 ): void {
   fillSlots(context, step.fills, LABELS.SEGMENTS);
-  const { program, gate, state, place } = context;
-  const { treeBits, lookups, tables, segments } = program;
+  const { program, gate, place } = context;
   const square = extMul(lambda, lambda);
-  const cube = extMul(square, lambda);
-  const tableWeights = tailWeights(leaf.point, tables);
+  const powers = [EXT_ONE, lambda, square, extMul(square, lambda)];
+  const tableWeights = tailWeights(leaf.point, program.tables);
   let numerator = EXT_ZERO;
   // Leaves that no segment uses have denominator 1.
   let denominator = EXT_ONE;
-  for (const { kind, index, bits, offset } of segments) {
-    const selector = eqAt(leaf.point.slice(0, treeBits - bits), offset / 2 ** bits);
-    const tail = leaf.point.slice(treeBits - bits);
-    const lookup = lookups[index] as PlanLookup;
-    const table = kind === 'lookup' ? lookup.table : index;
-    const tuple =
+  for (const { kind, index, bits, offset } of program.segments) {
+    const head = leaf.point.slice(0, program.treeBits - bits);
+    const selector = eqAt(head, offset / 2 ** bits);
+    const leaves =
       kind === 'lookup'
-        ? lookupTuple(context, lookup, step.lookupSlots[index] as readonly (Slot | null)[], tail)
-        : tableTuple(tables[index] as PlanTable, tableWeights[bits] as ExtVector, kernels);
-    const own =
-      kind === 'lookup' ? lookupNumerator(lookup, tail) : extNeg(state.slot(step.tableSlots[index] as Slot));
-    const [c0, c1, c2] = tuple;
-    const low = extAdd(c0, extMul(lambda, c1));
-    const fingerprint = extAdd(extAdd(low, extMul(square, c2)), extScale(cube, table + 1));
-    numerator = extAdd(numerator, extMul(selector, own));
+        ? lookupLeaves(context, step, index, leaf.point.slice(head.length))
+        : tableLeaves(context, step, index, tableWeights[bits] as ExtVector, kernels);
+    const fingerprint = weightedSum([...leaves.tuple, extFromBase(leaves.table + 1)], powers);
+    numerator = extAdd(numerator, extMul(selector, leaves.numerator));
     denominator = extAdd(denominator, extMul(selector, extSub(extSub(gamma, fingerprint), EXT_ONE)));
   }
   gate.requireEqual('numerator', numerator, leaf.numerator, place);
   gate.requireEqual('denominator', denominator, leaf.denominator, place);
 }
 
-function lookupTuple(
-  { state }: StepContext,
-  lookup: PlanLookup,
-  slots: readonly (Slot | null)[],
+function lookupLeaves(
+  { program, state }: StepContext,
+  step: HandoverStep,
+  index: number,
   tail: readonly Ext[],
-): Tuple {
-  const [c0, c1, c2] = lookup.tuple.map((entry: TupleEntry, coordinate): Ext => {
+): Leaves {
+  const lookup = program.lookups[index] as PlanLookup;
+  const slots = step.lookupSlots[index] as readonly (Slot | null)[];
+  const tuple = lookup.tuple.map((entry: TupleEntry, coordinate): Ext => {
     if (entry.kind === 'constant') return extFromBase(fromSigned(entry.value));
     if (entry.kind === 'mask') return maskAt(lookup.extents, axisPoints(tail, lookup.axisBits));
     return state.slot(slots[coordinate] as Slot);
-  }) as [Ext, Ext, Ext];
-  return [c0, c1, c2];
+  });
+  return { numerator: lookupNumerator(lookup, tail), tuple, table: lookup.table };
+}
+
+function tableLeaves(
+  { program, state }: StepContext,
+  step: HandoverStep,
+  index: number,
+  weights: ExtVector,
+  kernels: ZkKernels,
+): Leaves {
+  const { columns } = program.tables[index] as PlanTable;
+  const tuple = columns.map((column) =>
+    column.some((value) => value !== 0) ? kernels.dotBase(column, weights) : EXT_ZERO,
+  );
+  return { numerator: extNeg(state.slot(step.tableSlots[index] as Slot)), tuple, table: index };
 }
 
 /** 1 on real cells; in a registration, 1 on the blocks that hold some. */
@@ -92,13 +106,6 @@ function lookupNumerator(lookup: PlanLookup, tail: readonly Ext[]): Ext {
   if (numerator.kind === 'real') return maskAt(extents, axisPoints(tail, axisBits));
   const head = tail.slice(0, bits - numerator.blockBits);
   return numerator.blocks.reduce((sum, block) => extAdd(sum, eqAt(head, block)), EXT_ZERO);
-}
-
-function tableTuple(table: PlanTable, weights: ExtVector, kernels: ZkKernels): Tuple {
-  const [c0, c1, c2] = table.columns.map((column) =>
-    column.some((value) => value !== 0) ? kernels.dotBase(column, weights) : EXT_ZERO,
-  ) as [Ext, Ext, Ext];
-  return [c0, c1, c2];
 }
 
 /** By number of bits k: eq weights of the last k coordinates, each table twice the one before. */

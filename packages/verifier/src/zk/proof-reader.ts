@@ -8,14 +8,13 @@ import {
   DIGEST_BYTES,
   decodeExts,
   EXT_BYTES,
-  EXT_DEGREE,
   type Ext,
   LABELS,
   P,
   type TranscriptOptions,
   type ZkKernels,
 } from '@haca/primitives/zk';
-import type { Gate } from './checks.ts';
+import { type Gate, Rejection } from './checks.ts';
 
 /** What steps are given: messages and the challenges that answer them. */
 export interface StepReader {
@@ -65,8 +64,9 @@ export function createProofReader(
 
   const parse = (bytes: Uint8Array): readonly Ext[] => {
     const elements = decodeExts(bytes, bytes.length / EXT_BYTES);
-    gate.require('encoding', elements !== undefined, `an element before byte ${at} is not canonical`);
-    return elements ?? reducedExts(bytes);
+    if (elements === undefined)
+      throw new Rejection('encoding', `an element before byte ${at} is not canonical`);
+    return elements;
   };
   const take = (count: number): Uint8Array => {
     gate.require('length', at + count <= proof.length, `${proof.length} bytes, read at ${at + count}`);
@@ -121,16 +121,6 @@ export function createProofReader(
       gate.require('trailing', at === proof.length, `${proof.length - at} bytes after the last query`);
     },
   };
-}
-
-/** Words mod p: reached only where a test omits the check of encodings. */
-function reducedExts(bytes: Uint8Array): Ext[] {
-  const words = new Uint32Array(bytes.length / 4);
-  decodeWords(bytes, words, 0);
-  return Array.from({ length: words.length / EXT_DEGREE }, (_, i): Ext => {
-    const word = (k: number): number => (words[EXT_DEGREE * i + k] as number) % P;
-    return [word(0), word(1), word(2), word(3), word(4)];
-  });
 }
 
 /** Little-endian words; false when one is not below p. */
