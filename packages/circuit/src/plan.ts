@@ -115,10 +115,19 @@ function assemble(
     witnessPlacements: witness.placements,
     proofBytes,
     securityBits: provenBits({ ...opening, treeBits, claims: scheduled.openings.length, ...scheduled }),
-    verificationWork: workOf({ opening, treeBits, tensors, lookups, tables, proofBytes, ...scheduled }, [
-      ...weights.placements,
-      ...witness.placements,
-    ]),
+    verificationWork: workOf(
+      {
+        opening,
+        treeBits,
+        tensors,
+        lookups,
+        tables,
+        proofBytes,
+        listEntries: key.lists.reduce((sum, list) => sum + list.length, 0),
+        ...scheduled,
+      },
+      [...weights.placements, ...witness.placements],
+    ),
   };
 }
 

@@ -77,15 +77,26 @@ export function lowerKey(key: VerifyingKey, batchSize: number): Lowered {
   };
 }
 
-function checkLists(key: VerifyingKey): void {
-  const seen = new Set<string>();
-  for (const [index, list] of key.lists.entries()) {
+function checkLists({ lists }: VerifyingKey): void {
+  for (const [index, list] of lists.entries())
     if (list.some((value) => Math.abs(value) > INTEGER_BOUND))
       refuse('interval', `list ${index} holds a value beyond ±${INTEGER_BOUND}`);
-    const text = list.join();
-    if (seen.has(text)) refuse('duplicate', `list ${index} stands twice`);
-    seen.add(text);
+  const sorted = [...lists].sort(compareLists);
+  sorted.forEach((list, i) => {
+    const next = sorted[i + 1];
+    if (next !== undefined && compareLists(list, next) === 0)
+      refuse('duplicate', `list ${lists.indexOf(next)} stands twice`);
+  });
+}
+
+/** By length, then entry by entry. */
+function compareLists(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) return a.length - b.length;
+  for (let i = 0; i < a.length; i++) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
   }
+  return 0;
 }
 
 export function checkSpec(spec: TensorSpec, index: number): void {
