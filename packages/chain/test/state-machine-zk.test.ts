@@ -11,11 +11,14 @@ import {
   KEY_BYTES_PER_ROW,
   modelIdOf,
   type NodeRecord,
+  nodeKeyRecordCodec,
   nodeRecordCodec,
   nopg,
   type Op,
   type OpOf,
   permanentRows,
+  type Receipt,
+  receiptCodec,
   recordKey,
   STATEMENT,
   totalsRecordCodec,
@@ -23,7 +26,13 @@ import {
   transactionGas,
   unbondingRecordCodec,
 } from '@haca/protocol';
-import { consensusAddress, keyPhase, type TxResult } from '../src/state-machine/index.ts';
+import {
+  consensusAddress,
+  keyPhase,
+  type TxResult,
+  type ZkKeyFacts,
+  type ZkProofSystem,
+} from '../src/state-machine/index.ts';
 import {
   actor,
   attribute,
@@ -31,6 +40,7 @@ import {
   CHAIN,
   CREDIT,
   consensusSigner,
+  createWorld,
   creditBalance,
   FAUCET,
   funded,
@@ -134,6 +144,30 @@ test('ZKC-1: a model of method zk brings its verifying key once, and only under 
   assert.equal(code(registerZkOp(model)), 'E_MODEL', 'registered already');
 });
 
+test('ZKC-1 E_VERIFYING_KEY: a key that breaks a rule, or of which not every cost is known, is not kept', () => {
+  const { world } = zkMarket();
+  const meaningless = zkModel({ name: 'meaningless' });
+  assert.equal(world.run(FAUCET, [registerZkOp(meaningless)]).codeName, 'E_VERIFYING_KEY');
+  const broken: readonly Partial<ZkKeyFacts>[] = [
+    { verificationGas: [1, 2, 3] },
+    { proofBytes: [1] },
+    { batchMax: 0, verificationGas: [1], proofBytes: [1] },
+    { inputRowBytes: [4, 0] },
+    { outputRowBytes: [0] },
+  ];
+  for (const facts of broken) {
+    const zk: ZkProofSystem = {
+      ...TEST_PROOF_SYSTEM,
+      appraiseKey: (bytes) => {
+        const appraisal = TEST_PROOF_SYSTEM.appraiseKey(bytes);
+        return appraisal.ok ? { ...appraisal, facts: { ...appraisal.facts, ...facts } } : appraisal;
+      },
+    };
+    const fresh = createWorld({ zk });
+    assert.equal(fresh.run(FAUCET, [registerZkOp(zkModel())]).codeName, 'E_VERIFYING_KEY');
+  }
+});
+
 test('ZKC-1 E_MODEL E_METHOD: method zk and a verifying key go together', () => {
   const { world, model } = zkMarket();
   const code = (op: Op): string => world.run(FAUCET, [op]).codeName;
@@ -230,6 +264,8 @@ test('ZKC-3: a proof system without registration proofs asks for none, and one t
   const { op } = openZkKeyOp(world, node, unproved);
   assert.equal(world.run(node.operator, [op]).codeName, 'E_REGISTRATION_PROOF');
   const late = { ...registerZkOp(unproved), manifest: { ...unproved.manifest, name: 'late' } };
+  const cheap = { ...late, zk: { ...(late.zk as NonNullable<typeof late.zk>), verificationGas: 19_999 } };
+  assert.equal(world.run(FAUCET, [cheap]).codeName, 'E_PROOF_GAS', 'its verification is paid then');
   assert.equal(world.run(FAUCET, [late]).codeName, 'OK', 'the proof may come later, under another name');
   assert.equal(world.run(node.operator, [openZkKeyOp(world, node, unproved).op]).codeName, 'OK');
 });
@@ -330,6 +366,19 @@ test('ZKC-8 E_CLAIMS: a batch whose smallest proof could never land is not settl
   assert.equal(settleZk(world, key, 3).result.codeName, 'OK');
 });
 
+test('ZKC-8 E_CLAIMS: the largest batch need be no power of two, and a transaction has its own limit of bytes', () => {
+  const odd = zkMarket({ shape: { batchMax: 6 } });
+  serveMany(odd.world, odd.key, odd.channel, 7);
+  assert.equal(settleZk(odd.world, odd.key, 7).result.codeName, 'E_CLAIMS');
+  assert.equal(settleZk(odd.world, odd.key, 6).result.codeName, 'OK');
+  const roomy = zkMarket({ params: { gasTarget: 5_000_000 }, shape: { inputs: [300_000], outputs: [1] } });
+  serveMany(roomy.world, roomy.key, roomy.channel, 4);
+  const { result } = settleZk(roomy.world, roomy.key, 4);
+  assert.equal(result.codeName, 'E_CLAIMS', 'gas enough, bytes too many');
+  assert.match(result.info, /1000000 bytes/);
+  assert.equal(settleZk(roomy.world, roomy.key, 3).result.codeName, 'OK');
+});
+
 test('ZKC-9 ZKC-12: a proof verifies the claim, and pays the lines that come with it', () => {
   const { world, node, key, channel } = zkMarket();
   const claim = openedClaim(world, key, channel, 3);
@@ -384,6 +433,39 @@ test('ZKC-9 E_CLAIM: what overflow leaves open past its deadline is neither prov
   const result = world.run(node.operator, [op]);
   assert.equal(result.codeName, 'E_CLAIM', result.info);
   assert.deepEqual(ranges(world, key), { open: [], unpaid: ['1..1'] }, 'and then it expired');
+});
+
+test('ZKC-15: the deadline of a claim that was proved finds nothing left to do, wherever it waited', () => {
+  const { world, key, channel } = zkMarket();
+  const claim = openedClaim(world, key, channel, 1);
+  const due = claimRow(world, claim)?.due as number;
+  const [at, later] = [recordKey.queue(due), recordKey.queue(due + 1)];
+  const entry = world.state.get(toHex(at));
+  assert.ok(entry !== undefined);
+  world.state.delete(toHex(at));
+  world.state.set(toHex(later), [later, entry[1]]);
+  assert.equal(prove(world, key, proveOp(world, key, claim)).codeName, 'OK');
+  world.skip(TZ + 1);
+  assert.equal(world.state.get(toHex(later)), undefined);
+  assert.deepEqual(ranges(world, key), { open: [], unpaid: [] });
+  const second = openedClaim(world, key, channel, 1);
+  const queue = recordKey.queue(claimRow(world, second)?.due as number);
+  assert.ok(world.state.has(toHex(queue)));
+  assert.equal(prove(world, key, proveOp(world, key, second)).codeName, 'OK');
+  assert.ok(!world.state.has(toHex(queue)), 'its place in the queue is free again');
+});
+
+test('ZKC-9 E_KEY_PRUNED: nothing is proved on a drained key, whatever its claims say', () => {
+  const { world, node, model, channel } = zkMarket({ params: PATIENT });
+  world.skip(PATIENT.keyDrain);
+  const key = openZkKey(world, node, model);
+  const claim = openedClaim(world, key, channel, 1);
+  const op = proveOp(world, key, claim);
+  const rowKey = recordKey.nodeKey(key.keyId);
+  const closingAt = world.height() + 1 - PATIENT.keyDrain;
+  const row = { ...keyOf(world, key.keyId), closingAt };
+  world.state.set(toHex(rowKey), [rowKey, encode(nodeKeyRecordCodec, row)]);
+  assert.equal(prove(world, key, op).codeName, 'E_KEY_PRUNED');
 });
 
 test('ZKC-9: two proofs of one claim in a block: the second pays for nothing', () => {
@@ -450,11 +532,13 @@ test('ZKC-9: what may come with a proof is a statement of its key that only rede
   serveMany(world, key, channel, 1);
   const code = (redeem: OpOf<'prove'>['redeem']): string =>
     prove(world, key, { ...proveOp(world, key, claim), redeem }).codeName;
-  assert.equal(code({ ...good, statement: batchOf(key, 1).statement.bytes }), 'E_COUNT', 'one that settles');
+  const settling = batchOf(key, 1, charges).statement.bytes;
+  assert.equal(code({ ...good, statement: settling }), 'E_COUNT', 'one that settles');
   assert.equal(code(redeemOf(key, { charges: [], vouchers: [] })), 'E_COUNT', 'no line');
   assert.equal(code({ ...good, vouchers: [] }), 'E_COUNT');
   assert.equal(code({ ...good, receipts: [] }), 'E_COUNT');
   assert.equal(code(redeemOf(other, { charges, vouchers })), 'E_KEY', 'of another key');
+  assert.equal(code(redeemOf(key, { charges, vouchers }, 'haca-other-1')), 'E_CHAIN');
   const forged = redeemOf({ ...key, signer: other.signer }, { charges, vouchers });
   assert.equal(code(forged), 'E_SIG');
   assert.equal(code({ ...good, statement: utf8Encode('no statement') }), 'E_MALFORMED');
@@ -517,6 +601,12 @@ test('ZKC-10 E_BINDING: salts, tensors and receipts are those of the claim, all 
     'a tensor missing': { inputs: good.inputs.slice(1) },
     'a tensor too many': { outputs: [...good.outputs, good.outputs[0] as Uint8Array] },
     'tensors in another order': { inputs: swapped(good.inputs) },
+    'a row more than there are receipts': {
+      outputs: good.outputs.map((tensor, i) => concatBytes(tensor, tensor.slice(0, outSizes[i] as number))),
+    },
+    'a receipt for the same answer at another price': {
+      receipts: [repriced(claim.exchanges[0]?.receipt.value as Receipt), ...good.receipts.slice(1)],
+    },
     'a tensor cut': { inputs: good.inputs.map((tensor) => tensor.slice(1)) },
     'a receipt that is none': { receipts: [utf8Encode('nothing'), ...good.receipts.slice(1)] },
     'a receipt with a byte more': {
@@ -535,6 +625,10 @@ test('ZKC-10 E_BINDING: salts, tensors and receipts are those of the claim, all 
   assert.equal(replayed.codeName, 'E_PROOF', 'a proof of another claim with equal tensors');
   assert.equal(prove(world, key, good).codeName, 'OK');
 });
+
+function repriced(receipt: Receipt): Uint8Array {
+  return encode(receiptCodec, { ...receipt, amount: credit(receipt.amount + 1n) });
+}
 
 test('ZKC-10 E_BINDING: receipts of a batch that can not be proved expire, whatever is shown for them', () => {
   const cases: Readonly<Record<string, Parameters<typeof serve>[2]['over']>> = {
@@ -714,6 +808,22 @@ test('ZKC-13 E_ALREADY_PAID: a lane never goes back', () => {
   const receipts = [[receiptProofOf(key, 1), receiptProofOf(key, 2)], [receiptProofOf(key, 2)], []];
   const result = prove(world, key, proveOp(world, key, second, {}, { charges, vouchers, receipts }));
   assert.deepEqual(lineCodes(result), ['E_ALREADY_PAID', 'E_ALREADY_PAID', 'OK']);
+});
+
+test('ZKC-13 E_ALREADY_PAID: receipts that begin to count anew are not paid again', () => {
+  const { world, key, channel } = zkMarket({ params: PATIENT });
+  const first = openedClaim(world, key, channel, 2);
+  const redeeming = {
+    charges: [laneLine(key, channel, 1, 2)],
+    vouchers: [voucherFor(world, key, channel, 2)],
+  };
+  assert.deepEqual(lineCodes(prove(world, key, proveOp(world, key, first, {}, redeeming))), ['OK']);
+  const amount = CREDIT / 100n;
+  serve(world, key, { channel, amount, over: { cumulative: credit(amount) } });
+  const { claim } = settleZk(world, key, 1);
+  const again = { charges: [laneLine(key, channel, 3, 3)], vouchers: [voucherFor(world, key, channel, 3)] };
+  assert.equal(again.charges[0]?.from, 0n);
+  assert.deepEqual(lineCodes(prove(world, key, proveOp(world, key, claim, {}, again))), ['E_ALREADY_PAID']);
 });
 
 test('ZKC-14 E_PROOF: a proof that does not hold is paid for, costs a thousandth of the bond, and leaves nothing behind', () => {
@@ -923,6 +1033,18 @@ test('ZKC-18: a new window counts from one again', () => {
   openedClaim(world, key, channel, 1);
   world.skip(TZ);
   assert.deepEqual(nodeOf(world, node.nodeId).expiries, { window: 0, count: 1 });
+});
+
+test('ZKC-18: an abandoned key never freezes, and costs no more than eight either', () => {
+  const { world, node, key, channel } = zkMarket({ params: { gasTarget: 5_000_000, ...PATIENT } });
+  changeNode(world, node, { expiries: { window: 0, count: 6 } });
+  const claims = [1, 2, 3].map(() => openedClaim(world, key, channel, 1));
+  world.ok(node.operator, [{ kind: 'abandon-key', keyId: key.keyId }]);
+  const { bond } = nodeOf(world, node.nodeId);
+  while (claims.some((claim) => claimRow(world, claim) !== undefined)) world.block();
+  assert.equal(keyOf(world, key.keyId).stop, 'abandoned');
+  const once = bond - bond / 100n;
+  assert.equal(nodeOf(world, node.nodeId).bond, once - once / 100n, 'twice, not three times');
 });
 
 test('ZKC-18: a frozen key is proved and paid on, and punished no more', () => {

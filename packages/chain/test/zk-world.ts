@@ -344,9 +344,13 @@ function proofOf(
   return testProof(verifyingKey, bound.statement);
 }
 
-export function redeemOf(key: ZkKey, { charges, vouchers, receipts }: Redeeming): OpOf<'prove'>['redeem'] {
+export function redeemOf(
+  key: ZkKey,
+  { charges, vouchers, receipts }: Redeeming,
+  chainId = CHAIN,
+): OpOf<'prove'>['redeem'] {
   const statement = STATEMENT.sign(
-    { version: 1, chainId: CHAIN, keyId: key.keyId, batch: null, charges },
+    { version: 1, chainId, keyId: key.keyId, batch: null, charges },
     key.signer.sign,
   );
   return { statement: statement.bytes, vouchers, receipts: receipts ?? charges.map(() => []) };
