@@ -1,8 +1,8 @@
 /** Sumchecks over products of tables and over the rows of the committed columns. */
 import { UsageError } from '@haca/primitives';
-import { EXT_ONE, EXT_ZERO, type Ext, extAdd } from '@haca/primitives/zk';
+import { EXT_ONE, EXT_ZERO, type Ext, eqPoint, extAdd, extMul, extSub } from '@haca/primitives/zk';
 import type { ProductSumcheck, RowSumcheck, Sumcheck } from '../backend.ts';
-import { addColumns } from './columns.ts';
+import { combineColumns } from './columns.ts';
 import {
   bindFirst,
   bitsOfLength,
@@ -145,45 +145,103 @@ function multiplied(engine: Engine, a: ExtBlocks, b: ExtBlocks): ExtBlocks {
   return product;
 }
 
+/** One factor of a row sumcheck's term, in place, and the other: a table, or eq weights that are never written out. */
+interface RowGroup {
+  readonly columns: ExtBlocks;
+  readonly message: (length: number) => readonly Ext[];
+  readonly bind: (length: number, challenge: Ext) => void;
+  /** The second factor at the point of all challenges. */
+  readonly final: () => Ext;
+  readonly release: () => void;
+}
+
 export function rowSumcheck(engine: Engine, { columnBits, groups }: RowSumcheck): Sumcheck {
-  const length = 2 ** columnBits;
-  const tables = groups.flatMap(({ columns, eqs }) => {
-    const sum = filled(engine, length, EXT_ZERO);
-    addColumns(
+  let length = 2 ** columnBits;
+  const terms = groups.map(({ columns, eqs }) => {
+    const sum = combineColumns(
       engine,
-      sum.address,
-      columnBits,
       columns.map(({ column }) => column),
+      columnBits,
       columns.map(({ weight }) => weight),
     );
-    return [sum, weightsOfGroup(engine, length, eqs)];
+    const [only] = eqs;
+    return eqs.length === 1 && only !== undefined && only.point.length === columnBits
+      ? weightedGroup(engine, sum, only.point, only.weight)
+      : tableGroup(engine, sum, weightsOfGroup(engine, length, eqs));
   });
-  const bound: BoundTables = { tables, length };
   let round = 0;
   return {
     rounds: columnBits,
     round: () => {
       checkRound(round, columnBits);
       let message: readonly Ext[] = [EXT_ZERO, EXT_ZERO];
-      for (let g = 0; g < tables.length; g += 2) {
-        const [a, b] = [tables[g] as ExtBlocks, tables[g + 1] as ExtBlocks];
-        const sums = productRoundOf(engine, a.address, b.address, bound.length);
-        message = message.map((element, i) => extAdd(element, sums[i] as Ext));
+      for (const term of terms) {
+        const part = term.message(length);
+        message = message.map((element, i) => extAdd(element, part[i] as Ext));
       }
       return message;
     },
     bind: (challenge) => {
       checkRound(round, columnBits);
-      bindAll(engine, bound, challenge);
+      for (const term of terms) term.bind(length, challenge);
+      length /= 2;
       round++;
     },
     finals: () => {
       if (round !== columnBits) throw new UsageError(`final values after ${round} of ${columnBits} rounds`);
-      return tables.map((table) => engine.elementAt(table, 0));
+      return terms.flatMap((term) => [engine.elementAt(term.columns, 0), term.final()]);
     },
     release: () => {
-      for (const table of tables) engine.release(table);
-      tables.length = 0;
+      for (const term of terms) term.release();
+      terms.length = 0;
+    },
+  };
+}
+
+function tableGroup(engine: Engine, columns: ExtBlocks, table: ExtBlocks): RowGroup {
+  return {
+    columns,
+    message: (length) => productRoundOf(engine, columns.address, table.address, length),
+    bind: (length, challenge) => {
+      bindFirst(engine, columns.address, length, challenge);
+      bindFirst(engine, table.address, length, challenge);
+    },
+    final: () => engine.elementAt(table, 0),
+    release: () => {
+      engine.release(columns);
+      engine.release(table);
+    },
+  };
+}
+
+/**
+ * The second factor is weight * eq(point, .). In a round it is a line times weights of the variables behind: with t(0) and
+ * t(1) the sums with those weights, the message is the line times t.
+ */
+function weightedGroup(engine: Engine, columns: ExtBlocks, point: readonly Ext[], weight: Ext): RowGroup {
+  const weights = eqWeights(engine, point.slice(1));
+  let bound = weight;
+  let round = 0;
+  return {
+    columns,
+    message: (length) => {
+      const [zero, one] = weightedRoundOf(engine, [columns.address], length, weights) as [Ext, Ext];
+      const r = point[round] as Ext;
+      const atZero = extMul(bound, extSub(EXT_ONE, r));
+      const slope = extSub(extMul(bound, r), atZero);
+      return [extMul(atZero, zero), extMul(slope, extSub(one, zero))];
+    },
+    bind: (length, challenge) => {
+      bindFirst(engine, columns.address, length, challenge);
+      weights.shrink();
+      const r = point[round] as Ext;
+      bound = extMul(bound, eqPoint([r], [challenge]));
+      round++;
+    },
+    final: () => bound,
+    release: () => {
+      engine.release(columns);
+      weights.release();
     },
   };
 }
@@ -194,10 +252,6 @@ function weightsOfGroup(
   length: number,
   eqs: RowSumcheck['groups'][number]['eqs'],
 ): ExtBlocks {
-  const [only] = eqs;
-  if (eqs.length === 1 && only !== undefined && 2 ** only.point.length === length) {
-    return eqTableOf(engine, only.point, only.weight);
-  }
   const sum = filled(engine, length, EXT_ZERO);
   for (const { offset, point, weight } of eqs) {
     const table = eqTableOf(engine, point, weight);
