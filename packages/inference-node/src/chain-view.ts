@@ -11,8 +11,10 @@ import {
   allocationRecordCodec,
   type ChainConfigRecord,
   type ChannelRecord,
+  type ClaimRecord,
   chainConfigRecordCodec,
   channelRecordCodec,
+  claimRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   type ModelRecord,
@@ -24,6 +26,8 @@ import {
   recordKey,
   type SessionRecord,
   sessionRecordCodec,
+  type VerifyingKeyRecord,
+  verifyingKeyRecordCodec,
 } from '@haca/protocol';
 
 export interface ChainHead {
@@ -67,6 +71,9 @@ export interface NodeChainView {
   readonly node: (nodeId: Uint8Array, height?: number) => Promise<NodeRecord | undefined>;
   readonly nodeKey: (keyId: Uint8Array, height?: number) => Promise<NodeKeyRecord | undefined>;
   readonly model: (modelId: Uint8Array) => Promise<ModelRecord | undefined>;
+  readonly verifyingKey: (hash: Uint8Array) => Promise<VerifyingKeyRecord | undefined>;
+  /** A claim while it is open. */
+  readonly claim: (claimId: Uint8Array, height: number) => Promise<ClaimRecord | undefined>;
   readonly close: () => void;
 }
 
@@ -138,6 +145,8 @@ export async function openChainView(
     node: (nodeId, height) => record(nodeRecordCodec, recordKey.node(nodeId), height),
     nodeKey: (keyId, height) => record(nodeKeyRecordCodec, recordKey.nodeKey(keyId), height),
     model: (modelId) => record(modelRecordCodec, recordKey.model(modelId)),
+    verifyingKey: (hash) => record(verifyingKeyRecordCodec, recordKey.verifyingKey(hash)),
+    claim: (claimId, height) => record(claimRecordCodec, recordKey.claim(claimId), height),
     close: () => {
       clearInterval(timer);
       unsubscribe();

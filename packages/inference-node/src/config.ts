@@ -1,5 +1,6 @@
 /** The configuration file of an inference node, parsed strictly: an unknown member is a typing mistake. */
 import { dirname, resolve } from 'node:path';
+import { ZK_BATCH_MAX } from '@haca/protocol';
 
 export interface UpstreamConfig {
   readonly kind: 'upstream';
@@ -15,7 +16,21 @@ export interface UpstreamConfig {
   }[];
 }
 
-export type EngineConfig = { readonly kind: 'onnx'; readonly dir: string } | UpstreamConfig;
+/** A model whose answers are proved: a file with verifying key and weights. */
+export interface ZkConfig {
+  readonly kind: 'zk';
+  readonly file: string;
+  /** Base units for one inference; null: the node's price for a request. */
+  readonly price: bigint | null;
+  /** Most inferences that are proved together; the verifying key may allow fewer. */
+  readonly batchMaxCount: number;
+  readonly license: string;
+  /** Threads that a proof is made with; null: as many as the machine has cores, less one. */
+  readonly proverThreads: number | null;
+}
+
+export type ChatEngineConfig = { readonly kind: 'onnx'; readonly dir: string } | UpstreamConfig;
+export type EngineConfig = ChatEngineConfig | ZkConfig;
 
 export interface NodeConfig {
   readonly dataDir: string;
@@ -108,7 +123,8 @@ function parseEngine(value: unknown, path: string, folder: string): EngineConfig
   if (kind === 'onnx') {
     return { kind, dir: resolve(folder, text(object(value, path, ['kind', 'dir']), 'dir')) };
   }
-  if (kind !== 'upstream') throw bad(`${path}.kind`, 'onnx or upstream');
+  if (kind === 'zk') return parseZkEngine(value, path, folder);
+  if (kind !== 'upstream') throw bad(`${path}.kind`, 'onnx, upstream or zk');
   const doc = object(value, path, ['kind', 'baseUrl', 'apiKeyEnv', 'proxied', 'models']);
   const models = doc['models'];
   if (!Array.isArray(models) || models.length === 0)
@@ -133,6 +149,21 @@ function parseEngine(value: unknown, path: string, folder: string): EngineConfig
         license: text(model, 'license', 'unknown'),
       };
     }),
+  };
+}
+
+function parseZkEngine(value: unknown, path: string, folder: string): ZkConfig {
+  const doc = object(value, path, ['kind', 'file', 'price', 'batchMaxCount', 'license', 'proverThreads']);
+  const batchMaxCount = integer(doc, 'batchMaxCount', ZK_BATCH_MAX, 64);
+  if (batchMaxCount < 1) throw bad(`${path}.batchMaxCount`, `an integer of 1 to ${ZK_BATCH_MAX}`);
+  const hasThreads = doc['proverThreads'] !== undefined && doc['proverThreads'] !== null;
+  return {
+    kind: 'zk',
+    file: resolve(folder, text(doc, 'file')),
+    price: doc['price'] === undefined || doc['price'] === null ? null : amount(doc, 'price'),
+    batchMaxCount,
+    license: text(doc, 'license', 'unknown'),
+    proverThreads: hasThreads ? integer(doc, 'proverThreads', 256, 1) : null,
   };
 }
 

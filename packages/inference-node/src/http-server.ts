@@ -6,13 +6,17 @@ import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
 import type { InferenceRequest } from './inference.ts';
 import { randomHex } from './random-hex.ts';
+import { ZK_CONTENT_TYPE } from './zk/inference.ts';
 
 export interface ApiHandlers {
   readonly chat: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
+  readonly zkInference: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
   readonly models: () => unknown;
   readonly model: (id: string) => unknown;
   readonly info: () => unknown;
   readonly receipt: (id: string) => Promise<unknown>;
+  /** The transaction that proved a receipt, as it was sent. */
+  readonly proofTransaction: (id: string) => Promise<Uint8Array>;
   readonly attestation: (keyId: string) => unknown;
   readonly lane: (channelId: string, lane: string, keyId: string) => Promise<unknown>;
   /** Named checks; the node is ready if each says `ok`. */
@@ -129,6 +133,13 @@ async function route(
     await handlers.chat({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response, limits));
     return;
   }
+  if (method === 'POST' && path === '/v1/zk/inferences') {
+    const body = await read(request);
+    requireCbor(request);
+    const { voucherHeader, idempotencyKey } = chatHeaders(request);
+    await handlers.zkInference({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response, limits));
+    return;
+  }
   if (method !== 'GET') throw unknownRoute(method, path);
   await get(handlers, path, new URLSearchParams(query), response);
 }
@@ -154,6 +165,9 @@ async function get(
       return json(response, handlers.info());
     case 'v1/receipts 1':
       return json(response, await handlers.receipt(id ?? ''));
+    case 'v1/receipts 2':
+      if (second !== 'proof') break;
+      return cbor(response, await handlers.proofTransaction(id ?? ''));
     case 'v1/attestation 1':
       return json(response, handlers.attestation(id ?? ''));
     case 'v1/lanes 2':
@@ -181,6 +195,13 @@ function decodePart(part: string): string {
   } catch {
     throw new ApiError('E_REQUEST', 'The path is not percent-encoded UTF-8.');
   }
+}
+
+/** What is hashed is what was sent: a body that something on the way re-encoded would be another request. */
+function requireCbor({ headers }: IncomingMessage): void {
+  const [type = ''] = (headers['content-type'] ?? '').split(';');
+  if (type.trim().toLowerCase() === ZK_CONTENT_TYPE) return;
+  throw new ApiError('E_REQUEST', `The content type is ${ZK_CONTENT_TYPE}.`, { param: 'content-type' });
 }
 
 function chatHeaders({
@@ -282,6 +303,10 @@ function json(response: ServerResponse, value: unknown, status = 200): void {
   response
     .writeHead(status, { 'content-type': 'application/json', 'content-length': `${body.length}` })
     .end(body);
+}
+
+function cbor(response: ServerResponse, body: Uint8Array): void {
+  response.writeHead(200, { 'content-type': ZK_CONTENT_TYPE, 'content-length': `${body.length}` }).end(body);
 }
 
 function answerError(

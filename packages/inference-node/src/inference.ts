@@ -41,19 +41,23 @@ import { type Authorization, type PaymentBook, parseVoucher } from './payment-bo
 import { randomHex } from './random-hex.ts';
 import type { ReplayCache } from './replay-cache.ts';
 
-export interface ServedModel {
+/** A model under the offer that holds for one key. */
+export interface PricedModel {
   readonly name: string;
   readonly modelId: Uint8Array;
   readonly manifest: ModelManifest;
-  readonly engine: Engine;
   readonly offer: SignedObject<Offer>;
+}
+
+export interface ServedModel extends PricedModel {
+  readonly engine: Engine;
 }
 
 /** A node key that takes work, with the offers that were made under it. */
 export interface ServingKey {
   readonly stream: KeyStream;
-  readonly method: 'tee' | 'signed';
-  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly method: 'tee' | 'signed' | 'zk';
+  readonly models: ReadonlyMap<string, PricedModel>;
   readonly onReceipt: () => void;
 }
 
@@ -63,6 +67,8 @@ export interface InferenceContext {
   readonly replays: ReplayCache;
   readonly metrics: Metrics;
   readonly nowMs: () => number;
+  /** What answers under this name; undefined where nothing does. */
+  readonly engineOf: (name: string) => Engine | undefined;
   /** The key for new clients; throws `ApiError` while the node can't keep a promise. */
   readonly advertisedKey: () => ServingKey;
   /** The key a voucher names; throws `ApiError` where it takes no work. */
@@ -90,7 +96,7 @@ export async function serveChat(
   const requestHash = requestHashOf(request.body);
   const { voucherHeader } = request;
   if (voucherHeader === undefined)
-    throw voucherRequired(context.advertisedKey(), parsed, request, requestHash);
+    throw voucherRequired(context, context.advertisedKey(), parsed, request, requestHash);
   const voucher = voucherOf(voucherHeader);
   if (!bytesEqual(voucher.value.requestHash, requestHash)) {
     throw new ApiError('E_REQUEST_HASH', 'Hash the raw body bytes exactly as sent.');
@@ -100,7 +106,7 @@ export async function serveChat(
   if (await context.replays.replay(replayKey, sink)) return;
 
   const key = await context.keyFor(voucher);
-  const model = modelOf(key, parsed);
+  const model = modelOf(context, key, parsed);
   const authorization = await authorize(context, key, model, parsed, voucher, request, requestHash);
   const recorded = context.replays.record(replayKey, sink);
   const run = openRun(context, key, model, parsed, authorization, request, requestHash, recorded);
@@ -114,9 +120,14 @@ export async function serveChat(
   }
 }
 
-function modelOf({ models }: ServingKey, { chat }: ParsedRequest): ServedModel {
+function modelOf(
+  { engineOf }: Pick<InferenceContext, 'engineOf'>,
+  { models }: ServingKey,
+  { chat }: ParsedRequest,
+): ServedModel {
   const model = models.get(chat.model);
-  if (model !== undefined) return model;
+  const engine = engineOf(chat.model);
+  if (model !== undefined && engine !== undefined) return { ...model, engine };
   throw new ApiError('E_MODEL_UNKNOWN', `Served here: ${[...models.keys()].join(', ')}.`, { param: 'model' });
 }
 
@@ -202,12 +213,13 @@ function openRun(
 }
 
 function voucherRequired(
+  context: InferenceContext,
   key: ServingKey,
   parsed: ParsedRequest,
   { body }: InferenceRequest,
   requestHash: Uint8Array,
 ): ApiError {
-  const model = modelOf(key, parsed);
+  const model = modelOf(context, key, parsed);
   const reserve = reserveOf(model, parsed, body);
   return new ApiError('E_VOUCHER_REQUIRED', `This request reserves ${reserve} base units.`, {
     details: {
@@ -223,7 +235,7 @@ function voucherRequired(
   });
 }
 
-function voucherOf(header: string): SignedObject<Voucher> {
+export function voucherOf(header: string): SignedObject<Voucher> {
   try {
     return parseVoucher(fromBase64url(header));
   } catch (error) {

@@ -6,25 +6,29 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bytesEqual, toHex } from '@haca/primitives';
-import type { NodeKeyRecord, SignedObject, Voucher } from '@haca/protocol';
+import type { NodeKeyRecord, SignedObject, VerifyingKeyRecord, Voucher } from '@haca/protocol';
 import { ApiError } from './api-error.ts';
 import type { NodeChainView } from './chain-view.ts';
-import { alreadyAnswered, type ServedModel, type ServingKey } from './inference.ts';
+import { alreadyAnswered, type PricedModel, type ServingKey } from './inference.ts';
 import { type KeyStream, openKeyStream } from './key-stream.ts';
 import type { Operator } from './operator.ts';
 import type { PaymentBook } from './payment-book.ts';
 import { closingAt } from './redemption.ts';
 import { type FreshKeyParts, keyDir, listKeyDirs, openFreshKey, readKeyIdentity } from './registration.ts';
 import { type SettlementOptions, type Settler, startSettler } from './settlement.ts';
+import type { ProvableModel } from './zk/provable-model.ts';
+import { openZkKey, type ZkKey } from './zk/zk-key.ts';
 
 /** A key whose log is open. */
-interface OpenKey {
+export interface OpenKey {
   readonly stream: KeyStream;
   readonly dir: string;
 }
 
 export interface LiveKey extends OpenKey, ServingKey {
   readonly settler: Settler;
+  /** Null for every method but `zk`. */
+  readonly zk: ZkKey | null;
   /** As of the last look at the newest state; null where the chain has none. */
   record: NodeKeyRecord | null;
   /** Local milliseconds at which a successor took over; null before. */
@@ -51,10 +55,14 @@ export interface KeyRingParts extends Omit<FreshKeyParts, 'signal'> {
   readonly book: PaymentBook;
   readonly settlement: SettlementOptions;
   /** Offers for the models, made anew for each key. */
-  readonly offers: () => ReadonlyMap<string, ServedModel>;
+  readonly offers: () => ReadonlyMap<string, PricedModel>;
+  /** What the keys of method `zk` prove, and how the chain has it. */
+  readonly provable: { readonly model: ProvableModel; readonly verifying: VerifyingKeyRecord } | null;
   readonly nowMs: () => number;
   /** Milliseconds on a clock that only goes forward. */
   readonly monotonicMs: () => number;
+  /** Why the operator's money forbids further promises; undefined while it does not. */
+  readonly moneyRefusal: () => ApiError | undefined;
   readonly log: (line: string) => void;
   readonly signal: AbortSignal;
 }
@@ -174,28 +182,52 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
       await rotateIfDue();
     },
     flush: async () => {
-      await Promise.all(keys.map(({ settler }) => settler.flush()));
+      await Promise.all(keys.map(flushKey));
     },
     close: async () => {
-      await Promise.all(keys.map(({ settler }) => settler.stop()));
+      await Promise.all(keys.flatMap(({ settler, zk }) => [settler.stop(), zk?.proving.stop()]));
       await Promise.all(keys.map(({ stream }) => stream.close()));
     },
   };
 }
 
 function startKey(parts: KeyRingParts, { stream, dir }: OpenKey, record: NodeKeyRecord | null): LiveKey {
-  const { chain, operator, book, settlement: options, nowMs, log } = parts;
-  const settler = startSettler({ stream, chain, operator, book, options, nowMs, log });
+  const { chain, operator, book, settlement, nowMs, log, provable } = parts;
+  const { linesMax } = settlement;
+  const zk =
+    provable === null
+      ? null
+      : openZkKey({ stream, ...provable, chain, operator, book, linesMax, nowMs, log });
+  const batchMaxCount = Math.min(
+    settlement.batchMaxCount,
+    provable?.model.batchMaxCount ?? settlement.batchMaxCount,
+  );
+  const options = { ...settlement, batchMaxCount };
+  const settling = zk?.settling ?? null;
+  const settler = startSettler({ stream, chain, operator, book, options, zk: settling, nowMs, log });
   return {
     stream,
     dir,
     settler,
+    zk,
     record,
-    method: parts.attester === null ? 'signed' : 'tee',
+    method: parts.method,
     models: stream.signsReceipts ? parts.offers() : new Map(),
     onReceipt: settler.poke,
     succeededAtMs: null,
   };
+}
+
+/** What can be proved at once is settled at once; the rest waits in the log, where no deadline runs yet. */
+async function flushKey({ settler, zk }: LiveKey): Promise<void> {
+  if (zk === null) return settler.flush();
+  if (zk.isQuick()) await settler.flush();
+  await zk.proving.flush();
+  if (zk.isQuick()) await settler.flush();
+}
+
+function isDone({ settler, zk }: LiveKey): boolean {
+  return settler.isDone() && (zk?.proving.isDone() ?? true);
 }
 
 function promisesOf(stream: KeyStream): (readonly [SignedObject<Voucher>, bigint])[] {
@@ -231,7 +263,7 @@ function refusalOf(parts: KeyRingParts, key: LiveKey | undefined): ApiError | un
   if (parts.signal.aborted || key === undefined) {
     return new ApiError('E_UNAVAILABLE', 'The node is starting or stopping.');
   }
-  const { stream, record } = key;
+  const { stream, record, zk } = key;
   const { height, seenAtMs, blockTimeMs } = chain.head();
   const { params } = chain.config;
   if (stream.failure() !== undefined) return new ApiError('E_UNAVAILABLE', 'The disk failed.');
@@ -249,7 +281,8 @@ function refusalOf(parts: KeyRingParts, key: LiveKey | undefined): ApiError | un
     height + params.requestDuration < closingAt(record) &&
     (record.evidence === null || blockTimeMs + EVIDENCE_MARGIN_MS < record.evidence.endMs) &&
     !isOverlapOver(parts, key);
-  return isOpen ? undefined : new ApiError('E_UNAVAILABLE', 'The key is closing and takes no new work.');
+  if (!isOpen) return new ApiError('E_UNAVAILABLE', 'The key is closing and takes no new work.');
+  return zk?.refusal() ?? parts.moneyRefusal();
 }
 
 function isOverlapOver({ monotonicMs }: KeyRingParts, { succeededAtMs }: LiveKey): boolean {
@@ -274,9 +307,9 @@ async function isForgotten(parts: KeyRingParts, key: LiveKey): Promise<boolean> 
   const { keyId } = stream.identity;
   const isIdle = book.running(keyId) === 0 && (!stream.signsReceipts || isOverlapOver(parts, key));
   if (record === null || !isIdle) return false;
-  if (settler.isDone()) book.forgetKey(keyId);
-  if (settler.isDone() && chain.finalHeight() >= deletedAt(record, chain)) {
-    await settler.stop();
+  if (isDone(key)) book.forgetKey(keyId);
+  if (isDone(key) && chain.finalHeight() >= deletedAt(record, chain)) {
+    await Promise.all([settler.stop(), key.zk?.proving.stop()]);
     await stream.close();
     rmSync(key.dir, { recursive: true, force: true });
     return true;

@@ -29,7 +29,9 @@ import {
   decodeJournalEntry,
   encodeJournalEntry,
   type JournalEntry,
+  type SentProof,
   type SentSettlement,
+  sentProof,
   sentSettlement,
 } from './journal.ts';
 import { openMerkleLog } from './merkle-log.ts';
@@ -42,6 +44,22 @@ export interface IssuedReceipt {
   readonly voucher: SignedObject<Voucher>;
 }
 
+/** Raw bodies of what a receipt is over. */
+export interface Exchange {
+  readonly request: Uint8Array;
+  readonly response: Uint8Array;
+}
+
+/** How the claim of a `zk` batch ended. */
+export interface ClaimEnding {
+  readonly state: 'verified' | 'unpaid';
+  readonly height: number;
+  readonly txHash: Uint8Array | null;
+  /** The record of the proof that was sent, and what making it took; null where there is none. */
+  readonly proofPlace: number | null;
+  readonly proveMs: number | null;
+}
+
 /** A batch that a block took. Its statement stays in the log, inside the transaction. */
 export interface SettledBatch {
   readonly firstSeq: number;
@@ -49,6 +67,10 @@ export interface SettledBatch {
   readonly statementPlace: number;
   readonly txHash: Uint8Array;
   readonly height: number;
+  /** Root over its receipts: part of the name of its claim. */
+  readonly receiptsRoot: Uint8Array;
+  /** Of a `zk` key; null while the claim is open. */
+  ending: ClaimEnding | null;
 }
 
 export interface ReceiptView extends IssuedReceipt {
@@ -64,6 +86,8 @@ export interface KeyIdentity {
   readonly evidence: EvidenceEnvelope | null;
   readonly binding: RegistrationBinding;
   readonly modelIds: readonly Uint8Array[];
+  /** The model of a `zk` key, and null for every other method. */
+  readonly zkModelId: Uint8Array | null;
 }
 
 /** What a receipt says beyond its place in the stream. */
@@ -84,6 +108,7 @@ export interface KeyStream {
     id: string,
     content: ReceiptContent,
     voucher: SignedObject<Voucher>,
+    exchange?: Exchange,
   ) => { readonly receipt: SignedObject<Receipt>; readonly durable: Promise<void> };
   /** By id or hash; receipts that are not on disk yet do not exist. */
   readonly find: (idOrHash: string) => Promise<ReceiptView | undefined>;
@@ -108,6 +133,24 @@ export interface KeyStream {
   readonly recordDropped: (txHash: Uint8Array) => Promise<void>;
   /** The settlement that was sent and of which nothing more is known. */
   readonly inFlight: () => SentSettlement | undefined;
+  /** A receipt with its voucher and, for a `zk` key, what it is over; undefined where none is on disk. */
+  readonly read: (
+    seq: number,
+  ) => Promise<(IssuedReceipt & { readonly exchange: Exchange | null }) | undefined>;
+  /** Receipts of a `zk` key that are behind this number and not settled, oldest first. */
+  readonly unsettled: () => readonly IssuedReceipt[];
+  /** Settled batches of a `zk` key whose claim is not known to have ended, oldest first. */
+  readonly openClaims: () => readonly SettledBatch[];
+  /** Every settled batch. */
+  readonly batches: () => readonly SettledBatch[];
+  /** Durable before the transaction is sent. There is one at a time, beside a settlement. */
+  readonly recordProofSent: (firstSeq: number, transaction: Transaction, proveMs: number) => Promise<void>;
+  readonly recordProofDropped: (txHash: Uint8Array) => Promise<void>;
+  /** Verified by the transaction of this hash, or unpaid where it is null. */
+  readonly recordClaimEnded: (firstSeq: number, txHash: Uint8Array | null, height: number) => Promise<void>;
+  readonly proofInFlight: () => SentProof | undefined;
+  /** The transaction that proved a batch, as it was sent. */
+  readonly proofTransaction: (batch: SettledBatch) => Promise<Uint8Array | null>;
   /** Shows that a settled receipt is in the key's log as it stands now; null before. */
   readonly proof: (seq: number) => Promise<Uint8Array | null>;
   readonly failure: () => Error | undefined;
@@ -126,6 +169,7 @@ interface StreamState {
   readonly statements: ReturnType<typeof openMerkleLog>;
   last: SignedObject<Receipt> | null;
   inFlight: { readonly sent: SentSettlement; readonly place: number } | null;
+  proofInFlight: { readonly sent: SentProof; readonly place: number } | null;
 }
 
 export async function openKeyStream(
@@ -142,6 +186,7 @@ export async function openKeyStream(
     statements: openMerkleLog(),
     last: null,
     inFlight: null,
+    proofInFlight: null,
   };
   const log = await openWriteAheadLog(logFile, (record, place) => {
     replay(state, decodeJournalEntry(record), place, logFile);
@@ -167,7 +212,44 @@ function replay(state: StreamState, entry: JournalEntry, place: number, logFile:
       }
       if (entry.kind === 'settled') addSettled(state, entry.height);
       else state.inFlight = null;
+      return;
     }
+    case 'proof-sent':
+      state.proofInFlight = { sent: sentProof(entry), place };
+      return;
+    case 'proof-dropped':
+      state.proofInFlight = null;
+      return;
+    case 'claim-ended':
+      endClaim(state, entry, logFile, place);
+  }
+}
+
+function endClaim(
+  state: StreamState,
+  { firstSeq, txHash, height }: Omit<Extract<JournalEntry, { readonly kind: 'claim-ended' }>, 'kind'>,
+  logFile: string,
+  place: number,
+): void {
+  const batch = state.batches.findLast((each) => each.firstSeq === firstSeq);
+  if (batch === undefined || batch.ending !== null) {
+    throw new WalCorruptError(`${logFile} ends a claim at byte ${place} that is not open`);
+  }
+  const flight = state.proofInFlight?.sent.firstSeq === firstSeq ? state.proofInFlight : null;
+  const isProved = txHash !== null && flight !== null && bytesEqual(flight.sent.txHash, txHash);
+  batch.ending = {
+    state: txHash === null ? 'unpaid' : 'verified',
+    height,
+    txHash,
+    proofPlace: isProved ? flight.place : null,
+    proveMs: isProved ? flight.sent.proveMs : null,
+  };
+  if (flight !== null) state.proofInFlight = null;
+  if (txHash !== null) return;
+  // What was not proved is never paid.
+  for (const [name, { receipt }] of state.unpaid) {
+    const { seq } = receipt.value;
+    if (seq >= firstSeq && seq < firstSeq + batch.count) state.unpaid.delete(name);
   }
 }
 
@@ -199,8 +281,9 @@ function addSettled(state: StreamState, height: number): void {
   if (batch === null) return;
   state.unsettled.splice(0, batch.count);
   state.statements.append(statementLeafHash(sent.statement.hash));
-  const { firstSeq, count } = batch;
-  state.batches.push({ firstSeq, count, statementPlace: place, txHash: sent.txHash, height });
+  const { firstSeq, count, receiptsRoot } = batch;
+  const { txHash } = sent;
+  state.batches.push({ firstSeq, count, statementPlace: place, txHash, height, receiptsRoot, ending: null });
 }
 
 function streamOver(
@@ -224,10 +307,16 @@ function streamOver(
   return {
     identity,
     signsReceipts,
-    issue: (id, content, voucher) => {
+    issue: (id, content, voucher, exchange) => {
       if (!signsReceipts) throw new Error('a key signs receipts only in the process that made it');
       const receipt = signReceipt(identity, state, content);
-      const entry = { kind: 'receipt', id, receipt: receipt.bytes, voucher: voucher.bytes } as const;
+      const entry = {
+        kind: 'receipt',
+        id,
+        receipt: receipt.bytes,
+        voucher: voucher.bytes,
+        ...(exchange === undefined ? {} : { exchange }),
+      } as const;
       const record = encodeJournalEntry(entry);
       addReceipt(state, { id, receipt, voucher });
       const durable = log.append(record).then((place) => index.place(receipt.value.seq, place));
@@ -269,6 +358,31 @@ function streamOver(
     recordSettled: (txHash, height) => end('settled', txHash, height),
     recordDropped: (txHash) => end('dropped', txHash, 0),
     inFlight: () => state.inFlight?.sent,
+    read: (seq) => readWithExchange(log, index, seq),
+    unsettled: () => unsettled,
+    openClaims: () => openClaimsOf(identity, state),
+    batches: () => state.batches,
+    recordProofSent: async (firstSeq, { bytes }, proveMs) => {
+      if (state.proofInFlight !== null) throw new Error('one proof of a key is in flight at a time');
+      const entry = { kind: 'proof-sent', firstSeq, transaction: bytes, proveMs } as const;
+      const place = await log.append(encodeJournalEntry(entry));
+      state.proofInFlight = { sent: sentProof(entry), place };
+    },
+    recordProofDropped: async (txHash) => {
+      await log.append(encodeJournalEntry({ kind: 'proof-dropped', txHash }));
+      state.proofInFlight = null;
+    },
+    recordClaimEnded: async (firstSeq, txHash, height) => {
+      const entry = { kind: 'claim-ended', firstSeq, txHash, height } as const;
+      const place = await log.append(encodeJournalEntry(entry));
+      endClaim(state, entry, 'the log', place);
+    },
+    proofInFlight: () => state.proofInFlight?.sent,
+    proofTransaction: async ({ ending }) => {
+      if (ending === null || ending.proofPlace === null) return null;
+      const entry = decodeJournalEntry(await log.read(ending.proofPlace));
+      return entry.kind === 'proof-sent' ? entry.transaction : null;
+    },
     proof: async (seq) => {
       const batch = batchOf(state.batches, seq);
       return batch === undefined ? null : proofOf(state, log, batch, seq);
@@ -276,6 +390,22 @@ function streamOver(
     failure: log.failure,
     close: log.close,
   };
+}
+
+/** Batches are few and end in order: what is open lies at the end. */
+function openClaimsOf({ zkModelId }: KeyIdentity, { batches }: StreamState): readonly SettledBatch[] {
+  if (zkModelId === null) return [];
+  let first = batches.length;
+  while (first > 0 && (batches[first - 1] as SettledBatch).ending === null) first--;
+  return batches.slice(first);
+}
+
+async function readWithExchange(log: WriteAheadLog, index: ReceiptIndex, seq: number) {
+  const place = index.placeOf(seq);
+  if (place === undefined) return undefined;
+  const entry = decodeJournalEntry(await log.read(place));
+  if (entry.kind !== 'receipt') throw new WalCorruptError(`receipt ${seq} is no longer at byte ${place}`);
+  return { ...issuedFrom(entry), exchange: entry.exchange ?? null };
 }
 
 function signReceipt(

@@ -2,20 +2,31 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFolder } from '@haca/platform';
+import { bytesEqual, toHex } from '@haca/primitives';
 import type { Engine } from '@haca/runtime';
 import { ApiError } from './api-error.ts';
-import { attestationJson, laneJson, modelJson, nodeJson, receiptJson } from './api-views.ts';
+import {
+  attestationJson,
+  laneJson,
+  modelJson,
+  nodeJson,
+  proofTransactionOf,
+  receiptJson,
+} from './api-views.ts';
 import { type NodeChainView, openChainView } from './chain-view.ts';
 import type { NodeConfig } from './config.ts';
 import { type ApiHandlers, type ApiServer, startApiServer } from './http-server.ts';
 import { type InferenceContext, serveChat } from './inference.ts';
-import { type KeyRing, type LiveKey, openKeyRing, openOldKeys } from './key-ring.ts';
+import { type KeyRing, type LiveKey, type OpenKey, openKeyRing, openOldKeys } from './key-ring.ts';
 import { type Metrics, openMetrics } from './metrics.ts';
-import { openOperator, pause } from './operator.ts';
+import { type Operator, openOperator, pause } from './operator.ts';
 import { type NodeParts, openParts, signOffers } from './parts.ts';
 import { openPaymentBook, type PaymentBook } from './payment-book.ts';
-import { configHashOf, ensureModels, ensureNode } from './registration.ts';
+import { configHashOf, ensureModels, ensureNode, ensureProvableModel } from './registration.ts';
 import { openReplayCache } from './replay-cache.ts';
+import { serveZkInference, type ZkInferenceContext } from './zk/inference.ts';
+import type { ProvableModel } from './zk/provable-model.ts';
+import { proofReserveNopg } from './zk/zk-key.ts';
 
 export interface RunningNode {
   readonly url: string;
@@ -36,8 +47,12 @@ interface Serving {
   readonly nodeId: Uint8Array;
   readonly operatorId: Uint8Array;
   readonly book: PaymentBook;
-  readonly ring: KeyRing;
+  /** One for what is attested or signed, one for each model that is proved. */
+  readonly rings: readonly KeyRing[];
   readonly inference: InferenceContext;
+  readonly zkInference: ZkInferenceContext;
+  readonly keepHouse: () => Promise<void>;
+  readonly operatorNopg: () => bigint | null;
 }
 
 type Log = (line: string) => void;
@@ -57,28 +72,32 @@ export async function runInferenceNode(config: NodeConfig, parts: NodeParts, log
     log(`not foreseen: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   };
   let serving: Serving | undefined;
-  const handlers = openHandlers(parts.engines, chain, metrics, report, () => serving);
+  const handlers = openHandlers(parts, chain, metrics, report, () => serving);
   const server = await startApiServer(config.host, config.port, handlers);
   const url = config.publicUrl ?? `http://${config.host}:${server.port}`;
   serving = await openServing(config, parts, chain, url, { metrics, report, log, signal: stopping.signal });
-  const { ring, book, nodeId } = serving;
-  const stopHouse = startHousekeeping(ring, log);
+  const { rings, book, nodeId } = serving;
+  const stopHouse = startHousekeeping(serving.keepHouse, log);
   return {
     url,
     nodeId,
-    keyId: () => (ring.active() as LiveKey).stream.identity.keyId,
+    keyId: () => (activeKeys(rings)[0] as LiveKey).stream.identity.keyId,
     close: async (forced = false) => {
       stopping.abort();
       await stopHouse();
       await drain(server, book, forced);
-      if (!forced) await within(ring.flush(), FLUSH_MS);
-      await ring.close();
-      await Promise.all(parts.engines.map((engine) => engine.close()));
+      if (!forced) await within(Promise.all(rings.map((ring) => ring.flush())), FLUSH_MS);
+      await Promise.all(rings.map((ring) => ring.close()));
+      await Promise.all([...parts.engines, ...parts.provable].map((engine) => engine.close()));
       chain.close();
       parts.rpc.close();
       await lock.release();
     },
   };
+}
+
+function activeKeys(rings: readonly KeyRing[]): readonly LiveKey[] {
+  return rings.map((ring) => ring.active()).filter((key) => key !== undefined);
 }
 
 interface Surroundings {
@@ -96,8 +115,8 @@ async function openServing(
   url: string,
   { metrics, report, log, signal }: Surroundings,
 ): Promise<Serving> {
-  const { engines, attester, nowMs, monotonicMs } = parts;
-  const { dataDir, name, bondNopg, settlement, prices } = config;
+  const { engines, provable, nowMs } = parts;
+  const { dataDir, name, bondNopg, settlement } = config;
   const operator = openOperator(parts.operatorSigner, chain, settlement.maxFeeNopg, log);
   const keysDir = join(dataDir, 'keys');
   // First of all: which nonces are taken by what may still be under way.
@@ -106,24 +125,189 @@ async function openServing(
   const modelIds = await ensureModels(chain, operator, manifests, signal);
   const nodeId = await ensureNode(chain, operator, dataDir, { name, endpoint: url, bondNopg }, signal);
   const book = openPaymentBook(chain, nodeId);
-  const offers = () => signOffers(engines, prices, chain, operator, nodeId);
-  const configHash = configHashOf(engines);
-  const common = { chain, operator, nodeId, modelIds, configHash, attester, keysDir, signal };
-  const ring = await openKeyRing({ ...common, book, settlement, offers, nowMs, monotonicMs, log }, oldKeys);
-  await ring.keepHouse();
-  const advertisedKey = (): LiveKey => {
-    const active = ring.active();
-    const refusal = ring.refusal(active);
-    if (refusal !== undefined) throw refusal;
-    return active as LiveKey;
+  const money = openProofMoney(chain, operator.accountId);
+  const common = { config, parts, chain, operator, nodeId, keysDir, book, money, log, signal };
+  const rings: KeyRing[] = [];
+  if (modelIds.length > 0) rings.push(await openChatRing(common, modelIds, oldKeys));
+  const proved: { readonly model: ProvableModel; readonly ring: KeyRing }[] = [];
+  for (const model of provable) {
+    const ring = await openProvableRing(common, model, oldKeys);
+    rings.push(ring);
+    proved.push({ model, ring });
+  }
+  await leaveAlone(oldKeys, rings, log);
+  const keepHouse = async (): Promise<void> => {
+    if (provable.length > 0) await money.look();
+    // One after the other: each key gets an epoch of its own.
+    for (const ring of rings) await ring.keepHouse();
   };
-  const replays = openReplayCache(nowMs);
-  const inference = { chain, book, replays, metrics, nowMs, advertisedKey, keyFor: ring.keyFor, report };
-  return { nodeId, operatorId: operator.accountId, book, ring, inference };
+  await keepHouse();
+  const chatRing = modelIds.length > 0 ? rings[0] : undefined;
+  const shared = { chain, book, replays: openReplayCache(nowMs), metrics, nowMs };
+  const served = proved.map(({ model, ring }) => ({
+    model,
+    advertisedKey: () => advertisedKey(ring),
+    keyFor: ring.keyFor,
+  }));
+  return {
+    nodeId,
+    operatorId: operator.accountId,
+    book,
+    rings,
+    inference: {
+      ...shared,
+      engineOf: (wanted) => engines.find(({ models }) => models.some((each) => each.name === wanted)),
+      advertisedKey: () => advertisedKey(chatRing),
+      keyFor: (voucher) => (chatRing === undefined ? Promise.reject(noChat()) : chatRing.keyFor(voucher)),
+      report,
+    },
+    zkInference: {
+      ...shared,
+      served: (modelId) => served.find(({ model }) => bytesEqual(model.modelId, modelId)),
+      modelNames: () => provable.map((model) => model.name),
+    },
+    keepHouse,
+    operatorNopg: money.nopg,
+  };
+}
+
+function noChat(): ApiError {
+  return new ApiError('E_MODEL_UNKNOWN', 'No chat model is served here.', { param: 'model' });
+}
+
+function advertisedKey(ring: KeyRing | undefined): LiveKey {
+  if (ring === undefined) throw noChat();
+  const active = ring.active();
+  const refusal = ring.refusal(active);
+  if (refusal !== undefined) throw refusal;
+  return active as LiveKey;
+}
+
+interface RingParts {
+  readonly config: NodeConfig;
+  readonly parts: NodeParts;
+  readonly chain: NodeChainView;
+  readonly operator: Operator;
+  readonly nodeId: Uint8Array;
+  readonly keysDir: string;
+  readonly book: PaymentBook;
+  readonly money: ProofMoney;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+function openChatRing(
+  common: RingParts,
+  modelIds: readonly Uint8Array[],
+  oldKeys: readonly OpenKey[],
+): Promise<KeyRing> {
+  const { config, parts, chain, operator, nodeId } = common;
+  const { engines, attester, nowMs, monotonicMs } = parts;
+  const models = engines.flatMap((engine) => engine.models.map((model) => ({ ...model, price: null })));
+  return openKeyRing(
+    {
+      ...common,
+      method: attester === null ? 'signed' : 'tee',
+      modelIds,
+      configHash: configHashOf(engines),
+      attester,
+      settlement: config.settlement,
+      offers: () => signOffers(models, config.prices, chain, operator, nodeId),
+      provable: null,
+      moneyRefusal: () => undefined,
+      nowMs,
+      monotonicMs,
+    },
+    oldKeys.filter(({ stream }) => stream.identity.zkModelId === null),
+  );
+}
+
+async function openProvableRing(
+  common: RingParts,
+  model: ProvableModel,
+  oldKeys: readonly OpenKey[],
+): Promise<KeyRing> {
+  const { config, parts, chain, operator, nodeId, money, log, signal } = common;
+  const { prover, key } = model;
+  const registration = {
+    ...model,
+    ops: key.ops.length,
+    batchMax: key.maxBatch,
+    registrationProof: async (stop: AbortSignal): Promise<Uint8Array> => {
+      log(`${model.name}: proving that its weights are what its key says`);
+      return prover.proveRegistration(stop);
+    },
+  };
+  const verifying = await ensureProvableModel(chain, operator, nodeId, registration, signal);
+  const { price = null } = model;
+  const offered = [
+    { name: model.name, manifest: model.manifest, price: price ?? config.prices.requestPrice },
+  ];
+  money.reserve(proofReserveNopg(verifying, chain.config.params));
+  return openKeyRing(
+    {
+      ...common,
+      method: 'zk',
+      modelIds: [model.modelId],
+      configHash: configHashOf([{ name: model.name, version: toHex(model.verifyingKeyHash) }]),
+      attester: null,
+      settlement: config.settlement,
+      offers: () => signOffers(offered, config.prices, chain, operator, nodeId),
+      provable: { model, verifying },
+      moneyRefusal: money.refusal,
+      nowMs: parts.nowMs,
+      monotonicMs: parts.monotonicMs,
+    },
+    oldKeys.filter(({ stream }) => {
+      const { zkModelId } = stream.identity;
+      return zkModelId !== null && bytesEqual(zkModelId, model.modelId);
+    }),
+  );
+}
+
+/** Keys of models that are no longer in the configuration can neither be served nor proved. */
+async function leaveAlone(oldKeys: readonly OpenKey[], rings: readonly KeyRing[], log: Log): Promise<void> {
+  for (const { stream, dir } of oldKeys) {
+    const { keyId, zkModelId } = stream.identity;
+    if (zkModelId === null || rings.some((ring) => ring.find(keyId) !== undefined)) continue;
+    const open = stream.openClaims().length;
+    if (open > 0) log(`${dir}: ${open} claims can not be proved: their model is not in the configuration`);
+    await stream.close().catch(() => undefined);
+  }
+}
+
+/** Whether the operator can pay for the proofs of what it promises. */
+interface ProofMoney {
+  /** Reads the balance of the newest final state. */
+  readonly look: () => Promise<void>;
+  readonly reserve: (nopg: bigint) => void;
+  readonly refusal: () => ApiError | undefined;
+  readonly nopg: () => bigint | null;
+}
+
+function openProofMoney(chain: NodeChainView, accountId: Uint8Array): ProofMoney {
+  let balance: bigint | null = null;
+  let reserve = 0n;
+  return {
+    look: async () => {
+      balance = (await chain.account(accountId))?.nopg ?? 0n;
+    },
+    reserve: (nopg) => {
+      reserve += nopg;
+    },
+    refusal: () =>
+      balance !== null && balance < reserve
+        ? new ApiError(
+            'E_UNAVAILABLE',
+            `Nothing was run: proofs need ${reserve} nopg, the operator has ${balance}.`,
+          )
+        : undefined,
+    nopg: () => balance,
+  };
 }
 
 function openHandlers(
-  engines: readonly Engine[],
+  { engines }: NodeParts,
   chain: NodeChainView,
   metrics: Metrics,
   report: (error: unknown) => void,
@@ -134,27 +318,27 @@ function openHandlers(
     if (serving === undefined) throw new ApiError('E_UNAVAILABLE', 'The node is starting.');
     return serving;
   };
-  const served = () => current()?.ring.active()?.models ?? new Map<string, never>();
-  const keys = () => current()?.ring.all() ?? [];
+  const rings = () => current()?.rings ?? [];
+  const served = () => activeKeys(rings()).flatMap(({ models }) => [...models.values()]);
+  const keys = () => rings().flatMap((ring) => ring.all());
   return {
     chat: (request, sink) => serveChat(started().inference, request, sink),
-    models: () => ({ object: 'list', data: [...served().values()].map(modelJson) }),
+    zkInference: (request, sink) => serveZkInference(started().zkInference, request, sink),
+    models: () => ({ object: 'list', data: served().map(modelJson) }),
     model: (id) => {
-      const model = served().get(id);
+      const model = served().find(({ name }) => name === id);
       if (model === undefined) throw new ApiError('E_MODEL_UNKNOWN', '', { param: 'model' });
       return modelJson(model);
     },
     info: () => {
-      const { nodeId, operatorId, ring } = started();
-      return nodeJson(chain, nodeId, operatorId, ring);
+      const { nodeId, operatorId } = started();
+      return nodeJson(chain, nodeId, operatorId, rings());
     },
     receipt: (id) => receiptJson(keys(), chain, id),
+    proofTransaction: (id) => proofTransactionOf(keys(), id),
     attestation: (keyId) => attestationJson(keys(), keyId),
-    lane: (channelId, lane, keyId) => {
-      const { ring, book } = started();
-      return laneJson(ring, book, channelId, lane, keyId);
-    },
-    readiness: () => readiness(engines, current()?.ring),
+    lane: (channelId, lane, keyId) => laneJson(started().rings, started().book, channelId, lane, keyId),
+    readiness: () => readiness(engines, rings()),
     metrics: () =>
       metrics.format({
         chain_height: chain.head().height,
@@ -163,15 +347,34 @@ function openHandlers(
           (sum, { stream }) => sum + stream.lastSeq() - stream.settledSeq(),
           0,
         ),
+        ...zkGauges(keys(), current()?.operatorNopg() ?? null),
       }),
     refused: metrics.refusal,
     report,
   };
 }
 
+/** Of nodes that prove: what waits for a proof, and how proving goes. */
+function zkGauges(keys: readonly LiveKey[], operatorNopg: bigint | null): Readonly<Record<string, number>> {
+  const proved = keys.flatMap(({ zk, stream }) => (zk === null ? [] : [{ zk, stream }]));
+  if (proved.length === 0) return {};
+  const batches = proved.flatMap(({ stream }) => stream.batches());
+  const ended = (state: string): number => batches.filter(({ ending }) => ending?.state === state).length;
+  const stats = [...new Set(proved.map(({ zk }) => zk.prover))].map((prover) => prover.stats());
+  return {
+    zk_open_claims: batches.filter(({ ending }) => ending === null).length,
+    zk_verified_claims: ended('verified'),
+    zk_unpaid_claims: ended('unpaid'),
+    zk_proofs: stats.reduce((sum, { proofs }) => sum + proofs, 0),
+    zk_proof_failures: stats.reduce((sum, { failures }) => sum + failures, 0),
+    zk_last_proof_ms: stats.reduce((most, { lastMs }) => Math.max(most, lastMs ?? 0), 0),
+    ...(operatorNopg === null ? {} : { operator_nopg: Number(operatorNopg) }),
+  };
+}
+
 async function readiness(
   engines: readonly Engine[],
-  ring: KeyRing | undefined,
+  rings: readonly KeyRing[],
 ): Promise<Readonly<Record<string, string>>> {
   const states = await Promise.all(
     engines.map(async (engine) => {
@@ -182,16 +385,15 @@ async function readiness(
       return [`engine ${engine.name}`, state] as const;
     }),
   );
-  const refusal = ring?.refusal(ring.active());
-  const work = ring === undefined ? 'the node is starting' : (refusal?.message ?? 'ok');
+  const refusal = rings.map((ring) => ring.refusal(ring.active())).find((each) => each !== undefined);
+  const work = rings.length === 0 ? 'the node is starting' : (refusal?.message ?? 'ok');
   return { work, ...Object.fromEntries(states) };
 }
 
-function startHousekeeping(ring: KeyRing, log: Log): () => Promise<void> {
+function startHousekeeping(keepHouse: () => Promise<void>, log: Log): () => Promise<void> {
   let running: Promise<void> | undefined;
   const timer = setInterval(() => {
-    running ??= ring
-      .keepHouse()
+    running ??= keepHouse()
       .catch((error: unknown) => {
         log(`housekeeping: ${error instanceof Error ? error.message : String(error)}`);
       })
@@ -221,7 +423,7 @@ async function drain(server: ApiServer, book: PaymentBook, forced: boolean): Pro
 }
 
 /** Waits for the promise, and no longer than this. */
-async function within(promise: Promise<void>, limitMs: number): Promise<void> {
+async function within(promise: Promise<unknown>, limitMs: number): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, limitMs);
   await Promise.race([promise, late]);

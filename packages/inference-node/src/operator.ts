@@ -27,6 +27,13 @@ export class TransactionExpiredError extends Error {
   override readonly name = 'TransactionExpiredError';
 }
 
+export interface TransactionTerms {
+  /** Most that is paid per gas; at least what the configuration says. */
+  readonly maxFeeNopg?: bigint;
+  /** Last height it may be in; at most what is usual. */
+  readonly validUntil?: number;
+}
+
 export interface Operator {
   readonly accountId: Uint8Array;
   readonly signer: Ed25519Signer;
@@ -34,7 +41,7 @@ export interface Operator {
   readonly takeNonce: () => Promise<number>;
   /** An earlier process gave this nonce away. */
   readonly reserveNonce: (nonce: number) => void;
-  readonly sign: (ops: readonly Op[], nonce: number) => Transaction;
+  readonly sign: (ops: readonly Op[], nonce: number, terms?: TransactionTerms) => Transaction;
   /**
    * Sends the same bytes until a block has them; the result, whatever its code. Throws `TransactionExpiredError` when no block
    * can take them any more, and the signal's reason if that aborts.
@@ -69,15 +76,15 @@ export function openOperator(
     return nonce;
   };
 
-  const sign = (ops: readonly Op[], nonce: number): Transaction =>
+  const sign: Operator['sign'] = (ops, nonce, { maxFeeNopg: fee = 0n, validUntil = Infinity } = {}) =>
     signTransaction(
       {
         version: 1,
         chainId: chain.chainId,
         sender: key,
         nonce,
-        validUntil: chain.head().height + VALID_BLOCKS,
-        maxFee: nopg(maxFeeNopg),
+        validUntil: Math.min(chain.head().height + VALID_BLOCKS, validUntil),
+        maxFee: nopg(fee > maxFeeNopg ? fee : maxFeeNopg),
         tipCap: nopg(0n),
         feePayer: null,
         ops,

@@ -1,17 +1,21 @@
 /** What an inference node is made of, as its configuration says: engines, attester, operator, connection to the chain. */
 import { readFileSync } from 'node:fs';
 import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
+import { parseHzk } from '@haca/compiler';
 import { connectRpc, type Ed25519Signer, ed25519SignerFromSeed, type RpcClient } from '@haca/platform';
 import { domainHash, fromHex, utf8Encode } from '@haca/primitives';
 import { credit, type ModelManifest, modelIdOf, OFFER } from '@haca/protocol';
 import { type Engine, openOnnxChatEngine, openUpstreamEngine } from '@haca/runtime';
 import type { NodeChainView } from './chain-view.ts';
-import { ConfigError, type EngineConfig, type NodeConfig } from './config.ts';
-import type { ServedModel } from './inference.ts';
+import { type ChatEngineConfig, ConfigError, type NodeConfig } from './config.ts';
+import type { PricedModel } from './inference.ts';
 import type { Operator } from './operator.ts';
+import { openProvableModel, type ProvableModel } from './zk/provable-model.ts';
 
 export interface NodeParts {
   readonly engines: readonly Engine[];
+  /** Models whose answers are proved. */
+  readonly provable: readonly ProvableModel[];
   /** Null: keys are software keys, and answers merely signed. */
   readonly attester: Attester | null;
   readonly operatorSigner: Ed25519Signer;
@@ -24,7 +28,10 @@ export interface NodeParts {
 
 export async function openParts(config: NodeConfig): Promise<NodeParts> {
   return {
-    engines: await Promise.all(config.engines.map(openEngine)),
+    engines: await Promise.all(config.engines.filter((engine) => engine.kind !== 'zk').map(openEngine)),
+    provable: config.engines
+      .filter((engine) => engine.kind === 'zk')
+      .map((engine) => openProvableModel(parseHzk(new Uint8Array(readFileSync(engine.file))), engine)),
     attester: openAttester(config),
     operatorSigner: readOperator(config.operatorFile),
     rpc: connectRpc(config.rpcUrl),
@@ -33,7 +40,7 @@ export async function openParts(config: NodeConfig): Promise<NodeParts> {
   };
 }
 
-function openEngine(config: EngineConfig): Promise<Engine> {
+function openEngine(config: ChatEngineConfig): Promise<Engine> {
   if (config.kind === 'onnx') return openOnnxChatEngine({ dir: config.dir });
   const apiKey = config.apiKeyEnv === null ? undefined : process.env[config.apiKeyEnv];
   return Promise.resolve(
@@ -88,14 +95,22 @@ function readOperator(file: string): Ed25519Signer {
   return ed25519SignerFromSeed(fromHex(seed, file));
 }
 
+/** A model that is offered, and what one request of it costs at least; null: what the node asks for everything. */
+export interface OfferedModel {
+  readonly name: string;
+  readonly manifest: ModelManifest;
+  /** For a model whose inferences have one price each. */
+  readonly price: bigint | null;
+}
+
 /** The offers of one key, valid a little beyond its life: who knows the key knows the prices that hold under it. */
 export function signOffers(
-  engines: readonly Engine[],
+  models: readonly OfferedModel[],
   prices: NodeConfig['prices'],
   chain: NodeChainView,
   operator: Operator,
   nodeId: Uint8Array,
-): ReadonlyMap<string, ServedModel> {
+): ReadonlyMap<string, PricedModel> {
   const { keyTtl, settleWindow } = chain.config.params;
   const { height } = chain.head();
   const terms = {
@@ -103,21 +118,25 @@ export function signOffers(
     chainId: chain.chainId,
     nodeId,
     asset: prices.asset,
-    inputPrice: credit(prices.inputPrice),
-    cachedInputPrice: credit(prices.cachedInputPrice),
-    outputPrice: credit(prices.outputPrice),
-    requestPrice: credit(prices.requestPrice),
-    minCharge: credit(prices.minCharge),
     validFrom: Math.max(1, height),
     validUntil: height + keyTtl + settleWindow,
   } as const;
-  const served = engines.flatMap((engine) =>
-    engine.models.map(({ name, manifest }) => {
-      const modelId = modelIdOf(manifest);
-      const subject = { ...terms, modelId, tokenizerHash: manifest.tokenizerHash };
-      const offer = OFFER.sign(subject, operator.signer.sign);
-      return [name, { name, modelId, manifest, engine, offer }] as const;
-    }),
-  );
+  const served = models.map(({ name, manifest, price }) => {
+    const modelId = modelIdOf(manifest);
+    const subject = { ...terms, ...termsOf(prices, price), modelId, tokenizerHash: manifest.tokenizerHash };
+    const offer = OFFER.sign(subject, operator.signer.sign);
+    return [name, { name, modelId, manifest, offer }] as const;
+  });
   return new Map(served);
+}
+
+function termsOf(prices: NodeConfig['prices'], price: bigint | null) {
+  const perToken = price === null;
+  return {
+    inputPrice: credit(perToken ? prices.inputPrice : 0n),
+    cachedInputPrice: credit(perToken ? prices.cachedInputPrice : 0n),
+    outputPrice: credit(perToken ? prices.outputPrice : 0n),
+    requestPrice: credit(price ?? prices.requestPrice),
+    minCharge: credit(perToken ? prices.minCharge : 0n),
+  };
 }

@@ -103,6 +103,14 @@ export interface PaymentBook {
     keyId: Uint8Array,
     index: number,
   ) => Promise<Lane | undefined>;
+  /** What a lane was charged from one total to another will never be paid: it is the payer's again. */
+  readonly writeOff: (
+    channelId: Uint8Array,
+    keyId: Uint8Array,
+    index: number,
+    from: bigint,
+    to: bigint,
+  ) => void;
   /** Whether the lane has to be redeemed now, whatever the amount: money or promise are about to go. */
   readonly isUrgent: (lane: Lane) => boolean;
   /** Nothing can be redeemed on the key any more, or everything was. */
@@ -223,6 +231,11 @@ export function openPaymentBook(chain: NodeChainView, nodeId: Uint8Array): Payme
         while (!isCurrent(channel, {})) await read(channel, {});
         return channel.lanes.get(laneName(keyId, index));
       }),
+    writeOff: (channelId, keyId, index, from, to) => {
+      const lane = channels.get(toHex(channelId))?.lanes.get(laneName(keyId, index));
+      // Where something before it is still to be paid, the lane waits for that.
+      if (lane !== undefined && lane.mark >= from && to > lane.mark) lane.mark = to;
+    },
     isUrgent: (lane) => isUrgent(chain, channels.get(toHex(lane.channelId)), lane),
     forgetKey: (keyId) => {
       for (const channel of channels.values()) {

@@ -34,6 +34,8 @@ import {
   possessionMessage,
   type RegistrationBinding,
   registrationBindingHash,
+  type VerifyingKeyRecord,
+  zkKeyGas,
 } from '@haca/protocol';
 import type { NodeChainView } from './chain-view.ts';
 import { type KeyFile, keyFileCodec } from './journal.ts';
@@ -64,6 +66,42 @@ export async function ensureModels(
     });
   }
   return ids.sort(compareBytes);
+}
+
+/** What registering a model that can be proved takes beyond its manifest. */
+export interface ProvableRegistration {
+  readonly manifest: ModelManifest;
+  readonly modelId: Uint8Array;
+  readonly verifyingKey: Uint8Array;
+  readonly ops: number;
+  readonly batchMax: number;
+  /** Made only where the chain does not have the model yet. */
+  readonly registrationProof: (signal: AbortSignal) => Promise<Uint8Array>;
+}
+
+/** Registers a model with its verifying key, paid by the node's own bucket, and returns the key as the chain holds it. */
+export async function ensureProvableModel(
+  chain: NodeChainView,
+  operator: Operator,
+  nodeId: Uint8Array,
+  model: ProvableRegistration,
+  signal: AbortSignal,
+): Promise<VerifyingKeyRecord> {
+  const { manifest, modelId, verifyingKey } = model;
+  if ((await chain.model(modelId)) === undefined) {
+    const registrationProof = await model.registrationProof(signal);
+    const verificationGas = zkKeyGas(model, true);
+    const zk = { verifyingKey, registrationProof, nodeId, verificationGas };
+    const op = { kind: 'register-model', manifest, zk } as const;
+    const result = await operator.deliver(operator.sign([op], await operator.takeNonce()), signal);
+    // Another node may have registered the same model in the meantime.
+    if (result.code !== 0 && (await chain.model(modelId)) === undefined) {
+      throw new TransactionRefusedError(codeNameOf(result), result.log);
+    }
+  }
+  const record = await chain.verifyingKey(manifest.weights.digest);
+  if (record === undefined) throw new Error(`the chain has no verifying key of ${manifest.name}`);
+  return record;
 }
 
 /** The node's id: from its file if the chain knows it, else by registering it. */
@@ -126,8 +164,11 @@ export interface FreshKeyParts {
   readonly chain: NodeChainView;
   readonly operator: Operator;
   readonly nodeId: Uint8Array;
+  readonly method: 'tee' | 'signed' | 'zk';
+  /** Of method `zk`: the one model it proves, alone in the list. */
   readonly modelIds: readonly Uint8Array[];
   readonly configHash: Uint8Array;
+  /** Null where keys are not attested. */
   readonly attester: Attester | null;
   readonly keysDir: string;
   readonly signal: AbortSignal;
@@ -135,7 +176,7 @@ export interface FreshKeyParts {
 
 /** Makes a key that never existed before, gets evidence for it and opens it on chain; returns when that is final. */
 export async function openFreshKey(parts: FreshKeyParts): Promise<KeyIdentity> {
-  const { chain, operator, nodeId, modelIds, attester, keysDir, signal } = parts;
+  const { chain, operator, nodeId, method, modelIds, keysDir, signal } = parts;
   const seed = new Uint8Array(randomBytes(32));
   const node = await chain.node(nodeId);
   const keyEpoch = Math.max(node?.keyEpoch ?? 0, ...listKeyDirs(keysDir).map(({ epoch }) => epoch), 0) + 1;
@@ -145,12 +186,10 @@ export async function openFreshKey(parts: FreshKeyParts): Promise<KeyIdentity> {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   writeAtomically(join(dir, 'key.cbor'), encode(keyFileCodec, keyFileOf(identity, seed)));
   const possession = identity.signer.sign(possessionMessage(registrationBindingHash(nodeCrypto, binding)));
-  const method = attester === null ? 'signed' : 'tee';
+  const modelId = identity.zkModelId;
   try {
-    const result = await operator.submit(
-      [{ kind: 'open-key', binding, method, modelId: null, modelIds, evidence, possession }],
-      signal,
-    );
+    const op = { kind: 'open-key', binding, method, modelId, modelIds, evidence, possession } as const;
+    const result = await operator.submit([op], signal);
     while (chain.finalHeight() < result.height) {
       signal.throwIfAborted();
       await pause(10);
@@ -168,7 +207,7 @@ export function keyDir(keysDir: string, keyEpoch: number): string {
 }
 
 async function identify(
-  { chain, operator, nodeId, modelIds, configHash, attester }: FreshKeyParts,
+  { chain, operator, nodeId, method, modelIds, configHash, attester }: FreshKeyParts,
   keyEpoch: number,
   seed: Uint8Array,
 ): Promise<KeyIdentity> {
@@ -190,7 +229,8 @@ async function identify(
   };
   const evidence = await attest(attester, registrationBindingHash(nodeCrypto, binding), binding);
   const keyId = keyIdOf(chain.chainId, nodeId, keyEpoch, signer.publicKey);
-  return { chainId: chain.chainId, nodeId, keyId, keyEpoch, signer, evidence, binding, modelIds };
+  const zkModelId = method === 'zk' ? (modelIds[0] as Uint8Array) : null;
+  return { chainId: chain.chainId, nodeId, keyId, keyEpoch, signer, evidence, binding, modelIds, zkModelId };
 }
 
 async function attest(
@@ -219,7 +259,7 @@ export function listKeyDirs(keysDir: string): readonly { readonly epoch: number;
 /** The key in this folder. Its chain is the one it was made for, whichever that is. */
 export function readKeyIdentity(dir: string): KeyIdentity {
   const file = decode(keyFileCodec, new Uint8Array(readFileSync(join(dir, 'key.cbor'))), 'key');
-  const { seed, binding, keyId, keyEpoch, evidence, modelIds } = file;
+  const { seed, binding, keyId, keyEpoch, evidence, modelIds, zkModelId } = file;
   const { chainId, nodeId } = binding;
   return {
     chainId,
@@ -230,12 +270,14 @@ export function readKeyIdentity(dir: string): KeyIdentity {
     evidence,
     binding,
     modelIds,
+    zkModelId: zkModelId ?? null,
   };
 }
 
 function keyFileOf(identity: KeyIdentity, seed: Uint8Array): KeyFile {
-  const { keyId, keyEpoch, evidence, binding, modelIds } = identity;
-  return { seed, keyId, keyEpoch, evidence, binding, modelIds };
+  const { keyId, keyEpoch, evidence, binding, modelIds, zkModelId } = identity;
+  const ofZk = zkModelId === null ? {} : { zkModelId };
+  return { seed, keyId, keyEpoch, evidence, binding, modelIds, ...ofZk };
 }
 
 /** What of the configuration the evidence stands for: engines and their versions. */

@@ -29,12 +29,31 @@ export interface SettlementOptions extends RedemptionOptions {
   readonly batchMaxAgeMs: number;
 }
 
+/** What is different where receipts are proved: claims of a size that can be, and lines that show what they redeem. */
+export interface ZkSettling {
+  /** How many of these receipts the next claim may have; 0 while none may be opened. */
+  readonly batchCount: (unsettled: readonly IssuedReceipt[]) => number;
+  /** Verified receipts whose lanes were not paid with their proof. */
+  readonly dueLines: (record: NodeKeyRecord) => Promise<readonly ZkLine[]>;
+  readonly hasUnpaid: () => boolean;
+  readonly hold: (line: ChargeLine, height: number) => void;
+}
+
+export interface ZkLine {
+  readonly line: ChargeLine;
+  readonly voucher: Uint8Array;
+  /** Receipt proofs of its ends. */
+  readonly receipts: readonly Uint8Array[];
+}
+
 export interface SettlerContext {
   readonly stream: KeyStream;
   readonly chain: NodeChainView;
   readonly operator: Pick<Operator, 'sign' | 'takeNonce' | 'deliver'>;
   readonly book: Pick<PaymentBook, 'chargedLane' | 'isUrgent'>;
   readonly options: SettlementOptions;
+  /** Null for a key of any method but `zk`. */
+  readonly zk: ZkSettling | null;
   readonly nowMs: () => number;
   readonly log: (line: string) => void;
 }
@@ -161,6 +180,13 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
     if (!isTaken) blockedUntilMs = nowMs() + BLOCKED_MS;
     const count = isBatchDue() && isTaken ? Math.min(unsettled, options.batchMaxCount) : 0;
     scanAtMs = nowMs() + SCAN_MS;
+    if (context.zk !== null) {
+      const claimCount = count === 0 ? 0 : context.zk.batchCount(stream.unsettled().slice(0, count));
+      if (count > 0 && claimCount === 0) blockedUntilMs = nowMs() + BLOCKED_MS;
+      const sent = await sendZk(context, context.zk, claimCount, record);
+      if (sent !== undefined) await deliver(context, redemption, sent, signal);
+      return sent !== undefined;
+    }
     const charges = await redemption.dueLines(stream.settledSeq() + count, record, isHurried);
     const sent = await send(context, count, charges);
     if (sent === undefined) return false;
@@ -174,13 +200,31 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
       !isDrained &&
       (stream.inFlight() !== undefined ||
         (isBatchDue() && nowMs() >= blockedUntilMs) ||
-        (nowMs() >= scanAtMs && hasUnpaid(stream))),
+        (nowMs() >= scanAtMs && (context.zk?.hasUnpaid() ?? hasUnpaid(stream)))),
     settleOnce,
     hurry: () => {
       isHurried = true;
     },
     isDrained: () => isDrained,
   };
+}
+
+/** A claim, or lines alone: their receipt proofs are for the log as it stands, which a batch would move on. */
+async function sendZk(
+  { stream, operator }: SettlerContext,
+  zk: ZkSettling,
+  count: number,
+  record: NodeKeyRecord,
+): Promise<SentSettlement | undefined> {
+  const lines = count > 0 ? [] : await zk.dueLines(record);
+  if (count === 0 && lines.length === 0) return undefined;
+  const nonce = await operator.takeNonce();
+  const charges = lines.map(({ line }) => line);
+  const statement = stream.signStatement(count, charges).bytes;
+  const vouchers = lines.map(({ voucher }) => voucher);
+  const receipts = lines.map((each) => each.receipts);
+  await stream.recordSent(operator.sign([{ kind: 'settle', statement, vouchers, receipts }], nonce));
+  return stream.inFlight();
 }
 
 /** Signs, and has it on disk before anybody sees it; undefined where there is nothing to say. */
@@ -229,7 +273,7 @@ async function deliver(
 }
 
 function report(
-  { stream, log }: SettlerContext,
+  { stream, log, zk }: SettlerContext,
   redemption: Redemption,
   sent: SentSettlement,
   { events, height }: RpcTxResult,
@@ -240,7 +284,8 @@ function report(
     const line = charges[Number(attributes['index'])];
     if (line === undefined || !bytesEqual(fromHex(attributes['keyId'] ?? ''), stream.identity.keyId))
       continue;
-    redemption.hold(line, height);
+    if (zk === null) redemption.hold(line, height);
+    else zk.hold(line, height);
     const lane = `${toHex(line.channelId).slice(0, 12)}/${line.lane}`;
     log(`${nameOf(stream)}: lane ${lane} was not paid: ${attributes['code']} ${attributes['info'] ?? ''}`);
   }

@@ -126,6 +126,8 @@ export function openFakeView(params: Partial<ProtocolParams> = {}): FakeView {
     lane: (keyId, id, lane, height) => read(recordKey.lane(keyId, id, lane), height),
     node: (id, height) => read(recordKey.node(id), height),
     nodeKey: (id, height) => read(recordKey.nodeKey(id), height),
+    verifyingKey: async () => undefined,
+    claim: async () => undefined,
     model: (id) => read(recordKey.model(id)),
     close: () => undefined,
   };

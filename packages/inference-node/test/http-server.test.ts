@@ -10,6 +10,8 @@ const LIMITS: ApiLimits = { stalledMs: 200, bodiesMaxBytes: 6 * 1024 * 1024 };
 function handlersWith(chat: ApiHandlers['chat'], reported: unknown[] = []): ApiHandlers {
   return {
     chat,
+    zkInference: async () => undefined,
+    proofTransaction: async () => new Uint8Array(0),
     models: () => ({ object: 'list', data: [] }),
     model: (id) => ({ id }),
     info: () => ({}),

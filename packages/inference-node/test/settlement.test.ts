@@ -97,6 +97,7 @@ async function openWorld(options: Partial<SettlementOptions> = {}): Promise<Worl
       book: world.book,
       operator: fakeOperator(world),
       options: settlement,
+      zk: null,
       nowMs: () => world.nowMs,
       log: (line) => world.lines.push(line),
     });

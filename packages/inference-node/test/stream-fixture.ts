@@ -35,7 +35,18 @@ export function identityOf(keyEpoch = 1): KeyIdentity {
     refBlockHash: digest('block'),
   };
   const modelIds = [digest('model')];
-  return { chainId: CHAIN_ID, nodeId: NODE_ID, keyId, keyEpoch, signer, evidence: null, binding, modelIds };
+  const zkModelId = null;
+  return {
+    chainId: CHAIN_ID,
+    nodeId: NODE_ID,
+    keyId,
+    keyEpoch,
+    signer,
+    evidence: null,
+    binding,
+    modelIds,
+    zkModelId,
+  };
 }
 
 export function voucherOf(change: Partial<Voucher> = {}): SignedObject<Voucher> {

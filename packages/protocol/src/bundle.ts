@@ -6,11 +6,13 @@ import {
   field,
   MalformedError,
   nullable,
+  optionalField,
   struct,
   type TypeOf,
 } from '@haca/primitives';
 import { chainIdCodec, heightCodec, version } from './common.ts';
 import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
+import { TRANSACTION_MAX_BYTES } from './transaction.ts';
 
 export const BUNDLE_BODY_MAX_BYTES = 32 * 1024 * 1024;
 /** Light blocks in a bundle: the way from the verifier's trusted header to the last header of the bundle. */
@@ -59,6 +61,18 @@ export const bundleCodec = struct({
   ),
   /** `ReceiptProof` bytes; null before the receipt is settled. */
   receiptProof: field(11, nullable(bytesOf(1, 65_536))),
+  /**
+   * Of a receipt that was proved: its claim and verifying key as the chain held them, and the transaction with salts, tensors,
+   * receipts and proof of the whole claim.
+   */
+  zk: optionalField(
+    15,
+    struct({
+      claim: field(0, provenRecordCodec),
+      verifyingKey: field(1, provenRecordCodec),
+      transaction: field(2, bytesOf(1, TRANSACTION_MAX_BYTES)),
+    }),
+  ),
   /**
    * Light blocks in ascending height, each the UTF-8 JSON `{"signed_header","validators","next_validators"}` in CometBFT's
    * own shapes. Their bytes are covered by nothing: hashes and signatures inside decide.
