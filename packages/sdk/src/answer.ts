@@ -12,6 +12,7 @@ import {
   recordKey,
   type SignedObject,
   sessionRecordCodec,
+  skipped,
   type Verdict,
   VOUCHER,
   type Voucher,
@@ -20,18 +21,25 @@ import {
 } from '@haca/protocol';
 import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
-import { NodeError, TimeoutError, VerificationError } from './errors.ts';
+import { NodeError, TimeoutError, UnprovedError, VerificationError } from './errors.ts';
 import { encodeLightBlock } from './light-block-json.ts';
 import { RECEIPT_STATES, type ReceiptState, type ReceiptStatus } from './node-api.ts';
 import { sleep } from './platform.ts';
+import {
+  fetchZkProof,
+  type ProvenClaim,
+  type ProvenVerifyingKey,
+  proveClaim,
+  type VerifiedZkProof,
+} from './zk-proof.ts';
 
 export interface LifecycleStep {
   readonly state: ReceiptState;
   /** Block height; null for `executed`. For `final` the header that proves it. */
   readonly height: number | null;
   readonly atMs: number;
-  /** Who says so: the signed receipt, the node's word, or a proof this client verified. */
-  readonly by: 'receipt' | 'node' | 'light-client';
+  /** Who says so: the signed receipt, the node's word, a state proof or a zero-knowledge proof this client verified. */
+  readonly by: 'receipt' | 'node' | 'light-client' | 'proof';
 }
 
 export interface Lifecycle {
@@ -39,6 +47,8 @@ export interface Lifecycle {
   /** Of the last proof that was checked; empty and not ok before there is one. */
   readonly verdict: Verdict;
   readonly txHash: Uint8Array | null;
+  /** Of a `zk` answer once it is verified. */
+  readonly proof: VerifiedZkProof | null;
 }
 
 export interface UntilOptions {
@@ -57,7 +67,10 @@ export interface Answer {
   /** These throw `UsageError` before a stream is complete. */
   readonly receipt: SignedObject<Receipt>;
   readonly verdict: Verdict;
+  /** Of method `zk`: `signed` until this client verified the proof, `zk` from then on. */
   readonly assurance: Assurance;
+  /** What proves the answer, once this client verified it; null before, and for other methods. */
+  readonly proof: VerifiedZkProof | null;
   readonly response: Uint8Array;
   readonly request: Uint8Array;
   readonly modelName: string;
@@ -91,6 +104,8 @@ export interface AnswerContext {
   readonly id: string;
   readonly request: Uint8Array;
   readonly voucher: SignedObject<Voucher>;
+  /** Of a request of method `zk`; null for every other. */
+  readonly zk: ProvenVerifyingKey | null;
 }
 
 export interface PendingAnswer {
@@ -105,7 +120,7 @@ const AHEAD_MAX_BLOCKS = 100;
 export function openAnswer(context: AnswerContext): PendingAnswer {
   const { route } = context;
   let completed: CompletedAnswer | undefined;
-  let final: FinalProof | undefined;
+  const progress: Progress = { steps: [], final: null, claim: null, proof: null };
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   // Whoever does not wait for the end of a stream learns of a failure by the stream itself.
   promise.catch(() => undefined);
@@ -114,7 +129,6 @@ export function openAnswer(context: AnswerContext): PendingAnswer {
       throw new UsageError('the answer is not complete: await answer.completed first');
     return completed;
   };
-  const steps: LifecycleStep[] = [];
   const answer: Answer = {
     id: context.id,
     completed: promise,
@@ -125,7 +139,11 @@ export function openAnswer(context: AnswerContext): PendingAnswer {
       return done().verdict;
     },
     get assurance() {
-      return done().assurance;
+      const { assurance } = done();
+      return progress.proof === null ? assurance : 'zk';
+    },
+    get proof() {
+      return progress.proof;
     },
     get response() {
       return done().response;
@@ -138,17 +156,15 @@ export function openAnswer(context: AnswerContext): PendingAnswer {
     node: { nodeId: route.nodeId, keyId: route.keyId, url: route.api.url, name: route.node.name },
     until: async (state, options = {}) => {
       await promise;
-      const followed = await follow(context, done().receipt, { steps, final: final ?? null }, state, options);
-      final = followed.final ?? final;
-      return followed.lifecycle;
+      return follow(context, done().receipt, progress, state, options);
     },
-    bundle: async () => makeBundle(context, (await promise) && done(), final ?? null),
+    bundle: async () => makeBundle(context, (await promise) && done(), progress),
   };
   return {
     answer,
     complete: (value) => {
       completed = value;
-      steps.push({ state: 'executed', height: null, atMs: context.clock(), by: 'receipt' });
+      progress.steps.push({ state: 'executed', height: null, atMs: context.clock(), by: 'receipt' });
       resolve(answer);
     },
     fail: reject,
@@ -161,6 +177,14 @@ interface FinalProof {
   readonly verdict: Verdict;
 }
 
+/** How far an answer was followed. */
+interface Progress {
+  readonly steps: LifecycleStep[];
+  final: FinalProof | null;
+  claim: ProvenClaim | null;
+  proof: VerifiedZkProof | null;
+}
+
 const NO_VERDICT: Verdict = { ok: false, checks: [] };
 const isReached = (steps: readonly LifecycleStep[], state: ReceiptState): boolean =>
   steps.some((step) => RECEIPT_STATES.indexOf(step.state) >= RECEIPT_STATES.indexOf(state));
@@ -168,12 +192,12 @@ const isReached = (steps: readonly LifecycleStep[], state: ReceiptState): boolea
 async function follow(
   context: AnswerContext,
   receipt: SignedObject<Receipt>,
-  { steps, final: known }: { readonly steps: LifecycleStep[]; readonly final: FinalProof | null },
+  progress: Progress,
   wanted: ReceiptState,
   { timeoutMs = UNTIL_TIMEOUT_MS, signal, onState }: UntilOptions,
-): Promise<{ readonly lifecycle: Lifecycle; readonly final: FinalProof | null }> {
+): Promise<Lifecycle> {
+  const { steps } = progress;
   const deadline = Date.now() + timeoutMs;
-  let final = known;
   let txHash: Uint8Array | null = null;
   const add = (state: ReceiptState, height: number | null, by: LifecycleStep['by']): void => {
     if (isReached(steps, state)) return;
@@ -185,10 +209,19 @@ async function follow(
     const status = await context.route.api.receipt(toHex(receipt.hash));
     if (!bytesEqual(status.receipt.hash, receipt.hash)) throw otherReceipt(receipt, status.receipt);
     txHash = status.txHash ?? txHash;
+    if (status.state === 'unpaid') await concludeUnproved(context, receipt);
     if (status.state !== 'executed') add('settled', status.height, 'node');
-    if (status.state === 'verified' || status.state === 'final') add('verified', status.height, 'node');
-    if (status.proof !== null && wanted === 'final') {
-      final = await proveFinal(context, receipt, status, status.proof);
+    if (status.state === 'proving') add('proving', status.height, 'node');
+    const isVerified = status.state === 'verified' || status.state === 'final';
+    if (context.zk === null) {
+      if (isVerified) add('verified', status.height, 'node');
+    } else {
+      await followClaim(context, context.zk, receipt, progress, status, isVerified);
+      if (progress.proof !== null) add('verified', status.claim?.endedAt ?? null, 'proof');
+    }
+    if (status.proof !== null && wanted === 'final' && isVerified) {
+      progress.final = (await proveFinal(context, receipt, status, status.proof)) ?? progress.final;
+      const { final } = progress;
       if (final !== null) add('final', final.keyRecord.stateHeight + 1, 'light-client');
     }
   };
@@ -204,7 +237,46 @@ async function follow(
     }
     await sleep(pauseMs, signal);
   }
-  return { lifecycle: { steps: [...steps], verdict: final?.verdict ?? NO_VERDICT, txHash }, final };
+  const { final, proof } = progress;
+  return { steps: [...steps], verdict: final?.verdict ?? NO_VERDICT, txHash, proof };
+}
+
+/** The claim is caught while the full node still has the state it was opened in; the proof as soon as there is one. */
+async function followClaim(
+  { chain, route, id }: AnswerContext,
+  zk: ProvenVerifyingKey,
+  receipt: SignedObject<Receipt>,
+  progress: Progress,
+  status: ReceiptStatus,
+  isVerified: boolean,
+): Promise<void> {
+  if (status.claim === null || status.height === null || progress.proof !== null) return;
+  progress.claim ??= await proveClaim(chain, status.claim, status.height);
+  if (!isVerified) return;
+  if (progress.claim === null) {
+    const gone = skipped(
+      'zk.claim',
+      'claim.unavailable',
+      'the full node no longer has the state of its block',
+    );
+    throw new VerificationError('the proof can not be checked any more', verdictOf([gone]), id);
+  }
+  progress.proof = await fetchZkProof(chain, route, receipt, id, zk, progress.claim, status);
+}
+
+/** Throws once the chain's own record says that the receipt will never be paid. */
+async function concludeUnproved(
+  { chain, route, id }: AnswerContext,
+  { value }: SignedObject<Receipt>,
+): Promise<void> {
+  await chain.sync();
+  const { value: bytes } = await chain.record(recordKey.nodeKey(route.keyId));
+  const key = bytes === null ? null : decode(nodeKeyRecordCodec, bytes, 'node-key');
+  const isUnpaid = key?.unpaidRanges.some(({ first, last }) => first <= value.seq && value.seq <= last);
+  if (isUnpaid !== true) return;
+  const { amount, asset } = value;
+  const text = `the answer was not proved in time: ${amount} base units are not charged, and the node lost bond`;
+  throw new UnprovedError(text, amount, asset, id);
 }
 
 /** Whoever was asked is away or starting: waiting helps. Every other error is thrown on. */
@@ -232,9 +304,10 @@ async function proveFinal(
 ): Promise<FinalProof | null> {
   const seen = await chain.sync();
   // A height far ahead of every verified header is a story, not a height to wait for.
-  if (status.height !== null && status.height > seen.height + AHEAD_MAX_BLOCKS) return null;
-  const head = await chain.sync(status.height === null ? {} : { minHeight: status.height + 1 });
-  const heights = new Set([status.height ?? head.height - 1, head.height - 1]);
+  const endedAt = status.claim?.endedAt ?? status.height;
+  if (endedAt !== null && endedAt > seen.height + AHEAD_MAX_BLOCKS) return null;
+  const head = await chain.sync(endedAt === null ? {} : { minHeight: endedAt + 1 });
+  const heights = new Set([endedAt ?? head.height - 1, head.height - 1]);
   for (const stateHeight of heights) {
     const keyRecord = await chain
       .record(recordKey.nodeKey(route.keyId), stateHeight)
@@ -281,9 +354,9 @@ function receiptProofVerdict(
 }
 
 async function makeBundle(
-  { crypto, chain, route, request, voucher }: AnswerContext,
+  { crypto, chain, route, request, voucher, zk }: AnswerContext,
   { receipt, response }: CompletedAnswer,
-  final: FinalProof | null,
+  { final, proof: zkProof }: Progress,
 ): Promise<Uint8Array> {
   const { node, model, config } = route.proofs;
   const key = final?.keyRecord ?? route.proofs.key;
@@ -291,8 +364,11 @@ async function makeBundle(
   const session = await chain.record(recordKey.session(channelId, slot));
   // A slot that was freed or taken by another key since says nothing about this voucher.
   const isHeld = session.value !== null && signs(crypto, session.value, voucher);
+  const proved = zk === null || zkProof === null ? [] : [zkProof.claim.proof, zk.proof];
   const headers = await chain.trace([
-    ...[node, model, config, key, ...(isHeld ? [session] : [])].map(({ stateHeight }) => stateHeight + 1),
+    ...[node, model, config, key, ...proved, ...(isHeld ? [session] : [])].map(
+      ({ stateHeight }) => stateHeight + 1,
+    ),
     receipt.value.refHeight,
     route.key.openedAt,
   ]);
@@ -312,6 +388,15 @@ async function makeBundle(
     evidence: route.evidence,
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
+    ...(zk === null || zkProof === null
+      ? {}
+      : {
+          zk: {
+            claim: zkProof.claim.proof,
+            verifyingKey: zk.proof,
+            transaction: zkProof.transaction,
+          },
+        }),
   });
 }
 

@@ -5,6 +5,7 @@ import { chat } from './chat.ts';
 import type { Directory } from './directory.ts';
 import { NodeError, PaymentError, TransactionError } from './errors.ts';
 import { errorResponse } from './http.ts';
+import { inferTensors } from './infer.ts';
 import type { Haca, HacaOptions } from './options.ts';
 import { bodyBytes } from './request.ts';
 import { infer } from './send.ts';
@@ -44,6 +45,7 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
       return session.lastAnswer;
     },
     chat: (request) => chat(haca, directory, request),
+    infer: (request) => inferTensors(session, request),
     models: directory.models,
     nodes: directory.nodes,
     validators: () => listValidators(chain.rpc),

@@ -59,6 +59,25 @@ export class NodeError extends Error {
   }
 }
 
+/**
+ * An inference that was to be proved was not, in the time the chain gives for it. The node is never paid for it and loses part
+ * of its bond; what the request would have cost stays in the payer's channel.
+ */
+export class UnprovedError extends Error {
+  override readonly name = 'UnprovedError';
+  /** Base units of the fee asset that are not charged. */
+  readonly refund: bigint;
+  readonly asset: number;
+  readonly answerId: string;
+
+  constructor(message: string, refund: bigint, asset: number, answerId: string) {
+    super(message);
+    this.refund = refund;
+    this.asset = asset;
+    this.answerId = answerId;
+  }
+}
+
 /** The time the caller gave ran out; what was waited for may still happen. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';

@@ -9,7 +9,14 @@ export type {
 export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain-view.ts';
 export { HACA_BASE_URL, openHaca } from './client.ts';
 export type { Directory, ModelEntry, NodeEntry, Route } from './directory.ts';
-export { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from './errors.ts';
+export {
+  NodeError,
+  PaymentError,
+  TimeoutError,
+  TransactionError,
+  UnprovedError,
+  VerificationError,
+} from './errors.ts';
 export {
   type AppraisedEvidence,
   type AppraiseEvidence,
@@ -17,9 +24,11 @@ export {
   type KeyEvidence,
   verifyKeyEvidence,
 } from './evidence.ts';
+export type { InferOptions, InferResult, ModelShapes } from './infer.ts';
 export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 export {
+  type ClaimStatus,
   connectNode,
   type LaneState,
   type NodeApi,
@@ -63,6 +72,12 @@ export {
 } from './verify-answer.ts';
 export { type BundleContext, type BundleVerification, verifyBundle } from './verify-bundle.ts';
 export {
+  claimIdOfRecord,
+  verifyZkReceipt,
+  type ZkReceiptParts,
+  type ZkReceiptVerification,
+} from './verify-zk.ts';
+export {
   type Channel,
   type ChannelWish,
   EMPTY_WALLET_STATE,
@@ -76,3 +91,5 @@ export {
   type WalletState,
   type WalletStore,
 } from './wallet.ts';
+export type { ProvenClaim, ProvenVerifyingKey, VerifiedZkProof } from './zk-proof.ts';
+export type { TensorInput } from './zk-tensors.ts';

@@ -58,11 +58,25 @@ export interface LaneState {
   readonly voucher: SignedObject<Voucher> | null;
 }
 
-export const RECEIPT_STATES = ['executed', 'settled', 'verified', 'final'] as const;
+export const RECEIPT_STATES = ['executed', 'settled', 'proving', 'verified', 'final'] as const;
 export type ReceiptState = (typeof RECEIPT_STATES)[number];
 
+/** How far the proof of a `zk` receipt has come, by the node's word. */
+export interface ClaimStatus {
+  readonly claimId: Uint8Array;
+  readonly firstSeq: number;
+  readonly count: number;
+  /** Block in which it was verified, or ended unpaid; null while it is open. */
+  readonly endedAt: number | null;
+  readonly proveMs: number | null;
+  readonly proofTxHash: Uint8Array | null;
+}
+
 export interface ReceiptStatus {
-  readonly state: ReceiptState;
+  /** `unpaid`: no proof came in time, and nobody is charged. */
+  readonly state: ReceiptState | 'unpaid';
+  /** Null for receipts that need no proof, and before one is settled. */
+  readonly claim: ClaimStatus | null;
   readonly receipt: SignedObject<Receipt>;
   readonly height: number | null;
   readonly txHash: Uint8Array | null;
@@ -75,6 +89,8 @@ export interface NodeApi {
   readonly attestation: (keyId: Uint8Array) => Promise<NodeAttestation>;
   readonly lane: (channelId: Uint8Array, lane: number, keyId: Uint8Array) => Promise<LaneState>;
   readonly receipt: (id: string) => Promise<ReceiptStatus>;
+  /** The transaction that proved a receipt: bytes to be checked. */
+  readonly proofTransaction: (id: string) => Promise<Uint8Array>;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -82,21 +98,23 @@ const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
 export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
   const base = url.replace(/\/+$/, '');
-  const get = async (path: string): Promise<unknown> => {
-    let status: number;
-    let body: string;
+  const fetchBytes = async (
+    path: string,
+  ): Promise<{ readonly status: number; readonly bytes: Uint8Array }> => {
     try {
       const response = await fetchFn(`${base}${path}`, {
         signal: AbortSignal.timeout(TIMEOUT_MS),
         redirect: 'error',
       });
-      status = response.status;
-      body = new TextDecoder().decode(await readBounded(response, ANSWER_MAX_BYTES));
+      return { status: response.status, bytes: await readBounded(response, ANSWER_MAX_BYTES) };
     } catch (cause) {
       if (cause instanceof MalformedError) throw cause;
       throw new NodeError('E_UNREACHABLE', `no answer from ${base}${path}`, null, { cause });
     }
-    const value = parseJson(body, path);
+  };
+  const get = async (path: string): Promise<unknown> => {
+    const { status, bytes } = await fetchBytes(path);
+    const value = parseJson(new TextDecoder().decode(bytes), path);
     if (status >= 400) throw nodeErrorOf(status, value, `${base}${path}`);
     return value;
   };
@@ -107,6 +125,12 @@ export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
     lane: async (channelId, lane, keyId) =>
       parseLane(await get(`/v1/lanes/${toHex(channelId)}/${lane}?key=${toHex(keyId)}`)),
     receipt: async (id) => parseReceiptStatus(await get(`/v1/receipts/${encodeURIComponent(id)}`)),
+    proofTransaction: async (id) => {
+      const path = `/v1/receipts/${encodeURIComponent(id)}/proof`;
+      const { status, bytes } = await fetchBytes(path);
+      if (status < 400) return bytes;
+      throw nodeErrorOf(status, parseJson(new TextDecoder().decode(bytes), path), `${base}${path}`);
+    },
   };
 }
 
@@ -192,18 +216,36 @@ function parseLane(value: unknown): LaneState {
 
 function parseReceiptStatus(value: unknown): ReceiptStatus {
   const doc = asObject(value, 'receipt-status');
-  const state = RECEIPT_STATES.find((each) => each === doc['state']);
-  if (state === undefined) throw bad('receipt-status.state', RECEIPT_STATES.join(' | '), doc['state']);
+  const states = [...RECEIPT_STATES, 'unpaid'] as const;
+  const state = states.find((each) => each === doc['state']);
+  if (state === undefined) throw bad('receipt-status.state', states.join(' | '), doc['state']);
   const proof = doc['proof'] ?? null;
   const bytes = proof === null ? null : base64urlAt(proof, 'receipt-status.proof', 128 * 1024);
   const height = doc['height'] ?? null;
   const txHash = doc['txHash'] ?? null;
   return {
     state,
+    claim: parseClaim(doc['claim'] ?? null),
     receipt: RECEIPT.decode(base64urlAt(doc['receipt'], 'receipt-status.receipt', 8192)),
     height: height === null ? null : asInteger(height, 'receipt-status.height'),
     txHash: txHash === null ? null : asHex(txHash, 'receipt-status.txHash', 32),
     proof: bytes === null ? null : { value: decodeReceiptProof(bytes), bytes },
+  };
+}
+
+function parseClaim(value: unknown): ClaimStatus | null {
+  if (value === null) return null;
+  const doc = asObject(value, 'claim');
+  const number = (name: string): number | null =>
+    (doc[name] ?? null) === null ? null : asInteger(doc[name], `claim.${name}`);
+  const proofTxHash = doc['proofTxHash'] ?? null;
+  return {
+    claimId: asHex(doc['claimId'], 'claim.claimId', 32),
+    firstSeq: asInteger(doc['firstSeq'], 'claim.firstSeq'),
+    count: asInteger(doc['count'], 'claim.count'),
+    endedAt: number('endedAt'),
+    proveMs: number('proveMs'),
+    proofTxHash: proofTxHash === null ? null : asHex(proofTxHash, 'claim.proofTxHash', 32),
   };
 }
 

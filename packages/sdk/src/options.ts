@@ -3,6 +3,7 @@ import type { Answer } from './answer.ts';
 import type { ChainView } from './chain-view.ts';
 import type { Directory, ModelEntry, NodeEntry } from './directory.ts';
 import type { AppraiseEvidence } from './evidence.ts';
+import type { InferOptions, InferResult } from './infer.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
 import type { Trust } from './trust.ts';
@@ -44,6 +45,8 @@ export interface Haca {
   /** The answer that was completed last. */
   readonly lastAnswer: Answer | null;
   readonly chat: (request: ChatOptions) => Promise<ChatResult>;
+  /** Runs a model whose answers are proved: verified as signed and paid at once, as proved by `answer.until('verified')`. */
+  readonly infer: (request: InferOptions) => Promise<InferResult>;
   readonly models: () => Promise<readonly ModelEntry[]>;
   readonly nodes: () => Promise<readonly NodeEntry[]>;
   /** Unproven, as the other lists. */

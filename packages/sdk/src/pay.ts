@@ -1,5 +1,5 @@
 import { toHex } from '@haca/primitives';
-import { failed, inputTokensBound, reserveFor, type Voucher, verdictOf } from '@haca/protocol';
+import { failed, reserveFor, type Voucher, verdictOf } from '@haca/protocol';
 import { headerTimeMs } from './chain-view.ts';
 import type { Route } from './directory.ts';
 import { PaymentError, VerificationError } from './errors.ts';
@@ -7,7 +7,7 @@ import { randomBytes } from './platform.ts';
 import type { Attempt, Session } from './session.ts';
 import type { Channel } from './wallet.ts';
 
-export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash'>;
+export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash' | 'zk'>;
 
 const SYNC_EVERY_MS = 2_000;
 
@@ -25,7 +25,7 @@ export async function prepareAttempt(
   const head = chain.head().height;
   const reserve = reserveFor(
     route.offer.value,
-    inputTokensBound(request.body),
+    request.params.inputTokensMax,
     request.params.maxOutputTokens,
   );
   // Prices are the node's: what the caller means to allocate to one node is the limit where the policy has none.

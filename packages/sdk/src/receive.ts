@@ -3,8 +3,10 @@ import { headerHash } from '@haca/light-client';
 import { fromBase64url, RpcError } from '@haca/platform/rpc';
 import { bytesEqual, MalformedError, toHex, UsageError, utf8Encode } from '@haca/primitives';
 import {
+  type Check,
   check,
   failed,
+  passed,
   RECEIPT,
   type Receipt,
   type SignedObject,
@@ -20,6 +22,7 @@ import { sleep } from './platform.ts';
 import type { Attempt, Inference, Session } from './session.ts';
 import { verifiedStream } from './stream-verifier.ts';
 import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
+import { decodeOutputs } from './zk-tensors.ts';
 
 export interface Received {
   readonly response: Response;
@@ -42,6 +45,7 @@ export async function takeResponse(
     id: response.headers.get('x-haca-receipt-id') ?? '',
     request: attempt.body,
     voucher: attempt.voucher,
+    zk: attempt.zk?.verifyingKey ?? null,
   });
   if ((body === null) === attempt.params.stream) {
     return body === null
@@ -168,7 +172,10 @@ async function concludeAnswer(
   );
   const assurance = assuranceOf(receipt.value, route.key, route.evidenceSimulated);
   const unique = uniqueCheck(session, receipt);
-  const verdict = judge([...route.checks, ...received.checks, ...checks, unique], assurance, session.policy);
+  // A proof comes after the answer: until then nobody is paid, and the answer says `signed`.
+  const promised = attempt.zk === null ? assurance : 'zk';
+  const all = [...route.checks, ...received.checks, ...checks, ...tensorChecks(attempt, received), unique];
+  const verdict = judge(all, promised, session.policy);
   if (!verdict.ok && !session.policy.allowUnverified) {
     session.directory.forget(route.nodeId);
     throw new VerificationError('the answer was withheld', verdict, pending.answer.id);
@@ -182,6 +189,17 @@ async function concludeAnswer(
   pending.complete({ receipt, verdict, assurance, response: received.response, timing });
   session.lastAnswer = pending.answer;
   session.onAnswer(pending.answer);
+}
+
+function tensorChecks({ zk }: Attempt, { response }: ReceivedAnswer): readonly Check[] {
+  if (zk === null) return [];
+  try {
+    const tensors = decodeOutputs(zk.shapes.outputs, response);
+    return [passed('response.tensors', `${tensors.length} tensors of the model's shapes`)];
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    return [failed('response.tensors', error.code, error.expected, error.got)];
+  }
 }
 
 async function expectationsOf(

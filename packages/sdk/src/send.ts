@@ -11,7 +11,7 @@ import { sleep } from './platform.ts';
 import { assuranceCheck, type Policy } from './policy.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
 import { parseRequest, type RequestParams } from './request.ts';
-import type { Attempt, Inference, Session } from './session.ts';
+import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
 
 export async function infer(
   session: Session,
@@ -19,10 +19,11 @@ export async function infer(
   body: Uint8Array,
   headers: Headers,
   signal: AbortSignal,
+  zk: ZkExpectation | null = null,
 ): Promise<Inference> {
   let params: RequestParams;
   try {
-    params = parseRequest(body);
+    params = parseRequest(body, path);
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     return { response: errorResponse(400, 'E_REQUEST', error.message), pending: null };
@@ -41,7 +42,9 @@ export async function infer(
       refused ??= new VerificationError(`node ${route.node.name} was not asked`, unfit);
       continue;
     }
-    const request = { path, body, headers, params, requestHash };
+    // A model may be served by other methods too: they prove nothing.
+    if (zk !== null && route.key.method !== 'zk') continue;
+    const request = { path, body, headers, params, requestHash, zk };
     let result = await tryRoute(session, route, request, signal);
     if (result instanceof Response) {
       // Perhaps it was only the key we knew: nothing was charged, and the node may have another one by now.
@@ -68,7 +71,7 @@ function unfitness(route: Route, policy: Policy): Verdict | null {
   if (policy.allowUnverified) return null;
   const { method } = route.key;
   const assurance: Assurance =
-    method === 'tee' ? (route.evidenceSimulated ? 'tee-simulated' : 'tee') : 'signed';
+    method === 'tee' ? (route.evidenceSimulated ? 'tee-simulated' : 'tee') : method;
   const verdict = verdictOf([...route.checks, assuranceCheck(assurance, policy)]);
   return verdict.ok ? null : verdict;
 }

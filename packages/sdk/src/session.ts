@@ -1,3 +1,4 @@
+import type { TensorShape } from '@haca/circuit';
 import { connectRpc } from '@haca/platform/rpc';
 import type { SignedObject, Voucher } from '@haca/protocol';
 import type { Answer, PendingAnswer } from './answer.ts';
@@ -11,6 +12,7 @@ import type { Platform } from './platform.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import type { RequestParams } from './request.ts';
 import { type Channel, openWallet, type Wallet } from './wallet.ts';
+import type { ProvenVerifyingKey } from './zk-proof.ts';
 
 const DEFAULT_CHANNEL: ChannelOptions = { asset: 1, deposit: 2_000_000_000n, allocation: 1_000_000_000n };
 
@@ -37,6 +39,12 @@ export interface Session {
   syncedAtMs: number;
 }
 
+/** What the answer to a request of method `zk` is held against. */
+export interface ZkExpectation {
+  readonly verifyingKey: ProvenVerifyingKey;
+  readonly shapes: { readonly outputs: readonly TensorShape[] };
+}
+
 /** One request that was, or is about to be, sent with one voucher. */
 export interface Attempt {
   readonly route: Route;
@@ -45,6 +53,7 @@ export interface Attempt {
   readonly headers: Headers;
   readonly params: RequestParams;
   readonly requestHash: Uint8Array;
+  readonly zk: ZkExpectation | null;
   readonly lane: Lane;
   readonly voucher: SignedObject<Voucher>;
   readonly reserve: bigint;

@@ -8,7 +8,6 @@ import {
   type Check,
   chargeFor,
   check,
-  inputTokensBound,
   keyIdOf,
   type NodeKeyRecord,
   type NodeRecord,
@@ -18,7 +17,6 @@ import {
   RECEIPT,
   type Receipt,
   requestHashOf,
-  reserveFor,
   responseHashOf,
   type SignedObject,
   skipped,
@@ -29,7 +27,7 @@ import {
   verdictOf,
 } from '@haca/protocol';
 import { assuranceCheck, type Policy } from './policy.ts';
-import { outputLimitOf } from './request.ts';
+import { outputLimitOf, reserveOf } from './request.ts';
 import { splitSse } from './sse.ts';
 
 /** The proven records an answer is held against. */
@@ -83,7 +81,7 @@ export function assuranceOf(receipt: Receipt, key: NodeKeyRecord, evidenceSimula
     case 'tee':
       return evidenceSimulated ? 'tee-simulated' : 'tee';
     case 'zk':
-      // Until a proof was verified, a zk answer is a signed one.
+      // Until a proof was verified, a zk answer is a signed one: see `verifyZkReceipt`.
       return 'signed';
     case 'signed':
       return 'signed';
@@ -262,11 +260,8 @@ function priceChecks(
 ): Check[] {
   const { value } = offer;
   const price = chargeFor(value, receipt.usage);
-  const outputLimit = request === null ? null : outputLimitOf(request);
-  const reserve =
-    request === null || outputLimit === null
-      ? null
-      : reserveFor(value, inputTokensBound(request), outputLimit);
+  const outputLimit = request === null || receipt.method === 'zk' ? null : outputLimitOf(request);
+  const reserve = request === null ? null : reserveOf(value, receipt.method, request);
   return [
     ...offerChecks(crypto, offer, node, { nodeId, modelId, chainId }),
     check(
@@ -299,7 +294,8 @@ function priceChecks(
       'price.output',
       receipt.usage.outputTokens <= receipt.sampling.maxOutputTokens &&
         receipt.sampling.maxOutputTokens <= (outputLimit ?? Number.POSITIVE_INFINITY) &&
-        receipt.usage.cachedInputTokens <= receipt.usage.inputTokens,
+        receipt.usage.cachedInputTokens <= receipt.usage.inputTokens &&
+        (receipt.method !== 'zk' || receipt.usage.inputTokens + receipt.sampling.maxOutputTokens === 0),
       `at most ${outputLimit ?? receipt.sampling.maxOutputTokens} output tokens, cached input within input`,
       `${receipt.usage.outputTokens} output, ${receipt.usage.cachedInputTokens} of ${receipt.usage.inputTokens} cached`,
     ),

@@ -15,10 +15,10 @@ import {
   type Check,
   chainConfigRecordCodec,
   check,
+  claimRecordCodec,
   decodeBundle,
   decodeReceiptProof,
   failed,
-  inputTokensBound,
   modelIdOf,
   modelRecordCodec,
   type NodeKeyRecord,
@@ -32,22 +32,23 @@ import {
   RECEIPT,
   type Receipt,
   recordKey,
-  reserveFor,
   type SignedObject,
   sessionRecordCodec,
   skipped,
   type Verdict,
   VOUCHER,
   type Voucher,
+  verifyingKeyRecordCodec,
   verifyReceiptProof,
 } from '@haca/protocol';
 import { type AppraiseEvidence, appraiseRegistration, verifyKeyEvidence } from './evidence.ts';
 import { decodeLightBlock } from './light-block-json.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
-import { outputLimitOf } from './request.ts';
+import { reserveOf } from './request.ts';
 import type { Trust } from './trust.ts';
 import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 import { assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
+import { claimIdOfRecord, verifyZkReceipt } from './verify-zk.ts';
 
 export interface BundleContext {
   readonly crypto: CryptoProvider;
@@ -117,7 +118,8 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
       minRefHeight: null,
     },
   );
-  const assurance = assuranceOf(receipt.value, key, evidence.simulated);
+  const zk = verifyZk(bundle, parts, trustedChainId(context.trust));
+  const signedAssurance = assuranceOf(receipt.value, key, evidence.simulated);
   const chainId = trustedChainId(context.trust);
   const checks = [
     check('bundle.chain-id', 'E_CHAIN', bundle.chainId === chainId, chainId, bundle.chainId),
@@ -127,7 +129,12 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
     ...evidence.verdict.checks,
     ...answer,
     ...settlementChecks(crypto, bundle, receipt, key),
+    ...zk,
   ];
+  // Only what all checks stand behind is called proved.
+  const isProved =
+    zk.length > 0 && checks.every(({ status }) => status === 'passed' || status === 'not-applicable');
+  const assurance = isProved ? 'zk' : signedAssurance;
   return {
     verdict: judge(checks, assurance, policy),
     assurance,
@@ -278,6 +285,7 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
     ['model', bundle.model, recordKey.model(modelId)],
     ['config', bundle.config, recordKey.params()],
     ...sessionRecord(bundle, parts),
+    ...zkRecords(bundle, parts),
   ];
   return wanted.flatMap(([name, record, key]) => {
     const header = trusted.get(record.stateHeight + 1);
@@ -330,12 +338,40 @@ function voucherChecks(crypto: CryptoProvider, { session }: Bundle, { voucher }:
 }
 
 /** The lane's charge before this request, from the payer's own voucher and the price list. */
-function chargedBefore({ voucher, offer }: BundleParts, request: Uint8Array | null): bigint | null {
+function chargedBefore({ voucher, offer, receipt }: BundleParts, request: Uint8Array | null): bigint | null {
   if (voucher === null || request === null) return null;
-  const limit = outputLimitOf(request);
-  if (limit === null) return null;
-  const before = voucher.value.cumulative - reserveFor(offer.value, inputTokensBound(request), limit);
+  const reserve = reserveOf(offer.value, receipt.value.method, request);
+  if (reserve === null) return null;
+  const before = voucher.value.cumulative - reserve;
   return before < 0n ? null : before;
+}
+
+/** The proof behind a receipt of method `zk`; nothing where the receipt is of another, or the bundle has none. */
+function verifyZk(bundle: Bundle, { receipt, key, model }: BundleParts, chainId: string): readonly Check[] {
+  if (bundle.zk === undefined) return [];
+  const { claim, verifyingKey, transaction } = bundle.zk;
+  return verifyZkReceipt({
+    chainId,
+    receipt,
+    key,
+    claim: decode(claimRecordCodec, present(claim, 'zk.claim'), 'bundle.zk.claim'),
+    verifyingKeyHash: model.manifest.weights.digest,
+    verifying: decode(verifyingKeyRecordCodec, present(verifyingKey, 'zk.key'), 'bundle.zk.key'),
+    transaction,
+  }).verdict.checks;
+}
+
+/** Claim and verifying key of the bundle, each under the only key that says what it has to. */
+function zkRecords(
+  { zk, chainId }: Bundle,
+  { model }: BundleParts,
+): readonly (readonly [string, ProvenRecord, Uint8Array])[] {
+  if (zk === undefined) return [];
+  const claim = decode(claimRecordCodec, present(zk.claim, 'zk.claim'), 'bundle.zk.claim');
+  return [
+    ['claim', zk.claim, recordKey.claim(claimIdOfRecord(chainId, claim))],
+    ['verifying-key', zk.verifyingKey, recordKey.verifyingKey(model.manifest.weights.digest)],
+  ];
 }
 
 function settlementChecks(

@@ -1,0 +1,73 @@
+/** Inference that is proved: tensors in, tensors out, one canonical encoding of both. */
+import {
+  parseVerifyingKey,
+  publicTensorShapes,
+  type TensorShape,
+  type TensorValues,
+  verifyingKeyHash,
+} from '@haca/circuit';
+import { bytesEqual, decode } from '@haca/primitives';
+import { encodeZkRequest, type ModelManifest, recordKey, verifyingKeyRecordCodec } from '@haca/protocol';
+import type { Answer } from './answer.ts';
+import { NodeError, PaymentError } from './errors.ts';
+import { nodeErrorOf } from './node-api.ts';
+import { randomBytes } from './platform.ts';
+import { ZK_PATH } from './request.ts';
+import { infer as send } from './send.ts';
+import type { Session } from './session.ts';
+import type { ProvenVerifyingKey } from './zk-proof.ts';
+import { decodeOutputs, encodeInputs, type TensorInput } from './zk-tensors.ts';
+
+export interface InferOptions {
+  /** Name or id (hex) of a model of method `zk`. */
+  readonly model: string;
+  /** One for each input of the model, in its order. A `Uint8Array` of as many bytes as the tensor has is taken as it is. */
+  readonly tensors: readonly TensorInput[];
+  readonly signal?: AbortSignal;
+}
+
+export interface InferResult {
+  /** Integers of each output, row-major. */
+  readonly outputs: readonly TensorValues[];
+  readonly shapes: ModelShapes;
+  /** Signed and paid for; `answer.until('verified')` verifies the proof once it is there. */
+  readonly answer: Answer;
+}
+
+export interface ModelShapes {
+  readonly inputs: readonly TensorShape[];
+  readonly outputs: readonly TensorShape[];
+}
+
+const SALT_BYTES = 32;
+
+export async function inferTensors(session: Session, options: InferOptions): Promise<InferResult> {
+  const { modelId, manifest } = await session.directory.resolveModel(options.model);
+  const verifyingKey = await proveVerifyingKey(session, manifest);
+  const shapes = publicTensorShapes(parseVerifyingKey(verifyingKey.record.verifyingKey));
+  const tensors = encodeInputs(shapes.inputs, options.tensors);
+  const body = encodeZkRequest({ modelId, salt: randomBytes(SALT_BYTES), tensors });
+  const headers = new Headers({ 'content-type': 'application/cbor', accept: 'application/cbor' });
+  const signal = options.signal ?? new AbortController().signal;
+  const { response, pending } = await send(session, ZK_PATH, body, headers, signal, { verifyingKey, shapes });
+  if (pending === null) {
+    const error = nodeErrorOf(response.status, await response.json().catch(() => null), 'infer');
+    throw response.status === 402 ? new PaymentError(error.code, error.message) : error;
+  }
+  const answer = await pending.answer.completed;
+  return { outputs: decodeOutputs(shapes.outputs, answer.response), shapes, answer };
+}
+
+/** The key that the manifest names, with the chain's proof that it was registered. */
+async function proveVerifyingKey(
+  { chain }: Session,
+  { name, methods, weights }: ModelManifest,
+): Promise<ProvenVerifyingKey> {
+  if (!methods.includes('zk')) throw new NodeError('E_METHOD', `${name} is not a model that is proved`);
+  const proof = await chain.record(recordKey.verifyingKey(weights.digest));
+  const record = proof.value === null ? null : decode(verifyingKeyRecordCodec, proof.value, 'verifying-key');
+  if (record === null || !bytesEqual(verifyingKeyHash(record.verifyingKey), weights.digest)) {
+    throw new NodeError('E_VERIFYING_KEY', `the chain has no verifying key of ${name}`);
+  }
+  return { hash: weights.digest, record, proof };
+}
