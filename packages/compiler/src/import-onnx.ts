@@ -322,22 +322,30 @@ function completeKey({ parts }: Lowered, options: ImportOptions): VerifyingKey {
 
 /** The limb width with the fewest committed cells, tables counted in. */
 function bestLimbs(key: VerifyingKey): number {
-  const parameters = profileParameters(key.profile);
   let best = 8;
   let fewest = Number.POSITIVE_INFINITY;
   for (let limbBits = 8; limbBits <= 12; limbBits++) {
-    const { tensors, tables } = planWith({ ...key, limbBits }, 1, parameters);
+    const cells = committedCells({ ...key, limbBits });
+    if (cells < fewest) {
+      best = limbBits;
+      fewest = cells;
+    }
+  }
+  return best;
+}
+
+function committedCells(key: VerifyingKey): number {
+  try {
+    const { tensors, tables } = planWith(key, 1, profileParameters(key.profile));
     const cells = tensors.reduce(
       (sum, { storage, bits }) => sum + (storage === 'witness' ? 2 ** bits : 0),
       0,
     );
-    const rows = tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
-    if (cells + rows < fewest) {
-      best = limbBits;
-      fewest = cells + rows;
-    }
+    return cells + tables.reduce((sum, { bits }) => sum + 2 ** bits, 0);
+  } catch (error) {
+    if (error instanceof KeyError) return Number.POSITIVE_INFINITY;
+    throw error;
   }
-  return best;
 }
 
 async function assess(

@@ -92,6 +92,8 @@ export interface Placing {
   readonly weightMax: number;
 }
 
+/** Steps of a published sum are at most so many halvings below its finest operand's. */
+const PUBLISHED_FINENESS = 8;
 /** Coarser weights than this are not tried. */
 const WEIGHT_LEAST = 7;
 const SHIFT_MAX = 20;
@@ -132,26 +134,34 @@ export function publishExpression(
   const units = expression.terms.map((term) =>
     term.kind === 'fixed' ? Math.abs(term.unit) : finestUnit(term, weightMax),
   );
-  const unit = Math.min(...units);
-  const plan: Plan = {
-    shift: 0,
-    unit,
-    coefficients: expression.terms.map((term, i) =>
+  const finest = Math.min(...units);
+  let best: Plan | undefined;
+  // Operands whose units are no multiples of each other need a finer common one.
+  for (let fineness = 0; fineness <= PUBLISHED_FINENESS; fineness++) {
+    const unit = finest * 2 ** -fineness;
+    const coefficients = expression.terms.map((term, i) =>
       term.kind === 'fixed'
         ? Math.round(term.unit / unit)
         : 2 ** Math.max(0, Math.ceil(Math.log2((units[i] as number) / unit) - 1e-9)),
-    ),
-    weightMax,
-  };
-  const { lo, hi } = intervalOf(expression, plan);
-  if (Math.max(-lo, hi) > INTEGER_BOUND || plan.coefficients.some((c) => Math.abs(c) > COEFFICIENT_MAX))
+    );
+    const plan: Plan = { shift: 0, unit, coefficients, weightMax };
+    const { lo, hi } = intervalOf(expression, plan);
+    if (Math.max(-lo, hi) > INTEGER_BOUND || coefficients.some((c) => Math.abs(c) > COEFFICIENT_MAX)) break;
+    best = plan;
+    const isExact = expression.terms.every((term, i) => {
+      const coefficient = coefficients[i] as number;
+      return term.kind === 'free' || Math.abs(coefficient * unit - term.unit) <= Math.abs(term.unit) * 1e-6;
+    });
+    if (isExact) break;
+  }
+  if (best === undefined)
     throw new MalformedError(
       'model.accumulator',
       place,
       `an output within ±${INTEGER_BOUND}`,
-      `[${lo}, ${hi}]`,
+      'a longer sum',
     );
-  return { tensor: accumulate(builder, expression, plan, true), scale: unit };
+  return { tensor: accumulate(builder, expression, best, true), scale: best.unit };
 }
 
 /** The unit at which the largest weight is `max`. */

@@ -117,6 +117,7 @@ export function lower(graph: NormalGraph, ranges: Ranges, options: LowerOptions)
 
 /** Bits of an output that has to be rounded though nothing else is. */
 const OUTPUT_BITS = 12;
+const OUTPUT_ROOM = 4;
 
 function at(
   state: State,
@@ -222,19 +223,11 @@ function declareOutput(state: State, value: number): Port {
 
 function publish(state: State, value: number, place: string): Quantized {
   const isRead = (state.uses.get(value) ?? 0) > 1;
-  if (isLinear(state, value) && !isRead && !state.builder.hasLookups()) {
-    // A model without any rounding would have nothing to prove it by.
-    const range = rangeOf(state, value, place);
-    const target = plainTarget(Math.max(Math.abs(range.min), Math.abs(range.max), 1e-9), OUTPUT_BITS, true);
-    const made = requantizeExpression(state.builder, expressionOf(state, value), target, {
-      ...at(state, place),
-      output: true,
-    });
-    note(state, value, 'output', made);
-    return made;
-  }
   if (isLinear(state, value) && !isRead) {
-    const made = publishExpression(state.builder, expressionOf(state, value), at(state, place));
+    const expression = expressionOf(state, value);
+    const made = state.builder.hasLookups()
+      ? publishExpression(state.builder, expression, at(state, place))
+      : roundedOutput(state, value, expression, place);
     note(state, value, 'output', made);
     return made;
   }
@@ -247,6 +240,14 @@ function publish(state: State, value: number, place: string): Quantized {
     true,
   );
   return { tensor: output, scale };
+}
+
+/** Of a model without any rounding, which would leave nothing to prove it by; with room above what was seen. */
+function roundedOutput(state: State, value: number, expression: Expression, place: string): Quantized {
+  const range = rangeOf(state, value, place);
+  const magnitude = OUTPUT_ROOM * Math.max(Math.abs(range.min), Math.abs(range.max), 1e-9);
+  const target = plainTarget(magnitude, OUTPUT_BITS, true);
+  return requantizeExpression(state.builder, expression, target, { ...at(state, place), output: true });
 }
 
 function note(state: State, value: number, kind: string, { tensor, scale }: Quantized): void {
@@ -902,52 +903,32 @@ function patchesOf(builder: KeyBuilder, image: Image, window: Window2d): Patches
   const relations: AxisRelation[] = channels.map((_, axis) => ({ kind: 'same', x: axis, y: axis }));
   const extents = [...channels];
   const place = { row: -1, column: -1, tapRow: -1, tapColumn: -1 };
+  // Axes of extent 1 are needed by the wire and gone afterwards.
+  let gone = 0;
   const along = (
-    axis: number,
+    x: number,
     taps: number,
     positions: number,
     numbers: { readonly stride: number; readonly dilation: number; readonly pad: number },
     names: readonly ['row', 'tapRow'] | readonly ['column', 'tapColumn'],
   ): void => {
-    if (axis === -1) return;
-    if (taps === 1 && positions === 1) {
-      // One cell of the axis: selected, and the axis with it, kept as extent 1.
-      relations.push({
-        kind: 'pool',
-        x: axis,
-        y: extents.length,
-        taps: 1,
-        ...numbers,
-        dilation: 1,
-        start: 0,
-      });
-      extents.push(1);
+    if (x === -1) return;
+    const y = extents.length;
+    const { stride, dilation, pad } = numbers;
+    if (taps > 1 && positions > 1) {
+      extents.push(positions, taps);
+      [place[names[0]], place[names[1]]] = [y - gone, y + 1 - gone];
+      relations.push({ kind: 'window', x, yPosition: y, yTap: y + 1, stride, dilation, pad, start: 0 });
       return;
     }
-    place[names[0]] = extents.length;
-    extents.push(positions);
-    if (taps === 1) {
-      relations.push({
-        kind: 'pool',
-        x: axis,
-        y: extents.length - 1,
-        taps: 1,
-        ...numbers,
-        dilation: 1,
-        start: 0,
-      });
-      return;
-    }
-    place[names[1]] = extents.length;
-    extents.push(taps);
-    relations.push({
-      kind: 'window',
-      x: axis,
-      yPosition: extents.length - 2,
-      yTap: extents.length - 1,
-      ...numbers,
-      start: 0,
-    });
+    const extent = Math.max(taps, positions);
+    extents.push(extent);
+    if (extent === 1) gone++;
+    else place[names[taps > 1 ? 1 : 0]] = y - gone;
+    // A single position runs over the taps as others run over positions.
+    const step = taps > 1 ? dilation : stride;
+    if (extent === tensor.extents[x] && step === 1 && pad === 0) relations.push({ kind: 'same', x, y });
+    else relations.push({ kind: 'pool', x, y, taps: 1, stride: step, dilation: 1, pad, start: 0 });
   };
   const { strideY, strideX, dilationY, dilationX, padTop, padLeft } = window;
   along(
@@ -965,8 +946,9 @@ function patchesOf(builder: KeyBuilder, image: Image, window: Window2d): Patches
     ['column', 'tapColumn'],
   );
   const isPlain = relations.every(({ kind }) => kind === 'same');
-  const patches = isPlain ? tensor : builder.wire(tensor, relations, extents);
-  return { patches, ...place };
+  const wired = isPlain ? tensor : builder.wire(tensor, relations, extents);
+  const solid = extents.filter((extent) => extent !== 1);
+  return { patches: recut(builder, wired, solid), ...place };
 }
 
 function averageExpression(
