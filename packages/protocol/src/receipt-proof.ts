@@ -94,6 +94,23 @@ export function verifyReceiptProof(
   ]);
 }
 
+/**
+ * How far a receipt of a key has come, by the key's record alone. `settled` and not more: its batch waits for a proof. `unpaid`: no
+ * proof came in time, so nothing was paid and nothing will be.
+ */
+export type ReceiptState = 'executed' | 'settled' | 'verified' | 'unpaid';
+
+export function receiptStateOf(
+  key: Pick<NodeKeyRecord, 'settledSeq' | 'openClaims' | 'unpaidRanges'>,
+  seq: number,
+): ReceiptState {
+  const covers = (ranges: NodeKeyRecord['openClaims']): boolean =>
+    ranges.some(({ first, last }) => seq >= first && seq <= last);
+  if (seq < 1 || seq > key.settledSeq) return 'executed';
+  if (covers(key.openClaims)) return 'settled';
+  return covers(key.unpaidRanges) ? 'unpaid' : 'verified';
+}
+
 function signatureCheck(id: string, verified: boolean): Check {
   return check(id, 'E_SIG', verified, 'a signature by the registered key', verified ? 'one' : 'none');
 }

@@ -12,6 +12,7 @@ import {
   encodeZkRequest,
   encodeZkResponse,
   encodeZkStatement,
+  receiptStateOf,
   type VerifyingKeyRecord,
   zkBatchIndex,
   zkChainDigest,
@@ -146,4 +147,29 @@ test('ZKC-8: costs are looked up by the next power of two of the batch', () => {
   assert.equal(zkProveBytesLeast(key, 2), 2_000 + 2 * (35 + 32 + 400));
   assert.ok(zkProveBytesLeast(key, 3) > 1e15, 'a batch that the key does not know');
   assert.deepEqual(zkRow(Uint8Array.of(1, 2, 3, 4, 5, 6), 2, 1), Uint8Array.of(3, 4));
+});
+
+test('ZKC-23: how far a receipt has come follows from its key record', () => {
+  const key = {
+    settledSeq: 9,
+    openClaims: [{ first: 4, last: 5 }],
+    unpaidRanges: [
+      { first: 2, last: 2 },
+      { first: 7, last: 8 },
+    ],
+  };
+  const states = Array.from({ length: 11 }, (_, seq) => receiptStateOf(key, seq));
+  assert.deepEqual(states, [
+    'executed',
+    'verified',
+    'unpaid',
+    'verified',
+    'settled',
+    'settled',
+    'verified',
+    'unpaid',
+    'unpaid',
+    'verified',
+    'executed',
+  ]);
 });

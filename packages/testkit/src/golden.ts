@@ -1,16 +1,29 @@
 import { encode, toHex } from '@haca/primitives';
 import {
   encodeReceiptProof,
+  encodeZkRequest,
+  encodeZkResponse,
+  encodeZkStatement,
   modelIdOf,
   modelManifestCodec,
   type ProofEnvelope,
   proofEnvelopeCodec,
   registrationBindingCodec,
+  requestHashOf,
+  responseHashOf,
   type SignedObject,
   toJsonView,
   transactionHash,
+  zkChainDigest,
+  zkClaimIdOf,
 } from '@haca/protocol';
-import { type ExampleSigner, exampleDigest, exampleKeys, makeExamples } from './examples.ts';
+import {
+  EXAMPLE_CHAIN_ID,
+  type ExampleSigner,
+  exampleDigest,
+  exampleKeys,
+  makeExamples,
+} from './examples.ts';
 import { type RecordVector, recordVectors } from './record-examples.ts';
 
 /** One golden vector: the value for people, its bytes for machines. */
@@ -78,6 +91,7 @@ export function goldenVectors(
       value: toJsonView(proofEnvelope),
       encoding: toHex(encode(proofEnvelopeCodec, proofEnvelope)),
     },
+    ...zkVectors(modelId, keyId),
     ...recordVectors(examples),
     ...[...examples.transactions].map(([kind, transaction]) => ({
       name: `transaction-${kind}`,
@@ -86,5 +100,52 @@ export function goldenVectors(
       signed: toHex(transaction.bytes),
       hash: toHex(transactionHash(transaction.bytes)),
     })),
+  ];
+}
+
+/** Method `zk`: canonical request and response with their hashes, and the claim of a batch. */
+function zkVectors(modelId: Uint8Array, keyId: Uint8Array): readonly GoldenVector[] {
+  const request = {
+    modelId,
+    salt: exampleDigest('salt'),
+    tensors: [Uint8Array.of(1, 2, 3), Uint8Array.of(255)],
+  };
+  const response = { tensors: [Uint8Array.of(0, 128)] };
+  const claim = {
+    chainId: EXAMPLE_CHAIN_ID,
+    keyId,
+    firstSeq: 3,
+    count: 2,
+    receiptsRoot: exampleDigest('receipts'),
+  };
+  const statement = {
+    chainId: zkChainDigest(EXAMPLE_CHAIN_ID),
+    claimId: zkClaimIdOf(claim),
+    nonce: exampleDigest('block 50'),
+    verifyingKeyHash: exampleDigest('key hash'),
+    batchSize: 2,
+    inputs: [Uint8Array.of(1, 2, 3, 4, 5, 6), Uint8Array.of(255, 254)],
+    outputs: [Uint8Array.of(0, 128, 1, 127)],
+  };
+  const [requestBytes, responseBytes] = [encodeZkRequest(request), encodeZkResponse(response)];
+  return [
+    {
+      name: 'zk-request',
+      value: toJsonView(request),
+      encoding: toHex(requestBytes),
+      hash: toHex(requestHashOf(requestBytes)),
+    },
+    {
+      name: 'zk-response',
+      value: toJsonView(response),
+      encoding: toHex(responseBytes),
+      hash: toHex(responseHashOf(responseBytes)),
+    },
+    {
+      name: 'zk-statement',
+      value: toJsonView({ claim, statement }),
+      encoding: toHex(encodeZkStatement(statement)),
+      hash: toHex(statement.claimId),
+    },
   ];
 }
