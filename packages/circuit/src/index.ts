@@ -44,6 +44,15 @@ export {
 } from './plan.ts';
 export * from './program.ts';
 export {
+  encodeProofFile,
+  HZP_BYTES_MAX,
+  HZP_CDDL,
+  isOfContext,
+  offChainIds,
+  type ProofFile,
+  parseProofFile,
+} from './proof-file.ts';
+export {
   algebraicError,
   leastQueries,
   profileParameters,
