@@ -1,6 +1,6 @@
 /** Random keys of all ops, valid by construction but for limits. */
 import { type AxisRelation, KeyError, type VerifyingKey } from '@haca/circuit';
-import { createZkGraph, type ZkGraph, type ZkNode } from '@haca/testkit';
+import { createZkGraph, type ZkExample, type ZkGraph, type ZkNode } from '@haca/testkit';
 import { bitsOfExtent } from '../src/lowering/builder.ts';
 import { EXPONENTIALS, PLAIN, range } from './support.ts';
 
@@ -16,6 +16,11 @@ const sizeOf = (extents: readonly number[]): number => extents.reduce((cells, ex
 
 /** A key, or null where the drawn graph is over a limit. */
 export function randomKey(seed: number, ops: number): VerifyingKey | null {
+  return randomExample(seed, ops)?.key ?? null;
+}
+
+/** The same with weights. */
+export function randomExample(seed: number, ops: number): ZkExample | null {
   const g = createZkGraph({ seed, maxBatch: 5, limbBits: 8 + (seed % 5), profile: 1 + (seed % 2) });
   const below = (count: number): number => Math.floor(g.random() * count);
   const extent = (): number => 1 + below(5);
@@ -33,7 +38,7 @@ export function randomKey(seed: number, ops: number): VerifyingKey | null {
       if (!drawing.read.has(node.id)) keep(drawing, normalized(drawing, node), true);
     // Some outputs are read as well.
     const outputs = drawing.nodes.filter(({ id }) => id > 1 && (!drawing.read.has(id) || below(9) === 0));
-    return g.finish(outputs).key;
+    return g.finish(outputs);
   } catch (error) {
     if (error instanceof KeyError || error instanceof RangeError) return null;
     throw error;
