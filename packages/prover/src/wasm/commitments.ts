@@ -107,10 +107,11 @@ function committedTree(
     path: (index) => {
       checkIndex(index);
       const path = new Uint8Array(DIGEST_BYTES * levels);
+      const bytes = heap.bytes();
       for (let level = 0; level < levels; level++) {
-        const sibling = (index >>> level) ^ 1;
-        const at = levelAt(digests, level) + DIGEST_BYTES * sibling;
-        path.set(heap.bytes().subarray(at, at + DIGEST_BYTES), DIGEST_BYTES * level);
+        const from = levelAt(digests, level) + DIGEST_BYTES * ((index >>> level) ^ 1);
+        const to = DIGEST_BYTES * level;
+        for (let i = 0; i < DIGEST_BYTES; i++) path[to + i] = bytes[from + i] as number;
       }
       return path;
     },
@@ -151,18 +152,14 @@ export function commitColumns(engine: Engine, codewords: Codewords, request: Col
     const row = new Uint32Array(count);
     const memory = heap.words();
     for (let c = 0; c < count; c++) row[c] = memory[(words[c] as number) / 4 + index] as number;
-    return littleEndian(row);
+    return bytesOf(row);
   };
   return committedTree(engine, digests, capBits, leaf, words);
 }
 
-function littleEndian(words: Uint32Array): Uint8Array {
-  const bytes = new Uint8Array(4 * words.length);
-  const view = new DataView(bytes.buffer);
-  words.forEach((word, i) => {
-    view.setUint32(4 * i, word, true);
-  });
-  return bytes;
+/** WebAssembly memory is little-endian, and views of it are used as words: so is the machine. */
+function bytesOf(words: Uint32Array<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(words.buffer);
 }
 
 /** A word at a blow-up that the kernels do not have. */
@@ -234,7 +231,7 @@ function commitWord(
     const row = new Uint32Array(5 * arity);
     const blocks = { field: 'extension', length: 2 ** total, address: word } as const;
     for (let k = 0; k < arity; k++) row.set(engine.elementAt(blocks, index + k * leaves), 5 * k);
-    return littleEndian(row);
+    return bytesOf(row);
   };
   const digests = buildDigests(engine, leaves, (key, out) => {
     if (leaves >= 4) {
