@@ -1,9 +1,11 @@
 /** Proofs on worker threads: the same verdicts, whatever becomes of the threads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encodeVerifyingKey, verifyingKeyHash } from '@haca/circuit';
 import { nodeCrypto, verifySignatureAsync } from '@haca/platform';
 import { sha256, utf8Encode } from '@haca/primitives';
-import { encodeZkStatement, type ZkStatement } from '@haca/protocol';
+import { encodeZkStatement, failed, passed, verdictOf, type ZkStatement } from '@haca/protocol';
+import { mlp } from '@haca/testkit';
 import { answerProofCheck, checkedProofSystem, type ProofCheck } from '../src/application/proof-checks.ts';
 import { createProofPool, ProofPoolError } from '../src/application/proof-pool.ts';
 import { verdictName } from '../src/application/verdict-cache.ts';
@@ -12,6 +14,7 @@ import {
   VERIFICATION_LIMITS,
   VerificationFailedError,
 } from '../src/application/verification.ts';
+import { holds, ZK_BACKEND } from '../src/application/zk-backend.ts';
 import {
   DEADLY_PROOF,
   TEST_BACKEND,
@@ -175,4 +178,49 @@ test('ZKC-11: the name of a verdict changes with every part of the check', () =>
   ];
   const names = others.map((each) => verdictName(nodeCrypto.sha256, each));
   assert.equal(new Set(names).size, others.length);
+});
+
+test('ZKC-22: a verifier that met a fault of its own ends a worker, and on the main thread refuses the proof', () => {
+  const faulty = verdictOf([failed('zk.plan', 'E_INTERNAL', 'a verdict', 'RangeError: out of memory')]);
+  const refused = verdictOf([failed('zk.root', 'E_PROOF', 'a root', 'another')]);
+  assert.throws(() => holds(faulty, 'end'), /no verdict/);
+  assert.equal(holds(faulty, 'refuse'), false);
+  for (const onFault of ['end', 'refuse'] as const) {
+    assert.equal(holds(refused, onFault), false);
+    assert.equal(holds(verdictOf([passed('zk.root')]), onFault), true);
+  }
+});
+
+test('ZKC-1 ZKC-10: the proof system of the software reads hostile keys and tensors without an exception', () => {
+  const { system } = ZK_BACKEND;
+  for (const bytes of [new Uint8Array(0), Uint8Array.of(0xff), new Uint8Array(1_000), utf8Encode('a key')]) {
+    assert.equal(system.outlineKey(bytes), undefined);
+    assert.equal(system.appraiseKey(bytes).ok, false);
+    assert.equal(system.verifyProof({ verifyingKey: bytes, statement: statement('x'), proof: bytes }), false);
+    assert.equal(system.verifyRegistration?.({ verifyingKey: bytes, proof: bytes }), false);
+  }
+  const { key } = mlp([5, 3, 2], { maxBatch: 4 });
+  const bytes = encodeVerifyingKey(key);
+  const appraisal = system.appraiseKey(bytes);
+  assert.ok(appraisal.ok);
+  assert.deepEqual(appraisal.hash, verifyingKeyHash(bytes));
+  const { inputRowBytes, outputRowBytes, verificationGas, proofBytes } = appraisal.facts;
+  assert.deepEqual(
+    [inputRowBytes, outputRowBytes, verificationGas.length, proofBytes.length],
+    [[5], [8], 3, 3],
+  );
+  assert.deepEqual(system.outlineKey(bytes), { ops: key.ops.length, batchMax: 4 });
+  const tensors = { batchSize: 2, inputs: [new Uint8Array(10)], outputs: [new Uint8Array(16)] };
+  assert.equal(system.checkTensors(bytes, tensors), undefined);
+  assert.match(system.checkTensors(bytes, { ...tensors, inputs: [new Uint8Array(9)] }) ?? '', /10 bytes/);
+  assert.match(system.checkTensors(bytes, { ...tensors, inputs: [] }) ?? '', /0 input tensors/);
+  const wild = new Uint8Array(16).fill(0x7f);
+  assert.ok(
+    system.checkTensors(bytes, { ...tensors, outputs: [wild] }) !== undefined,
+    'outside its interval',
+  );
+  for (let cut = 1; cut < bytes.length; cut += 97) {
+    assert.equal(system.appraiseKey(bytes.slice(0, cut)).ok, false);
+    system.appraiseKey(bytes.with(cut, (bytes[cut] as number) ^ 1));
+  }
 });

@@ -13,7 +13,7 @@ import {
 } from '@haca/circuit';
 import { nodeZkKernels } from '@haca/platform';
 import { MalformedError, sha256, toHex } from '@haca/primitives';
-import { ZK_BATCH_MAX, ZK_TENSORS_MAX, zkBatchIndex } from '@haca/protocol';
+import { type Verdict, ZK_BATCH_MAX, ZK_TENSORS_MAX, zkBatchIndex } from '@haca/protocol';
 import { createZkVerifier, verifyZkRegistration } from '@haca/verifier';
 import type { ZkKeyAppraisal, ZkKeyFacts, ZkKeyOutline, ZkProofSystem } from '../state-machine/index.ts';
 
@@ -27,7 +27,13 @@ export interface ZkBackend {
 /** Keys whose rules were checked or whose tensors were read, by content. What is forgotten is derived again. */
 const KEYS_REMEMBERED = 8;
 
-export function createZkProofSystem(): ZkProofSystem {
+/**
+ * What a verifier that met a fault of its own says is no verdict: it may have run out of memory. A worker then ends, and others try.
+ * When the last thread there is meets it as well, it is the proof's doing, and every node meets it: the proof is refused.
+ */
+export type OnFault = 'end' | 'refuse';
+
+export function createZkProofSystem(onFault: OnFault): ZkProofSystem {
   const verifier = createZkVerifier();
   const kernels = onceAsked(nodeZkKernels);
   const appraised = remembering(KEYS_REMEMBERED, appraiseKey);
@@ -44,15 +50,21 @@ export function createZkProofSystem(): ZkProofSystem {
         misfit('output', shapes.outputs, outputs, batchSize)
       );
     },
-    verifyProof: (check) => verifier.verify({ ...check, kernels: kernels() }).ok,
-    verifyRegistration: (check) => verifyZkRegistration({ ...check, kernels: kernels() }).ok,
+    verifyProof: (check) => holds(verifier.verify({ ...check, kernels: kernels() }), onFault),
+    verifyRegistration: (check) => holds(verifyZkRegistration({ ...check, kernels: kernels() }), onFault),
   };
 }
 
 export const ZK_BACKEND: ZkBackend = {
-  system: createZkProofSystem(),
+  system: createZkProofSystem('refuse'),
   module: new URL('./zk-worker-module.ts', import.meta.url),
 };
+
+export function holds({ ok, checks }: Verdict, onFault: OnFault): boolean {
+  const fault = checks.find(({ code }) => code === 'E_INTERNAL');
+  if (fault !== undefined && onFault === 'end') throw new Error(`no verdict: ${fault.id} ${fault.got ?? ''}`);
+  return ok;
+}
 
 function outlineKey(verifyingKey: Uint8Array): ZkKeyOutline | undefined {
   try {
