@@ -47,7 +47,7 @@ for (const { engine, validators, flags, skip } of NETWORKS) {
       assert.equal(code, 0, stderr);
       const report = JSON.parse(stdout) as Json;
       assert.deepEqual(Object.keys(report), [
-        ...['engine', 'validators', 'chat', 'money', 'lightClient', 'invariants', 'rssMb'],
+        ...['engine', 'validators', 'chat', 'money', 'classification', 'lightClient', 'invariants', 'rssMb'],
       ]);
       assert.equal(report['engine'], engine);
       assert.equal(report['validators'], validators);
@@ -56,6 +56,7 @@ for (const { engine, validators, flags, skip } of NETWORKS) {
       assert.equal((report['lightClient'] as Json)['verified'], true);
       checkChat(report['chat'] as Json);
       checkMoney(report['money'] as Record<string, string>);
+      checkClassification(report['classification'] as Json);
       assert.equal(existsSync(join(home, 'devnet', 'network.json')), false, 'a stopped network has no file');
     } finally {
       rmSync(home, { recursive: true, force: true });
@@ -84,6 +85,27 @@ function checkChat(chat: Json): void {
     times,
     [...times].sort((a, b) => a - b),
   );
+}
+
+/** Settled, then proved in a later block, then final in a later one still; paid for and burned apart. */
+function checkClassification(classification: Json): void {
+  const { digit, answer, assurance, proof, picture, lifecycle, paidByUser, receivedByNode, burnedNopg } =
+    classification;
+  assert.equal(assurance, 'zk');
+  assert.ok(Number.isInteger(digit) && Number.isInteger(answer));
+  assert.ok((picture as readonly string[]).length > 4);
+  const steps = lifecycle as readonly { state: string; height: number | null; ms: number }[];
+  assert.deepEqual(
+    steps.map(({ state }) => state),
+    ['executed', 'settled', 'verified', 'final'],
+  );
+  const heights = steps.slice(1).map(({ height }) => height as number);
+  assert.deepEqual(heights, [...new Set(heights)].sort((a, b) => a - b));
+  const { inferences, bytes, proveMs, verifyMs } = proof as Record<string, number>;
+  assert.equal(inferences, 1);
+  assert.ok((bytes as number) > 10_000 && (proveMs as number) > 0 && (verifyMs as number) > 0);
+  assert.equal(paidByUser, receivedByNode);
+  assert.ok(BigInt(String(paidByUser)) > 0n && BigInt(String(burnedNopg)) > 0n);
 }
 
 function checkMoney(money: Record<string, string>): void {

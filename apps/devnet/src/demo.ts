@@ -1,4 +1,5 @@
-/** The demonstration: fund a wallet, ask one question, follow the receipt to finality, and account for every unit of money. */
+/** The demonstration: fund a wallet, ask one question, have one digit classified with a proof, follow the receipt to finality, and account for every unit of money. */
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { decode } from '@haca/primitives';
 import {
@@ -18,11 +19,13 @@ import {
   readWalletFile,
   submitOps,
 } from '@haca/sdk/node';
+import { classOf, DIGITS_SAMPLES, drawDigit, readDigit } from './digits.ts';
 import { DEVNET_ASSET, DEVNET_ASSET_SYMBOL, type NetworkLayout } from './network-layout.ts';
 
 const FUNDS = 20n * NCR_PER_CREDIT;
 const DEPOSIT = 10n * NCR_PER_CREDIT;
 const ALLOCATION = 2n * NCR_PER_CREDIT;
+const DIGITS_NAME = 'digits';
 const PAYOUT_TIMEOUT_MS = 30_000;
 
 export interface ChatResultSummary {
@@ -41,6 +44,30 @@ export interface ChatResultSummary {
   }[];
 }
 
+/** One digit, classified by a node and proved to the chain. */
+export interface ClassificationSummary {
+  readonly model: string;
+  /** The image in text. */
+  readonly picture: readonly string[];
+  readonly digit: number;
+  readonly answer: number;
+  readonly answerMs: number;
+  readonly receiptId: string;
+  /** What may be said of the answer at the end: `zk` after this client verified the proof. */
+  readonly assurance: string;
+  readonly lifecycle: ChatResultSummary['lifecycle'];
+  readonly proof: {
+    readonly inferences: number;
+    readonly bytes: number;
+    /** By the node's word. */
+    readonly proveMs: number | null;
+    readonly verifyMs: number;
+  };
+  readonly paidByUser: string;
+  readonly receivedByNode: string;
+  readonly burnedNopg: string;
+}
+
 export interface DemoSummary {
   readonly chat: ChatResultSummary;
   readonly money: {
@@ -52,6 +79,7 @@ export interface DemoSummary {
     readonly supplyBefore: string;
     readonly supplyAfter: string;
   };
+  readonly classification: ClassificationSummary;
   readonly lightClient: { readonly verified: boolean; readonly height: number };
 }
 
@@ -82,44 +110,95 @@ export async function runDemo(
   prompt: string,
   onText: (text: string) => void,
 ): Promise<DemoSummary> {
+  const chat = await runChat(haca, prompt, onText);
+  const classification = await runClassification(haca);
+  const after = await readTotals(haca);
+  const isFinal = chat.isFinal && classification.isFinal;
+  return {
+    chat: chat.summary,
+    money: {
+      ...chat.money,
+      supplyAfter: `${OPG_SUPPLY_NOPG - burned(after)}`,
+      burnedNopg: `${burned(after) - chat.burnedBefore}`,
+    },
+    classification: classification.summary,
+    lightClient: { verified: isFinal && haca.chain.headVerdict().ok, height: haca.chain.head().height },
+  };
+}
+
+async function runChat(haca: Haca, prompt: string, onText: (text: string) => void) {
   const before = await readTotals(haca);
   const startedAt = performance.now();
   const { text, answer } = await haca.chat({ prompt, onText });
   const answerMs = performance.now() - startedAt;
   const payout = await payoutAccount(haca, answer);
-  const lifecycle: { state: string; height: number | null; ms: number }[] = [];
-  const { verdict } = await answer.until('final', {
-    onState: (step) => {
-      const ms = step.state === 'executed' ? answerMs : performance.now() - startedAt;
-      lifecycle.push({ state: step.state, height: step.height, ms: Math.round(ms) });
-    },
-  });
+  const { lifecycle, verdict } = await followToFinal(answer, startedAt, answerMs);
   const { amount } = answer.receipt.value;
   const receivedByNode = await waitForPayout(haca, answer, payout);
-  const after = await readTotals(haca);
-  const head = haca.chain.head();
-  return {
-    chat: {
-      model: answer.modelName,
-      prompt,
-      text,
-      tokens: answer.receipt.value.usage.outputTokens,
-      answerMs: Math.round(answerMs),
-      verifyMs: Math.round(answer.timing.verifyMs * 100) / 100,
-      receiptId: answer.id,
-      assurance: answer.assurance,
-      lifecycle,
-    },
-    money: {
-      feeAsset: DEVNET_ASSET_SYMBOL,
-      paidByUser: `${amount}`,
-      receivedByNode: `${receivedByNode}`,
-      burnedNopg: `${burned(after) - burned(before)}`,
-      supplyBefore: `${OPG_SUPPLY_NOPG - burned(before)}`,
-      supplyAfter: `${OPG_SUPPLY_NOPG - burned(after)}`,
-    },
-    lightClient: { verified: verdict.ok && haca.chain.headVerdict().ok, height: head.height },
+  const summary: ChatResultSummary = {
+    model: answer.modelName,
+    prompt,
+    text,
+    tokens: answer.receipt.value.usage.outputTokens,
+    answerMs: Math.round(answerMs),
+    verifyMs: Math.round(answer.timing.verifyMs * 100) / 100,
+    receiptId: answer.id,
+    assurance: answer.assurance,
+    lifecycle,
   };
+  const money = {
+    feeAsset: DEVNET_ASSET_SYMBOL,
+    paidByUser: `${amount}`,
+    receivedByNode: `${receivedByNode}`,
+    supplyBefore: `${OPG_SUPPLY_NOPG - burned(before)}`,
+  };
+  return { summary, money, burnedBefore: burned(before), isFinal: verdict.ok };
+}
+
+async function runClassification(haca: Haca) {
+  const before = await readTotals(haca);
+  const digit = readDigit(DIGITS_SAMPLES, randomInt);
+  const startedAt = performance.now();
+  const { outputs, answer } = await haca.infer({ model: DIGITS_NAME, tensors: [digit.pixels] });
+  const answerMs = performance.now() - startedAt;
+  const payout = await payoutAccount(haca, answer);
+  const { lifecycle, verdict, proof } = await followToFinal(answer, startedAt, answerMs);
+  if (proof === null) throw new Error('a proved answer without its proof');
+  const receivedByNode = await waitForPayout(haca, answer, payout);
+  const after = await readTotals(haca);
+  const summary: ClassificationSummary = {
+    model: answer.modelName,
+    picture: drawDigit(digit),
+    digit: digit.label,
+    answer: classOf(outputs[0] ?? []),
+    answerMs: Math.round(answerMs),
+    receiptId: answer.id,
+    assurance: answer.assurance,
+    lifecycle,
+    proof: {
+      inferences: proof.batchSize,
+      bytes: proof.proofBytes,
+      proveMs: proof.proveMs,
+      verifyMs: Math.round(proof.verifyMs * 10) / 10,
+    },
+    paidByUser: `${answer.receipt.value.amount}`,
+    receivedByNode: `${receivedByNode}`,
+    burnedNopg: `${burned(after) - burned(before)}`,
+  };
+  return { summary, isFinal: verdict.ok && proof.verdict.ok };
+}
+
+/** Until the light client has proved it; a claim that waits for its proof shows as `proving` or not at all. */
+async function followToFinal(answer: Answer, startedAt: number, answerMs: number) {
+  const lifecycle: { state: string; height: number | null; ms: number }[] = [];
+  const { verdict, proof } = await answer.until('final', {
+    onState: ({ state, height }) => {
+      if (state === 'proving') return;
+      const ms = state === 'executed' ? answerMs : performance.now() - startedAt;
+      lifecycle.push({ state, height, ms: Math.round(ms) });
+    },
+  });
+  return { lifecycle, verdict, proof };
 }
 
 interface PayoutAccount {

@@ -66,10 +66,12 @@ async function demonstrate(
     const report = { ...reported, ...summary, invariants, rssMb: network.rssMb() };
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   }
-  const { money, lightClient } = summary;
+  const { money, lightClient, classification } = summary;
   const adds = BigInt(money.supplyAfter) === BigInt(money.supplyBefore) - BigInt(money.burnedNopg);
-  const isTrue =
-    lightClient.verified && invariants === 'ok' && money.paidByUser === money.receivedByNode && adds;
+  const isPaid =
+    money.paidByUser === money.receivedByNode && classification.paidByUser === classification.receivedByNode;
+  const isProved = classification.assurance === 'zk';
+  const isTrue = lightClient.verified && invariants === 'ok' && isPaid && isProved && adds;
   return isTrue ? 0 : 1;
 }
 

@@ -11,6 +11,7 @@ export function drawDemo(terminal: Terminal, summary: DemoSummary, invariants: s
     `\n\n    ${chat.model}, ${chat.tokens} tokens in ${chat.answerMs} ms, assurance ${bold(chat.assurance)}, ${chat.receiptId}\n`,
   );
   drawLifecycle(terminal, chat);
+  drawClassification(terminal, summary);
   terminal.line();
   drawMoney(terminal, summary);
   const verified = lightClient.verified ? good('verified') : warn('NOT verified');
@@ -19,8 +20,28 @@ export function drawDemo(terminal: Terminal, summary: DemoSummary, invariants: s
   );
 }
 
+/** The digit, what the node read, and how that was proved. */
+function drawClassification(terminal: Terminal, { classification, money }: DemoSummary): void {
+  const { bold, dim, good, warn } = terminal;
+  const { proof, digit, answer, picture } = classification;
+  terminal.heading('Classifying a digit, with a proof');
+  for (const line of picture) terminal.line(`    ${dim(line)}`);
+  const says = answer === digit ? good(`${answer}`) : warn(`${answer} (it is a ${digit})`);
+  terminal.line(
+    `\n    ${classification.model} says ${says} in ${classification.answerMs} ms, assurance ${bold(classification.assurance)}, ${classification.receiptId}\n`,
+  );
+  drawLifecycle(terminal, classification);
+  const proveMs = proof.proveMs === null ? '' : `made in ${proof.proveMs} ms, `;
+  terminal.line(
+    `\n    proof         ${Math.round(proof.bytes / 1000)} kB, ${proveMs}verified here in ${proof.verifyMs} ms and by every full node`,
+  );
+  terminal.line(
+    `    costs         ${formatFixed(BigInt(classification.paidByUser), 9)} ${money.feeAsset} for the node; ${formatOpg(BigInt(classification.burnedNopg))} burned`,
+  );
+}
+
 /** The way of a receipt, in columns. */
-function drawLifecycle(terminal: Terminal, { lifecycle }: DemoSummary['chat']): void {
+function drawLifecycle(terminal: Terminal, { lifecycle }: Pick<DemoSummary['chat'], 'lifecycle'>): void {
   const columns = lifecycle.map(({ state, height, ms }) => [
     state,
     ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(2)} s`,

@@ -5,6 +5,7 @@ import { buildCometBft, COMETBFT_VERSION, ensureNodeKey, nodeKeyFile } from '@ha
 import { type AppProcess, connectRpc, spawnApp } from '@haca/platform';
 import { fromHex, utf8Decode } from '@haca/primitives';
 import type { NetworkFile } from '@haca/sdk';
+import { DIGITS_MODEL } from './digits.ts';
 import {
   DEVNET_ASSET,
   type FullNodeLayout,
@@ -174,7 +175,8 @@ async function startNode(
   const entry = join(ROOT, 'apps/inference-node/src/main.ts');
   const done = terminal.step(name);
   const child = await startChild(name, entry, configFile, layout.logFile(`inference-node-${index + 1}`));
-  done(`${child.ready['url']}  key attested (simulated)`);
+  const proves = index === NODE_COUNT - 1 ? ', proves digits' : '';
+  done(`${child.ready['url']}  key attested (simulated)${proves}`);
   return child;
 }
 
@@ -189,7 +191,7 @@ function nodeConfig(layout: NetworkLayout, index: number, rpcUrl: string, port: 
     port,
     bondNopg: `${NODE_BOND}`,
     attester: { kind: 'test-enclave', rootSeedFile: layout.testRootSeedFile, image: TEST_IMAGE },
-    engines: [{ kind: 'onnx', dir: join(ROOT, 'models/tiny-chat') }],
+    engines: enginesOf(index),
     prices: {
       asset: DEVNET_ASSET,
       inputPrice: '20000000',
@@ -200,6 +202,13 @@ function nodeConfig(layout: NetworkLayout, index: number, rpcUrl: string, port: 
     },
     settlement: { batchMaxAgeMs: 1000 },
   };
+}
+
+/** All nodes chat; the last one also classifies, with proofs. */
+function enginesOf(index: number): readonly object[] {
+  const chat = { kind: 'onnx', dir: join(ROOT, 'models/tiny-chat') };
+  if (index < NODE_COUNT - 1) return [chat];
+  return [chat, { kind: 'zk', file: DIGITS_MODEL, price: '20000', license: 'Apache-2.0' }];
 }
 
 function writeConfig(file: string, config: object): void {
