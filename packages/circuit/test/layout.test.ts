@@ -36,7 +36,7 @@ function isReal({ extents, axisBits }: PlanTensor, cell: number): boolean {
   return true;
 }
 
-test('ZK-15 every real cell has one place, no place has two cells, and no column is empty', () => {
+test('every real cell has one place, no place has two cells, and no column is empty', () => {
   fc.assert(
     fc.property(shapes, fc.integer({ min: 4, max: 7 }), (extents, columnBits) => {
       const tensors = tensorsOf(extents);

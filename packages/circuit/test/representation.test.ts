@@ -17,7 +17,20 @@ import { createZkGraph } from '@haca/testkit';
 import fc from 'fast-check';
 import { bitsOfExtent, createBuilder } from '../src/lowering/builder.ts';
 import { lowerRequantize } from '../src/lowering/nonlinear.ts';
-import { changed, dense, EXPONENTIALS, layerKey, maxKey, opOf, plain, range, tensorOf } from './support.ts';
+import {
+  changed,
+  dense,
+  EXPONENTIALS,
+  layerKey,
+  maxKey,
+  opOf,
+  plain,
+  range,
+  requantize16Key,
+  softmaxKey,
+  tensorOf,
+  top1Key,
+} from './support.ts';
 
 const P = 2 * INTEGER_BOUND + 1;
 const residue = (value: number): number => ((value % P) + P) % P;
@@ -214,6 +227,46 @@ test('ZK-14 softmax: one probability passes for every exponential and reciprocal
       assert.deepEqual(passing, [Math.floor(scaled / 2 ** productShift)]);
     }),
   );
+});
+
+test('ZK-15 of every number in limbs the lowest is what the identity leaves, and all others are committed', () => {
+  const storages = (program: Program): Map<string, string> =>
+    new Map(
+      program.lookups.map(({ name, tuple: [first] }) => [
+        name.replace(/^op \d+ /, ''),
+        first.kind === 'tensor' ? (program.tensors[first.tensor]?.storage ?? '') : '',
+      ]),
+    );
+  const softmax = plan(softmaxKey(), 1);
+  const found = storages(softmax);
+  for (const family of ['reciprocal', 'division rest', 'division gap', 'rounding']) {
+    const limbs = [...found].filter(([name]) => name.startsWith(`softmax ${family} limb`));
+    assert.ok(limbs.length >= 2, family);
+    for (const [name, storage] of limbs)
+      assert.equal(storage, name.endsWith('limb 0') ? 'virtual' : 'witness', name);
+  }
+  // The gap S - 1 - u is computed from the rest u, not committed beside it.
+  const rest = softmax.tensors.find(({ name }) => name.endsWith('division rest'));
+  const gap = softmax.tensors.find(({ name }) => name.endsWith('division gap'));
+  assert.equal(rest?.storage, 'virtual');
+  assert.equal(gap?.definition.kind, 'sum');
+  assert.ok(gap.definition.terms.some(({ tensor }) => tensor === rest.id));
+
+  const layer = storages(plan(layerKey(), 1));
+  assert.deepEqual(
+    [...layer],
+    [
+      ['requantize remainder limb 0', 'witness'],
+      ['requantize overflow', 'witness'],
+      ['requantize window', 'virtual'],
+    ],
+  );
+  const sixteen = storages(plan(requantize16Key(), 1));
+  assert.equal(sixteen.get('requantize16 low'), 'virtual');
+  assert.equal(sixteen.get('requantize16 high'), 'witness');
+  const top1 = [...storages(plan(top1Key(), 1))];
+  assert.ok(top1.length >= 2);
+  for (const [name, storage] of top1) assert.equal(storage, name.endsWith('limb 0') ? 'virtual' : 'witness');
 });
 
 test('ZK-14 top-1: no difference of two keys but a true one stands in the limbs', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Program, plan, type VerifyingKey, zkVerificationGas } from '@haca/circuit';
 import { createZkGraph, type ZkGraph, type ZkNode } from '@haca/testkit';
+import { randomKey } from './random-graphs.ts';
 import { dense, KEYS, plain, range } from './support.ts';
 
 function work(build: (g: ZkGraph) => ZkNode): number {
@@ -64,4 +65,16 @@ test('gas is the work in units of 27 multiplications, and never less for a large
     assert.equal(gas[0], Math.ceil(plan(key, 1).verificationWork / 27));
     assert.ok((gas[3] as number) >= (gas[2] as number));
   }
+});
+
+test('ZK-11 what holds for batches of a power of two and for the largest holds for those in between', () => {
+  const random = range(20).flatMap((seed) => randomKey(seed + 100, 6) ?? []);
+  for (const key of [...Object.values(KEYS).map((make) => make()), ...random])
+    for (let batchSize = 1; batchSize <= key.maxBatch; batchSize++) {
+      const upper = plan(key, Math.min(key.maxBatch, 2 ** Math.ceil(Math.log2(batchSize))));
+      const program = plan(key, batchSize);
+      assert.ok(program.proofBytes <= upper.proofBytes);
+      assert.ok(program.verificationWork <= upper.verificationWork);
+      assert.ok(program.securityBits >= 100);
+    }
 });
