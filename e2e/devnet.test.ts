@@ -100,7 +100,10 @@ function checkClassification(classification: Json): void {
     ['executed', 'settled', 'verified', 'final'],
   );
   const heights = steps.slice(1).map(({ height }) => height as number);
-  assert.deepEqual(heights, [...new Set(heights)].sort((a, b) => a - b));
+  assert.deepEqual(
+    heights,
+    [...new Set(heights)].sort((a, b) => a - b),
+  );
   const { inferences, bytes, proveMs, verifyMs } = proof as Record<string, number>;
   assert.equal(inferences, 1);
   assert.ok((bytes as number) > 10_000 && (proveMs as number) > 0 && (verifyMs as number) > 0);

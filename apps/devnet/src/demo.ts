@@ -118,8 +118,9 @@ export async function runDemo(
     chat: chat.summary,
     money: {
       ...chat.money,
-      supplyAfter: `${OPG_SUPPLY_NOPG - burned(after)}`,
       burnedNopg: `${burned(after) - chat.burnedBefore}`,
+      supplyBefore: `${OPG_SUPPLY_NOPG - chat.burnedBefore}`,
+      supplyAfter: `${OPG_SUPPLY_NOPG - burned(after)}`,
     },
     classification: classification.summary,
     lightClient: { verified: isFinal && haca.chain.headVerdict().ok, height: haca.chain.head().height },
@@ -150,7 +151,6 @@ async function runChat(haca: Haca, prompt: string, onText: (text: string) => voi
     feeAsset: DEVNET_ASSET_SYMBOL,
     paidByUser: `${amount}`,
     receivedByNode: `${receivedByNode}`,
-    supplyBefore: `${OPG_SUPPLY_NOPG - burned(before)}`,
   };
   return { summary, money, burnedBefore: burned(before), isFinal: verdict.ok };
 }

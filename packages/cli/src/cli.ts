@@ -4,7 +4,8 @@ import { type Call, type Command, CommandLineError, commandHelp, parseCall, sugg
 import { chatCommand } from './commands/chat.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evidenceVerifyCommand } from './commands/evidence.ts';
-import { devnetCommand, inferCommand, nodeFullCommand, nodeInferenceCommand } from './commands/processes.ts';
+import { inferCommand } from './commands/infer.ts';
+import { devnetCommand, nodeFullCommand, nodeInferenceCommand } from './commands/processes.ts';
 import { queryCommand, txCommand } from './commands/query.ts';
 import {
   bondValidatorCommand,
@@ -14,11 +15,14 @@ import {
 } from './commands/staking.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { walletFundCommand, walletNewCommand, walletShowCommand } from './commands/wallet.ts';
+import { zkInspectCommand, zkVerifyCommand } from './commands/zk-check.ts';
+import { zkImportCommand, zkProveCommand } from './commands/zk-make.ts';
 import { checkLines } from './report.ts';
 
 export const COMMANDS: readonly Command[] = [
   devnetCommand,
   chatCommand,
+  inferCommand,
   verifyCommand,
   queryCommand,
   registerValidatorCommand,
@@ -30,10 +34,13 @@ export const COMMANDS: readonly Command[] = [
   walletShowCommand,
   walletFundCommand,
   evidenceVerifyCommand,
+  zkImportCommand,
+  zkProveCommand,
+  zkVerifyCommand,
+  zkInspectCommand,
   nodeFullCommand,
   nodeInferenceCommand,
   doctorCommand,
-  inferCommand,
 ];
 
 export type Io = Pick<Call, 'out' | 'err'>;

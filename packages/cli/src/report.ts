@@ -44,3 +44,14 @@ export function shortHex(bytes: Uint8Array): string {
   const text = toHex(bytes);
   return text.length > 16 ? `${text.slice(0, 8)}…${text.slice(-6)}` : text;
 }
+
+/** Text out of files on a terminal: no control characters. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '?');
+}
+
+export function sizeText(sizeBytes: number): string {
+  return sizeBytes < 10_000
+    ? `${sizeBytes} B`
+    : `${(sizeBytes / 1_000).toFixed(sizeBytes < 100_000 ? 1 : 0)} kB`;
+}

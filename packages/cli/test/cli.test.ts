@@ -68,7 +68,8 @@ test('what is mistyped is exit code 2 with what was meant', async () => {
     [['query', 'validatrs'], /did you mean validators\?/],
     [['tx', 'bond-validater'], /did you mean tx bond-validator\?/],
     [['tx', 'abc'], /64 hex digits/],
-    [['infer'], /reserved/],
+    [['infer'], /--input FILE/],
+    [['infer', '--input', 'x', '--until', 'proved'], /--until is one of/],
     [['node', 'full'], /--config/],
     [[], undefined],
   ] as const;

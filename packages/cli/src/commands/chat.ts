@@ -34,7 +34,7 @@ export const chatCommand: Command = {
   run: runChat,
 };
 
-const STATES = ['executed', 'settled', 'verified', 'final'] as const;
+export const STATES = ['executed', 'settled', 'verified', 'final'] as const;
 
 async function runChat(call: Call): Promise<number> {
   const prompt = call.operands.join(' ');
@@ -100,7 +100,7 @@ function printAnswer(call: Call, answer: Answer): void {
   for (const line of checkLines(answer.verdict, call.has('checks'))) call.out(`  ${line}`);
 }
 
-async function followAnswer(
+export async function followAnswer(
   call: Call,
   answer: Answer,
   until: (typeof STATES)[number],
@@ -122,7 +122,7 @@ async function followAnswer(
   return lifecycle;
 }
 
-function finalExitCode({ verdict }: Lifecycle, until: string): number {
+export function finalExitCode({ verdict }: Lifecycle, until: string): number {
   return until === 'final' ? verdictExitCode(verdict) : 0;
 }
 

@@ -67,16 +67,3 @@ function runApp(entry: string, args: readonly string[]): Promise<number> {
     child.once('exit', (code, signal) => settle(code ?? (signal === 'SIGINT' ? 130 : 143)));
   });
 }
-
-export const inferCommand: Command = {
-  name: 'infer',
-  summary: 'Runs a model with a zero-knowledge proof. Reserved: the prover is not part of this version.',
-  operands: 'MODEL INPUT',
-  flags: {},
-  examples: ['haca chat "Hello"   (the TEE path works today)'],
-  run: () => {
-    throw new CommandLineError(
-      'infer is reserved for proved inference, which this version does not have. Try: haca chat',
-    );
-  },
-};
