@@ -8,7 +8,7 @@ import {
   type TensorInput,
   UnprovedError,
 } from '@haca/sdk/node';
-import { type Call, type Command, CommandLineError, EXIT_FAILED } from '../command.ts';
+import { type Call, type Command, CommandLineError } from '../command.ts';
 import { findNetwork, findWallet, NETWORK_FLAGS, openClient, POLICY_FLAGS } from '../connection.ts';
 import { checkLines, credits } from '../report.ts';
 import { finalExitCode, followAnswer, STATES } from './chat.ts';
