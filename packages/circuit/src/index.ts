@@ -40,6 +40,7 @@ export {
   planRegistration,
   planWith,
   validateVerifyingKey,
+  zkRegistrationGas,
   zkVerificationGas,
 } from './plan.ts';
 export * from './program.ts';

@@ -246,3 +246,8 @@ const WORK_PER_GAS = 27;
 export function zkVerificationGas(key: VerifyingKey, batchSize: number): number {
   return Math.ceil(plan(key, batchSize).verificationWork / WORK_PER_GAS);
 }
+
+/** What verifying the registration proof of a key costs, planning it included. @throws KeyError */
+export function zkRegistrationGas(key: VerifyingKey): number {
+  return Math.ceil(planRegistration(key).verificationWork / WORK_PER_GAS);
+}

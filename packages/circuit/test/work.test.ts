@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Program, plan, type VerifyingKey, zkVerificationGas } from '@haca/circuit';
+import {
+  type Program,
+  plan,
+  planRegistration,
+  type VerifyingKey,
+  zkRegistrationGas,
+  zkVerificationGas,
+} from '@haca/circuit';
 import { createZkGraph, type ZkGraph, type ZkNode } from '@haca/testkit';
 import { randomKey } from './random-graphs.ts';
 import { dense, KEYS, plain, range } from './support.ts';
@@ -64,6 +71,7 @@ test('gas is the work in units of 27 multiplications, and never less for a large
     const gas = range(key.maxBatch, 1).map((batchSize) => zkVerificationGas(key, batchSize));
     assert.equal(gas[0], Math.ceil(plan(key, 1).verificationWork / 27));
     assert.ok((gas[3] as number) >= (gas[2] as number));
+    assert.equal(zkRegistrationGas(key), Math.ceil(planRegistration(key).verificationWork / 27));
   }
 });
 
