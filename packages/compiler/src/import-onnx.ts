@@ -2,6 +2,7 @@
 import {
   chooseOpening,
   encodeTensor,
+  encodeVerifyingKey,
   KeyError,
   planWith,
   profileParameters,
@@ -10,7 +11,7 @@ import {
   type TensorValues,
   type VerifyingKey,
 } from '@haca/circuit';
-import { MalformedError } from '@haca/primitives';
+import { MalformedError, UsageError } from '@haca/primitives';
 import { createIntegerModel, type IntegerModel, runModel } from '@haca/runtime';
 import { type CalibrationData, parseCalibration, readCalibration } from './calibration-data.ts';
 import { evaluateGraph, type FloatGraph, multiplicationsOf } from './float/graph.ts';
@@ -276,6 +277,7 @@ async function attempt(
       weightBits,
     });
     const key = completeKey(made, context.options);
+    encodeVerifyingKey(key);
     return { lowered: made, model: createIntegerModel({ key, weights: made.parts.weights }) };
   });
   const quality = await assess(context, lowered, model, checkpoint);
@@ -287,6 +289,13 @@ function withinLimits<T>(make: () => T): T {
   try {
     return make();
   } catch (error) {
+    if (error instanceof UsageError)
+      throw new MalformedError(
+        'model.too-large',
+        'key',
+        'a model within the limits of proofs',
+        error.message,
+      );
     if (!(error instanceof KeyError)) throw error;
     const code = error.code === 'E_LIMIT' ? 'model.too-large' : 'model.key';
     throw new MalformedError(code, 'key', 'a model within the limits of proofs', error.message);

@@ -6,6 +6,7 @@ import {
   badShapes,
   constantOf,
   intAttribute,
+  integersOf,
   intsAttribute,
   listOf,
   type OpCall,
@@ -100,7 +101,7 @@ export const INDEX_MAPS: Readonly<Record<string, (call: OpCall, inputs: Operands
   Split: splitMaps,
   Expand: (call, inputs) => {
     const { shape } = required(call, inputs, 0);
-    const wide = broadcastShape(shape, Array.from(constantOf(call, inputs, 1)));
+    const wide = broadcastShape(shape, integersOf(call, inputs, 1));
     if (wide === undefined) throw badShapes(call, 'shapes that broadcast', inputs);
     checkShape(wide, call.place);
     return [{ shape: wide, strides: broadcastStrides(shape, wide), offset: 0 }];
@@ -151,7 +152,7 @@ export const LAYOUT_OPS: OpTable = {
   },
   ConstantOfShape: {
     infer: (call, inputs) => {
-      const shape = Array.from(constantOf(call, inputs, 0));
+      const shape = integersOf(call, inputs, 0);
       checkShape(shape, call.place);
       return [{ type: tensorAttribute(call, 'value')?.type ?? 'float', shape }];
     },
@@ -211,7 +212,7 @@ function sameCells(shape: readonly number[]): IndexMap {
 
 function reshapeTarget(call: OpCall, inputs: Operands): number[] {
   const { shape } = required(call, inputs, 0);
-  const wanted = Array.from(constantOf(call, inputs, 1));
+  const wanted = integersOf(call, inputs, 1);
   const allowZero = intAttribute(call, 'allowzero', 0) !== 0;
   const target = wanted.map((extent, axis) => (extent === 0 && !allowZero ? (shape[axis] ?? -2) : extent));
   const unknown = target.indexOf(-1);
@@ -226,10 +227,10 @@ function reshapeTarget(call: OpCall, inputs: Operands): number[] {
 
 function sliceMap(call: OpCall, inputs: Operands): IndexMap {
   const { shape } = required(call, inputs, 0);
-  const starts = Array.from(constantOf(call, inputs, 1));
-  const ends = Array.from(constantOf(call, inputs, 2));
-  const axes = inputs[3] === undefined ? starts.map((_, i) => i) : Array.from(constantOf(call, inputs, 3));
-  const steps = inputs[4] === undefined ? starts.map(() => 1) : Array.from(constantOf(call, inputs, 4));
+  const starts = integersOf(call, inputs, 1);
+  const ends = integersOf(call, inputs, 2);
+  const axes = inputs[3] === undefined ? starts.map((_, i) => i) : integersOf(call, inputs, 3);
+  const steps = inputs[4] === undefined ? starts.map(() => 1) : integersOf(call, inputs, 4);
   if ([ends, axes, steps].some((list) => list.length !== starts.length))
     throw badOperand(
       call,
@@ -318,11 +319,11 @@ export function padsOf(
   const { shape } = required(call, inputs, 0);
   const mode = textAttribute(call, 'mode', 'constant');
   if (mode !== 'constant') throw unsupported(call, 'mode constant', mode);
-  const listed = Array.from(constantOf(call, inputs, 1));
+  const listed = integersOf(call, inputs, 1);
   const axes =
     inputs[3] === undefined
       ? shape.map((_, axis) => axis)
-      : Array.from(constantOf(call, inputs, 3), (axis) => axisOf(call, axis, shape.length));
+      : integersOf(call, inputs, 3).map((axis) => axisOf(call, axis, shape.length));
   if (listed.length !== 2 * axes.length)
     throw badOperand(call, 1, `${2 * axes.length} pads`, `${listed.length}`);
   const before = shape.map(() => 0);
@@ -484,7 +485,7 @@ function evaluateOneHot(call: OpCall, inputs: readonly (Tensor | undefined)[]): 
 
 function inferTile(call: OpCall, inputs: Operands): TensorType[] {
   const { type, shape } = required(call, inputs, 0);
-  const repeats = Array.from(constantOf(call, inputs, 1));
+  const repeats = integersOf(call, inputs, 1);
   if (repeats.length !== shape.length)
     throw badOperand(call, 1, `${shape.length} repeats`, `${repeats.length}`);
   const out = shape.map((extent, axis) => extent * (repeats[axis] as number));

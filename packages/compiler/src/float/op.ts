@@ -54,6 +54,14 @@ export function constantOf(call: OpCall, inputs: Operands, index: number): Float
   return data;
 }
 
+/** The same of an operand that has to be integers. */
+export function integersOf(call: OpCall, inputs: Operands, index: number): number[] {
+  const values = Array.from(constantOf(call, inputs, index));
+  const { type } = required(call, inputs, index);
+  if (type !== 'int') throw badOperand(call, index, 'integers', type);
+  return values;
+}
+
 /** A list of integers that is an operand in newer operator sets and was an attribute in older ones. */
 export function listOf(
   call: OpCall,
@@ -61,7 +69,7 @@ export function listOf(
   index: number,
   name: string,
 ): readonly number[] | undefined {
-  if (inputs[index] !== undefined) return Array.from(constantOf(call, inputs, index));
+  if (inputs[index] !== undefined) return integersOf(call, inputs, index);
   return call.attributes.has(name) ? intsAttribute(call, name, []) : undefined;
 }
 

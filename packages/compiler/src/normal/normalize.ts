@@ -40,6 +40,7 @@ export function normalize(model: FloatGraph, options: NormalizeOptions = {}): No
     chains,
     norms: new Map(norms.map((norm) => [norm.y, norm])),
     covered: new Set(norms.flatMap(({ nodes }) => [...nodes])),
+    readers: readersOf(graph),
     values: [],
     nodes: [],
     normalOf: new Map(),
@@ -60,11 +61,26 @@ export function normalize(model: FloatGraph, options: NormalizeOptions = {}): No
   });
 }
 
+function readersOf(graph: FloatGraph): Map<number, FloatNode[]> {
+  const readers = new Map<number, FloatNode[]>();
+  for (const node of graph.nodes) {
+    for (const index of new Set(node.inputs)) {
+      if (index === undefined) continue;
+      const known = readers.get(index);
+      if (known === undefined) readers.set(index, [node]);
+      else known.push(node);
+    }
+  }
+  return readers;
+}
+
 interface State {
   readonly graph: FloatGraph;
   readonly chains: ReadonlyMap<number, PointwiseChain>;
   readonly norms: ReadonlyMap<number, FoundNorm>;
   readonly covered: ReadonlySet<number>;
+  /** Nodes of the float graph by a value they read. */
+  readonly readers: ReadonlyMap<number, readonly FloatNode[]>;
   readonly values: NormalValue[];
   readonly nodes: NormalNode[];
   /** Normal value by value of the float graph. */
@@ -111,10 +127,8 @@ function convertNode(state: State, node: FloatNode, position: number): void {
 /** Whether something reads the value that is not itself a function of the same root. */
 function isNeeded(state: State, y: number, chain: PointwiseChain): boolean {
   if (state.graph.outputs.includes(y)) return true;
-  return state.graph.nodes.some(
-    (node) =>
-      node.inputs.includes(y) && node.outputs.some((out) => state.chains.get(out)?.root !== chain.root),
-  );
+  const readers = state.readers.get(y) ?? [];
+  return readers.some((node) => node.outputs.some((out) => state.chains.get(out)?.root !== chain.root));
 }
 
 function convertChain(state: State, node: FloatNode, y: number, chain: PointwiseChain): number {

@@ -27,7 +27,7 @@ import {
 } from './protobuf.ts';
 
 export const MODEL_BYTES_MAX = 1_073_741_824;
-const NODES_MAX = 20_000;
+const NODES_MAX = 10_000;
 const VALUES_MAX = 40_000;
 const ATTRIBUTES_MAX = 64;
 const OPERANDS_MAX = 4_096;

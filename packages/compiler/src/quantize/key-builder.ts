@@ -183,7 +183,13 @@ export function createKeyBuilder(): KeyBuilder {
   const virtual = (extents: readonly number[], interval: Interval, output: boolean): KeyTensor =>
     output
       ? add(
-          { role: 'output', kind: 'i32', lo: interval.lo, hi: interval.hi, extents: [...extents] },
+          {
+            role: 'output',
+            kind: kindFor(interval.lo, interval.hi),
+            lo: interval.lo,
+            hi: interval.hi,
+            extents: [...extents],
+          },
           interval,
         )
       : add({ role: 'virtual', kind: 'i32', lo: 0, hi: 0, extents: [...extents] }, interval);

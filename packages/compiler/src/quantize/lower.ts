@@ -84,6 +84,8 @@ interface State {
   readonly producers: ReadonlyMap<number, NormalNode>;
   readonly positions: ReadonlyMap<NormalNode, number>;
   readonly uses: ReadonlyMap<number, number>;
+  readonly readers: ReadonlyMap<number, readonly NormalOp[]>;
+  readonly termCounts: Map<number, number>;
   readonly anchors: Map<number, Quantized>;
   readonly layers: Layer[];
   /** Values that feed a maximum, which compares bytes. */
@@ -92,8 +94,21 @@ interface State {
 
 /** Throws `MalformedError` (`model.accumulator`, `model.too-large`, `onnx.unsupported`). */
 export function lower(graph: NormalGraph, ranges: Ranges, options: LowerOptions): Lowered {
+  if (graph.nodes.length > NODES_MAX)
+    throw new MalformedError(
+      'model.too-large',
+      'model.graph',
+      `at most ${NODES_MAX} operators`,
+      `${graph.nodes.length}`,
+    );
   const uses = new Map<number, number>();
-  for (const { op } of graph.nodes) for (const x of operandsOf(op)) uses.set(x, (uses.get(x) ?? 0) + 1);
+  const readers = new Map<number, NormalOp[]>();
+  for (const { op } of graph.nodes) {
+    for (const x of operandsOf(op)) {
+      uses.set(x, (uses.get(x) ?? 0) + 1);
+      readers.set(x, [...(readers.get(x) ?? []), op]);
+    }
+  }
   for (const y of graph.outputs) uses.set(y, (uses.get(y) ?? 0) + 1);
   const state: State = {
     graph,
@@ -104,9 +119,11 @@ export function lower(graph: NormalGraph, ranges: Ranges, options: LowerOptions)
     producers: new Map(graph.nodes.map((node) => [node.y, node])),
     positions: new Map(graph.nodes.map((node, i) => [node, i])),
     uses,
+    readers,
+    termCounts: new Map(),
     anchors: new Map(),
     layers: [],
-    bytes: new Set(graph.nodes.flatMap(({ op }) => (op.kind === 'maxPool' ? [op.x] : []))),
+    bytes: findBytes(graph),
   };
   const inputs = graph.inputs.map((value) => declareInput(state, value));
   // In the model's order, so that recursion stays shallow however deep the model is.
@@ -115,6 +132,13 @@ export function lower(graph: NormalGraph, ranges: Ranges, options: LowerOptions)
   return { parts: state.builder.finish(), inputs, outputs, layers: state.layers };
 }
 
+/** Operators of the normal form: recursion stays shallow, and no key holds more. */
+const NODES_MAX = 2_048;
+/** Operands of one sum. */
+const INLINE_TERMS = 12;
+const CONCAT_MAX = 48;
+/** Bits of values of which only the largest counts: rounding makes ties. */
+const COMPARED_BITS = 12;
 /** Bits of an output that has to be rounded though nothing else is. */
 const OUTPUT_BITS = 12;
 const OUTPUT_ROOM = 4;
@@ -145,8 +169,45 @@ function isLinear(state: State, value: number): boolean {
 
 /** Whether a value may be taken up by its one reader instead of being rounded. */
 function isInline(state: State, value: number): boolean {
-  return isLinear(state, value) && state.uses.get(value) === 1 && !state.graph.outputs.includes(value);
+  const isTakenOnce = state.uses.get(value) === 1 && !state.graph.outputs.includes(value);
+  return isTakenOnce && isLinear(state, value) && termCount(state, value) <= INLINE_TERMS;
 }
+
+/** How many products and operands the sum behind a value has. */
+function termCount(state: State, value: number): number {
+  const known = state.termCounts.get(value);
+  if (known !== undefined) return known;
+  // Values that are no sums, or are being counted, are one operand.
+  state.termCounts.set(value, 1);
+  const op = state.producers.get(value)?.op;
+  const inner = (x: number): number => (isInline(state, x) ? termCount(state, x) : 1);
+  let count = 1;
+  if (op?.kind === 'add') count = inner(op.a) + inner(op.b);
+  else if (op?.kind === 'affine' || op?.kind === 'reshape') count = inner(op.x);
+  else if (op?.kind === 'concat') count = op.xs.length;
+  state.termCounts.set(value, count);
+  return count;
+}
+
+/** Values that a maximum compares must lie within 255 of each other: so must what they are merely moved from. */
+function findBytes(graph: NormalGraph): Set<number> {
+  const bytes = new Set<number>();
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const { op, y } = graph.nodes[i] as NormalNode;
+    if (op.kind === 'maxPool') bytes.add(op.x);
+    else if (bytes.has(y) && 'x' in op && MOVING.has(op.kind)) bytes.add(op.x);
+  }
+  return bytes;
+}
+
+const MOVING: ReadonlySet<NormalOp['kind']> = new Set([
+  'reshape',
+  'transpose',
+  'slice',
+  'expand',
+  'pad',
+  'affine',
+]);
 
 /** A reshape of a sum that is read once, and whose axes are cut alike: the sum itself under other names. */
 function passesThrough(state: State, x: number, y: number): boolean {
@@ -156,7 +217,7 @@ function passesThrough(state: State, x: number, y: number): boolean {
 function isAnchoredEagerly(state: State, { op, y }: NormalNode): boolean {
   if (state.graph.outputs.includes(y)) return false;
   if (!isLinear(state, y)) return op.kind !== 'top1' && op.kind !== 'index';
-  return state.uses.get(y) !== 1;
+  return !isInline(state, y);
 }
 
 function shapeOf(state: State, value: number): readonly number[] {
@@ -183,8 +244,8 @@ function rangeOf(state: State, value: number, place: string): Distribution {
 function declareInput(state: State, value: number): Port {
   const { name, shape } = state.graph.values[value] as NormalValue;
   const extents = flat(state, value);
-  const readers = state.graph.nodes.filter(({ op }) => operandsOf(op).includes(value));
-  const tables = readers.flatMap(({ op }) => (op.kind === 'gather' ? [op.table.shape[0] as number] : []));
+  const readers = state.readers.get(value) ?? [];
+  const tables = readers.flatMap((op) => (op.kind === 'gather' ? [op.table.shape[0] as number] : []));
   const port = (tensor: KeyTensor, scale: number): Port => {
     state.anchors.set(value, { tensor, scale });
     return { name, tensor: tensor.id, scale, shape: shape.slice(1) };
@@ -326,9 +387,10 @@ function plainFor(state: State, value: number, place: string): Target {
 function bitsFor(state: State, value: number): number {
   if (state.bytes.has(value)) return 8;
   const { activationBits, functionBits } = state.options;
-  const readers = state.graph.nodes.filter(({ op }) => operandsOf(op).includes(value));
-  const allFunctions = readers.length > 0 && readers.every(({ op }) => op.kind === 'pointwise');
-  return allFunctions ? Math.max(activationBits, functionBits) : activationBits;
+  const kinds = (state.readers.get(value) ?? []).map(({ kind }) => kind);
+  if (kinds.length > 0 && kinds.every((kind) => kind === 'pointwise'))
+    return Math.max(activationBits, functionBits);
+  return kinds.length > 0 && kinds.every((kind) => kind === 'top1') ? COMPARED_BITS : activationBits;
 }
 
 function anchorPointwise(
@@ -572,7 +634,13 @@ function contractExpression(state: State, node: NormalNode, op: ContractOp): Exp
 /** A product with something joined along a summed axis is the sum of products with the parts. */
 function concatOperand(state: State, op: ContractOp): ContractOp[] | undefined {
   const joined = state.producers.get(op.a)?.op;
-  if (joined?.kind !== 'concat' || state.anchors.has(op.a) || typeof op.c === 'number') return undefined;
+  if (
+    joined?.kind !== 'concat' ||
+    !isInline(state, op.a) ||
+    state.anchors.has(op.a) ||
+    typeof op.c === 'number'
+  )
+    return undefined;
   const label = op.labelsA[joined.axis] as number;
   const axisC = op.labelsC.indexOf(label);
   if (op.labelsY.includes(label) || axisC === -1) return undefined;
@@ -1375,6 +1443,13 @@ function recutWithOnes(builder: KeyBuilder, x: KeyTensor, extents: readonly numb
 }
 
 function concatExpression(state: State, y: number, op: Extract<NormalOp, { kind: 'concat' }>): Expression {
+  if (op.xs.length > CONCAT_MAX)
+    throw new MalformedError(
+      'onnx.unsupported',
+      state.producers.get(y)?.place ?? '',
+      `at most ${CONCAT_MAX} parts`,
+      `${op.xs.length}`,
+    );
   let start = 0;
   const extents = flat(state, y);
   const terms = op.xs.map((x): FixedTerm => {
