@@ -39,6 +39,9 @@ export const inferCommand: Command = {
   run: runInfer,
 };
 
+/** Exit code of a failed check. */
+const NOT_PROVED = 1;
+
 async function runInfer(call: Call): Promise<number> {
   const until = STATES.find((state) => state === (call.text('until') ?? 'final'));
   if (until === undefined) throw new CommandLineError(`--until is one of ${STATES.join(', ')}`);
@@ -80,7 +83,7 @@ function reportUnproved(call: Call, { message, refund, asset, answerId }: Unprov
     const error = { name: 'UnprovedError', message, refund: `${refund}`, asset, receiptId: answerId };
     call.out(JSON.stringify({ ok: false, error }, null, 2));
   } else call.err(`haca: ${message}`);
-  return EXIT_FAILED;
+  return NOT_PROVED;
 }
 
 /** Tensors out of a file, told apart by its first bytes. */
