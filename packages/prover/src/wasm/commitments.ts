@@ -255,7 +255,7 @@ function encodeExtensionPlainly(engine: Engine, address: number, h: number, blow
 const GRIND_GROUPS = 4096;
 const NONCES = 2 ** 31;
 
-/** The least nonce: every batch of each thread's parts is searched before the next. */
+/** The least nonce: one batch after another, on this thread. */
 export function grind(engine: Engine, seed: Uint8Array, bits: number): Uint8Array {
   const { pool } = engine;
   if (seed.length !== KEY_BYTES || !Number.isInteger(bits) || bits < 0 || bits > 31) {

@@ -199,7 +199,7 @@ export function bindFirst(engine: Engine, address: number, length: number, chall
   engine.pool.run('foldExt', units, (from, to) => [address, length, at, address, from, to]);
 }
 
-/** The sum of `count` elements that `parts` threads left in their results. */
+/** The sum of `count` elements that `parts` chunks left in their results. */
 export function sumOfParts(engine: Engine, parts: number, count: number): Ext[] {
   const sums: Ext[] = Array.from({ length: count }, () => EXT_ZERO);
   for (let part = 0; part < parts; part++) {

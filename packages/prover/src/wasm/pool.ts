@@ -1,9 +1,9 @@
 /**
- * Threads over one memory. A job is one kernel over a range of units; each thread, this one among them, takes an equal
- * part, and the call returns when all are done. Kernels compute exact sums in a field, so how a range is cut never shows.
+ * Threads over one memory. A job is one kernel over a range of units, cut into chunks; this thread and the others take one
+ * chunk after another, and the call returns when all are done: a thread that the machine has no time for holds up one
+ * chunk, not its share. Kernels compute exact sums in a field, so neither cuts nor order ever show in a result.
  *
- * A thread waits for jobs on a word of its own: it looks at it for some microseconds, then sleeps. Threads do not keep
- * the process alive.
+ * Threads look out for jobs for some microseconds, then sleep. They do not keep the process alive.
  */
 import { Worker } from 'node:worker_threads';
 import type { WasmMemory, WasmModule } from '@haca/platform/web-assembly';
@@ -17,27 +17,43 @@ import {
 } from './kernels.ts';
 import { createSharedHeap, type SharedHeap } from './memory.ts';
 
-/** Layout of a thread's mailbox, in words. */
-export const MAILBOX = { posted: 0, done: 1, failed: 2, kernel: 3, count: 4, args: 5, words: 64 } as const;
-/** In place of a kernel: end the thread. */
-export const STOP = -1;
+/**
+ * The board that threads read jobs from, in words. `next` holds the job's number (16 bits), its count of chunks and the
+ * next chunk (8 bits each): whoever adds one owns the chunk that was there, if it is below the count, and the job's
+ * entries do not change before that chunk is counted as done.
+ */
+export const BOARD = {
+  posted: 0,
+  next: 1,
+  done: 2,
+  failed: 3,
+  stop: 4,
+  up: 8,
+  entries: 128,
+  words: 8192,
+} as const;
+/** Words of an entry: kernel, count of arguments, arguments. */
+export const ENTRY_WORDS = 64;
+const CHUNKS_MAX = 96;
+const CHUNKS_PER_THREAD = 4;
+
 /** Below this much work (blocks of four elements, roughly) a job stays on this thread. */
 const PARALLEL_WORK = 2048;
 const THREADS_MAX = 64;
 
-/** Constants of the module lie below; then each thread's results and working memory. */
+/** Constants of the module lie below; then results of each chunk and each thread's working memory. */
 const CONSTANT_BYTES = 16384;
 const RESULT_BYTES = 4096;
 const SCRATCH_BYTES = 65536;
 
-/** Looks before sleeping: a few dozen microseconds, the gap between two jobs of a proof. */
+/** Looks before sleeping: some microseconds. */
 const SPINS = 2000;
 const JOB_TIMEOUT_MS = 120_000;
 
 export interface ThreadData {
   readonly module: WasmModule;
   readonly memory: WasmMemory;
-  readonly mailboxes: Int32Array;
+  readonly board: Int32Array;
   readonly thread: number;
   readonly scratch: number;
 }
@@ -47,19 +63,19 @@ export interface KernelPool {
   /** For calls on this thread. */
   readonly kernels: Kernels;
   readonly threads: number;
-  /** Where thread `thread` leaves small results: RESULT_BYTES. */
-  readonly resultsOf: (thread: number) => number;
+  /** Where chunk `chunk` leaves small results: RESULT_BYTES. */
+  readonly resultsOf: (chunk: number) => number;
   /**
-   * Runs a kernel over units 0 to `units`, `args` giving the arguments for a part. `work` is the job's size in blocks of
-   * four elements, `units` unless given. Returns the number of parts; part k ran on thread k.
+   * Runs a kernel over units 0 to `units`, `args` giving the arguments for a chunk. `work` is the job's size in blocks of
+   * four elements, `units` unless given. Returns the number of chunks.
    */
   readonly run: (
     kernel: KernelName,
     units: number,
-    args: (from: number, to: number, thread: number) => readonly number[],
+    args: (from: number, to: number, chunk: number) => readonly number[],
     work?: number,
   ) => number;
-  /** Resolves when all threads wait for jobs. Until then jobs run on those that do. */
+  /** Resolves when all threads look out for jobs. Until then jobs run on those that do. */
   readonly ready: () => Promise<void>;
   /** Ends the threads. The pool then works on this thread alone. */
   readonly close: () => Promise<void>;
@@ -77,93 +93,87 @@ export function createKernelPool({ threads, parallelWork = PARALLEL_WORK }: Pool
     throw new UsageError(`${threads} threads`);
   }
   const resultsAt = CONSTANT_BYTES;
-  const scratchAt = resultsAt + threads * RESULT_BYTES;
+  const scratchAt = resultsAt + CHUNKS_MAX * RESULT_BYTES;
   const heap = createSharedHeap(scratchAt + threads * SCRATCH_BYTES);
   const module = compileKernels();
   const kernels = instantiateKernels(module, heap.memory, scratchAt);
-  const mailboxes = new Int32Array(new SharedArrayBuffer(4 * MAILBOX.words * threads));
-  // A mailbox holds -1 until its thread is up.
-  const workers = startWorkers();
+  const board = new Int32Array(new SharedArrayBuffer(4 * BOARD.words));
+  const workers = Array.from({ length: threads - 1 }, (_, i) => startWorker(i + 1));
   let open = true;
+  let job = 0;
 
-  function startWorkers(): readonly Worker[] {
-    return Array.from({ length: threads - 1 }, (_, i) => {
-      const thread = i + 1;
-      Atomics.store(mailboxes, thread * MAILBOX.words + MAILBOX.done, -1);
-      const workerData: ThreadData = {
-        module,
-        memory: heap.memory,
-        mailboxes,
-        thread,
-        scratch: scratchAt + thread * SCRATCH_BYTES,
-      };
-      // Flags of this process are not the threads' (`--input-type` would even stop them).
-      const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, execArgv: [] });
-      worker.unref();
-      return worker;
-    });
+  function startWorker(thread: number): Worker {
+    const scratch = scratchAt + thread * SCRATCH_BYTES;
+    const workerData: ThreadData = { module, memory: heap.memory, board, thread, scratch };
+    // Flags of this process are not the threads' (`--input-type` would even stop them).
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, execArgv: [] });
+    worker.unref();
+    return worker;
   }
 
-  const isUp = (thread: number): boolean =>
-    Atomics.load(mailboxes, thread * MAILBOX.words + MAILBOX.done) !== -1;
-
-  function post(thread: number, kernel: number, args: readonly number[]): void {
-    const base = thread * MAILBOX.words;
-    mailboxes[base + MAILBOX.kernel] = kernel;
-    mailboxes[base + MAILBOX.count] = args.length;
-    for (let i = 0; i < args.length; i++) mailboxes[base + MAILBOX.args + i] = args[i] as number;
-    Atomics.add(mailboxes, base + MAILBOX.posted, 1);
-    Atomics.notify(mailboxes, base + MAILBOX.posted);
+  function post(kernel: number, chunks: readonly (readonly number[])[]): void {
+    for (const [chunk, args] of chunks.entries()) {
+      const entry = BOARD.entries + chunk * ENTRY_WORDS;
+      board[entry] = kernel;
+      board[entry + 1] = args.length;
+      for (let i = 0; i < args.length; i++) board[entry + 2 + i] = args[i] as number;
+    }
+    job = (job + 1) & 0xffff;
+    Atomics.store(board, BOARD.done, 0);
+    Atomics.store(board, BOARD.next, (job << 16) | (chunks.length << 8));
+    Atomics.add(board, BOARD.posted, 1);
+    Atomics.notify(board, BOARD.posted);
   }
 
-  function awaitThread(thread: number): void {
-    const base = thread * MAILBOX.words;
-    const posted = Atomics.load(mailboxes, base + MAILBOX.posted);
+  /** Takes chunks like any other thread, then waits for those that others took. */
+  function finish(name: KernelName, chunks: readonly (readonly number[])[]): void {
+    for (;;) {
+      const chunk = Atomics.add(board, BOARD.next, 1) & 0xff;
+      if (chunk >= chunks.length) break;
+      kernels[name](...(chunks[chunk] as readonly number[]));
+      Atomics.add(board, BOARD.done, 1);
+    }
     for (let spin = 0; ; spin++) {
-      const done = Atomics.load(mailboxes, base + MAILBOX.done);
-      if (done === posted) break;
+      const done = Atomics.load(board, BOARD.done);
+      if (done === chunks.length) break;
       if (spin < SPINS) continue;
-      if (Atomics.wait(mailboxes, base + MAILBOX.done, done, JOB_TIMEOUT_MS) === 'timed-out') {
-        throw new Error(`thread ${thread} of the prover does not answer`);
+      if (Atomics.wait(board, BOARD.done, done, JOB_TIMEOUT_MS) === 'timed-out') {
+        throw new Error('a thread of the prover does not answer');
       }
     }
-    if (mailboxes[base + MAILBOX.failed] !== 0) throw new Error(`a kernel failed on thread ${thread}`);
-  }
-
-  function usable(units: number, work: number): number {
-    if (work < parallelWork || !open) return 1;
-    let count = 1;
-    while (count < Math.min(threads, units) && isUp(count)) count++;
-    return count;
+    if (Atomics.load(board, BOARD.failed) !== 0) throw new Error('a kernel failed on a thread of the prover');
   }
 
   return {
     heap,
     kernels,
     threads,
-    resultsOf: (thread) => resultsAt + thread * RESULT_BYTES,
+    resultsOf: (chunk) => resultsAt + chunk * RESULT_BYTES,
     run: (name, units, args, work = units) => {
-      const parts = usable(units, work);
-      const cut = (part: number): number => Math.floor((units * part) / parts);
-      const index = KERNEL_NAMES.indexOf(name);
-      for (let part = 1; part < parts; part++) post(part, index, args(cut(part), cut(part + 1), part));
-      kernels[name](...args(0, cut(1), 0));
-      for (let part = 1; part < parts; part++) awaitThread(part);
-      return parts;
+      const count = Math.min(units, CHUNKS_PER_THREAD * threads, CHUNKS_MAX);
+      if (threads === 1 || count < 2 || work < parallelWork || !open) {
+        kernels[name](...args(0, units, 0));
+        return 1;
+      }
+      const cut = (chunk: number): number => Math.floor((units * chunk) / count);
+      const chunks = Array.from({ length: count }, (_, chunk) => args(cut(chunk), cut(chunk + 1), chunk));
+      post(KERNEL_NAMES.indexOf(name), chunks);
+      finish(name, chunks);
+      return count;
     },
     ready: async () => {
-      while (open && workers.some((_, i) => !isUp(i + 1)))
+      const isUp = (i: number): boolean => Atomics.load(board, BOARD.up + i + 1) === 1;
+      while (open && !workers.every((_, i) => isUp(i))) {
         await new Promise((resolve) => setTimeout(resolve, 1));
+      }
     },
     close: async () => {
       if (!open) return;
       open = false;
-      await Promise.all(
-        workers.map(async (worker, i) => {
-          if (isUp(i + 1)) post(i + 1, STOP, []);
-          await worker.terminate();
-        }),
-      );
+      Atomics.store(board, BOARD.stop, 1);
+      Atomics.add(board, BOARD.posted, 1);
+      Atomics.notify(board, BOARD.posted);
+      await Promise.all(workers.map((worker) => worker.terminate()));
     },
   };
 }
