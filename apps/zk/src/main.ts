@@ -11,6 +11,19 @@ import { proveModel } from './prove-model.ts';
 import type { ImportRequest, ProveRequest, ZkEvent } from './request.ts';
 
 const PROGRESS_MS = 100;
+/** Of models that were understood, and can't be proved. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  'calibration.not-finite',
+  'onnx.attribute',
+  'onnx.batch',
+  'onnx.data-dependent',
+  'onnx.dynamic-axis',
+  'onnx.element-type',
+  'onnx.function',
+  'onnx.input',
+  'onnx.opset',
+  'onnx.sparse',
+]);
 
 const [text] = process.argv.slice(2);
 if (text === undefined) {
@@ -73,19 +86,6 @@ function errorEvent(error: Error): Extract<ZkEvent, { readonly event: 'error' }>
 function isRefusal(code: string): boolean {
   return code.startsWith('model.') || code.startsWith('onnx.unsupported') || REFUSALS.has(code);
 }
-
-const REFUSALS: ReadonlySet<string> = new Set([
-  'calibration.not-finite',
-  'onnx.attribute',
-  'onnx.batch',
-  'onnx.data-dependent',
-  'onnx.dynamic-axis',
-  'onnx.element-type',
-  'onnx.function',
-  'onnx.input',
-  'onnx.opset',
-  'onnx.sparse',
-]);
 
 function operatorsOf(path: string): ReturnType<typeof unsupportedOperators> {
   try {

@@ -56,3 +56,4 @@ export {
   type ZkVerification,
   type ZkVerifier,
 } from './zk/verify.ts';
+export { type ProofFileExpectation, verifyProofFile } from './zk/verify-file.ts';

@@ -231,10 +231,10 @@ function lines(view: Appraised, all: boolean): string[] {
     `proof      of ${of}, ${sizeText(file.proof.length)}${bits}`,
     `model      ${who}key ${toHex(hash)}`,
     `context    ${JSON.stringify(context)}`,
-    ...(inputs ?? []).map(
+    ...(code === 1 ? [] : (inputs ?? [])).map(
       ({ name, rows }) => `input      ${name}: ${rows.length} x ${rows[0]?.values.length ?? 0} values`,
     ),
-    ...outputLines(tensorViews(view, 'outputs') ?? []),
+    ...outputLines(code === 1 ? [] : (tensorViews(view, 'outputs') ?? [])),
     ...(all ? verdict.checks.map(checkLine) : checkLines(verdict, false)).map((line) => `  ${line}`),
     `not hidden ${NOT_HIDDEN}`,
     `${OUTCOME[code]} in ${duration(ms)}`,

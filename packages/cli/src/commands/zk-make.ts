@@ -198,7 +198,9 @@ const VALUES_SHOWN = 10;
 export function outputLines(outputs: readonly OutputView[]): string[] {
   return outputs.flatMap(({ name, rows }) => [
     ...rows.slice(0, ROWS_SHOWN).map(({ values, largest, label }, row) => {
-      const shown = values.slice(0, VALUES_SHOWN).map((value) => `${Number(value.toPrecision(4))}`);
+      const shown = values
+        .slice(0, VALUES_SHOWN)
+        .map((value) => `${Number.isInteger(value) ? value : Number(value.toPrecision(4))}`);
       const more = values.length > VALUES_SHOWN ? `, and ${values.length - VALUES_SHOWN} more` : '';
       const answer = largest === undefined ? '' : `${label ?? `position ${largest}`}: `;
       return `output     ${name}, row ${row + 1}: ${answer}${shown.join(', ')}${more}`;
