@@ -7,6 +7,7 @@ import {
   type BaseValues,
   type Ext,
   type ExtVector,
+  extAdd,
   type HashManyRequest,
   portableZkKernels,
   type ZkKernels,
@@ -17,11 +18,13 @@ const PAGE_BYTES = 65536;
 const KEY_BYTES = 32;
 const DIGEST_BYTES = 32;
 const MESSAGE_BYTES_MAX = 1024;
-const BLOCK_BYTES = 80;
+const ELEMENT_BYTES = 20;
 /** Messages or weights go through the module's memory in pieces of about this size. */
 const PIECE_BYTES = 1 << 20;
 /** Below this many values the call into the module costs more than it saves. */
 const DOT_LENGTH_MIN = 32;
+/** Terms that go through the module's memory at a time. */
+const DOT_PIECE = 32768;
 
 interface Exports {
   readonly memory: WasmMemory;
@@ -97,15 +100,27 @@ export function wasmZkKernels(moduleBytes: Uint8Array): ZkKernels {
   function dotBase(values: BaseValues, weights: ExtVector): Ext {
     const count = values.length;
     if (count < DOT_LENGTH_MIN || count !== weights.length) return portableZkKernels.dotBase(values, weights);
+    let sum: Ext = [0, 0, 0, 0, 0];
+    for (let from = 0; from < count; from += DOT_PIECE) {
+      sum = extAdd(sum, dotPiece(values, weights, from, Math.min(from + DOT_PIECE, count)));
+    }
+    return sum;
+  }
+
+  /** The terms `from` to `to`, through the module's memory. */
+  function dotPiece(values: BaseValues, weights: ExtVector, from: number, to: number): Ext {
+    const count = to - from;
+    const width = values.BYTES_PER_ELEMENT;
     const input = start;
-    const planes = input + align(values.byteLength + 16);
+    const planes = input + align(count * width + 16);
     const stride = align(4 * count + 16);
     const output = planes + 5 * stride;
-    reserve(output + BLOCK_BYTES - start);
-    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), input);
+    reserve(output + ELEMENT_BYTES - start);
+    bytes.set(new Uint8Array(values.buffer, values.byteOffset + from * width, count * width), input);
     const words = new Uint32Array(exports.memory.buffer);
     for (let k = 0; k < 5; k++) {
-      words.set(weights.data.subarray(k * count, (k + 1) * count), (planes + k * stride) / 4);
+      const plane = k * weights.length;
+      words.set(weights.data.subarray(plane + from, plane + to), (planes + k * stride) / 4);
     }
     exports.dotBase(typeOf(values), input, planes, stride, count, output);
     const at = output / 4;
