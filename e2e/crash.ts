@@ -3,6 +3,7 @@
  * everything: each receipt in a node's log or in a client's hand is settled exactly once, each charge is paid exactly once,
  * all invariants hold.
  */
+import { join, resolve } from 'node:path';
 import { type AuditReport, auditNetwork } from './audit.ts';
 import { startLoad } from './load.ts';
 import { type Service, SHORT_WINDOWS, startTestNetwork, type TestNetwork } from './network.ts';
@@ -12,6 +13,8 @@ export interface CrashOptions {
   readonly kills: number;
   readonly seed: number;
   readonly clients: number;
+  /** Half of the requests go to a model that is proved. */
+  readonly zk: boolean;
   readonly log: (line: string) => void;
 }
 
@@ -44,16 +47,30 @@ const FLOWING_TIMES = 3;
 const FLOWING_TIMEOUT_MS = 4_000;
 const STARTING_MAX_MS = 1_200;
 const FULL_NODE_AWAY_MAX_MS = 600;
+const ROOT = resolve(import.meta.dirname, '..');
+const CHAT_ENGINE = { kind: 'onnx', dir: join(ROOT, 'models/tiny-chat') };
+const DIGITS_ENGINE = { kind: 'zk', file: join(ROOT, 'models/digits/digits.hzk'), price: '20000' };
+/** Under load there are many blocks a second: time to prove, whatever dies, and to redeem after that. */
+const PROVING_WINDOWS = { ...SHORT_WINDOWS, proveWindow: 5_000, withdrawDelay: 21_000, keyDrain: 21_000 };
 const PARALLEL = 3;
 const SAMPLE = 25;
 
-export async function runCrash({ kills, seed, clients, log }: CrashOptions): Promise<CrashReport> {
+export async function runCrash({ kills, seed, clients, zk, log }: CrashOptions): Promise<CrashReport> {
   const startedAt = performance.now();
-  const network = await startTestNetwork({ nodes: 1, params: SHORT_WINDOWS });
+  const network = await startTestNetwork({
+    nodes: 1,
+    ...(zk
+      ? { params: PROVING_WINDOWS, nodeConfig: { engines: [CHAT_ENGINE, DIGITS_ENGINE] } }
+      : { params: SHORT_WINDOWS }),
+  });
   let isFine = false;
   try {
     const haca = await Promise.all(Array.from({ length: clients }, () => network.openClient()));
-    const load = startLoad(haca, { parallel: PARALLEL, restMs: 150 });
+    const load = startLoad(haca, {
+      parallel: PARALLEL,
+      restMs: 150,
+      ...(zk ? { proved: { model: 'digits', input: new Uint8Array(784).fill(100) } } : {}),
+    });
     const done = await killAndRestart(network, kills, randomStream(seed), load.answered, (count) =>
       log(`${count} of ${kills} kills, ${load.answered()} answers`),
     );

@@ -26,9 +26,11 @@ export interface LoadOptions {
   readonly parallel: number;
   /** Rest after a request that got no answer. */
   readonly restMs: number;
+  /** A model that is proved, and an input of it: asked as often as the chat model. */
+  readonly proved?: { readonly model: string; readonly input: Uint8Array };
 }
 
-export function startLoad(clients: readonly Haca[], { parallel, restMs }: LoadOptions): Load {
+export function startLoad(clients: readonly Haca[], { parallel, restMs, proved }: LoadOptions): Load {
   const answers: Answer[] = [];
   const unanswered = new Map<string, number>();
   const violations: string[] = [];
@@ -37,6 +39,11 @@ export function startLoad(clients: readonly Haca[], { parallel, restMs }: LoadOp
     for (let i = 0; !isStopped; i++) {
       const prompt = `What is ${(i * 7) % 50} + ${i % 50}? (${worker}/${i})`;
       try {
+        if (proved !== undefined && i % 2 === 1) {
+          const { answer } = await haca.infer({ model: proved.model, tensors: [proved.input] });
+          answers.push(answer);
+          continue;
+        }
         const stream = i % 2 === 0 ? {} : { onText: () => undefined };
         const { answer } = await haca.chat({ prompt, maxOutputTokens: 4 + (i % 16), ...stream });
         answers.push(answer);

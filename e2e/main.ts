@@ -1,7 +1,7 @@
 /**
  * The long runs, each with a report of what was checked:
  *
- *   npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]
+ *   npm run e2e -- crash [--kills N] [--clients N] [--zk] [--seed N] [--json]
  *   npm run e2e -- cometbft [--only NAME,...] [--version VERSION] [--seed N] [--json]
  *   npm run e2e -- abci-cli [--json]
  */
@@ -13,7 +13,7 @@ import { type CometReport, runCometBft, SCENARIOS } from './cometbft/run.ts';
 import { type CrashReport, runCrash } from './crash.ts';
 
 const USAGE = [
-  'Usage: npm run e2e -- crash [--kills N] [--clients N] [--seed N] [--json]',
+  'Usage: npm run e2e -- crash [--kills N] [--clients N] [--zk] [--seed N] [--json]',
   '       npm run e2e -- cometbft [--only NAME,...] [--version VERSION] [--seed N] [--json]',
   `       names: ${SCENARIOS.map(({ name }) => name).join(', ')}`,
   '       npm run e2e -- abci-cli [--json]\n',
@@ -27,6 +27,7 @@ const { values, positionals } = parseArgs({
     clients: { type: 'string', default: '4' },
     only: { type: 'string' },
     version: { type: 'string', default: COMETBFT_VERSION },
+    zk: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -44,7 +45,8 @@ else if (positionals.length === 1 && positionals[0] === 'abci-cli') await abciCl
 else giveUp('which run?');
 
 async function crash(): Promise<void> {
-  const options = { kills: countOf('kills'), seed: countOf('seed'), clients: countOf('clients') };
+  const { zk } = values;
+  const options = { kills: countOf('kills'), seed: countOf('seed'), clients: countOf('clients'), zk };
   log(`seed ${options.seed}`);
   const report = await runCrash({ ...options, log });
   print(report, crashSummary(report));
