@@ -45,7 +45,7 @@ for (const [name, make] of Object.entries(EXAMPLES)) {
     assertAccepted(verifyZkRegistration({ verifyingKey: encodeVerifyingKey(key), proof }), name);
   });
 
-  test(`${name}: a weight outside its interval is not`, async () => {
+  test(`ZK-27 ${name}: a weight outside its interval is not`, async () => {
     const { key, proof } = await register(make(), (tensor, values) => {
       const wider = Int32Array.from(values);
       wider[wider.length - 1] = tensor.hi + 1;

@@ -24,7 +24,7 @@ export const LIMITS = {
   /** Cells of public tensors times the claims evaluated on them. */
   publicWork: 2 ** 24,
   claims: 4_096,
-  /** Claims on one tensor that are forwarded one by one, and that one aggregation merges. */
+  /** Claims on a sum up to which each is forwarded by itself; above, and on anything else, they are merged. */
   forwardedClaims: 4,
   aggregatedClaims: 64,
   steps: 8_192,

@@ -223,9 +223,9 @@ function reduce(scheduler: Scheduler, tensor: BuiltTensor): void {
   if (claims.length === 0) refuse('coverage', `${tensor.name} is never read`);
   const { definition } = tensor;
   if (definition.kind === 'sum') {
-    if (claims.length > LIMITS.forwardedClaims)
-      overLimit('forwarded-claims', LIMITS.forwardedClaims, claims.length);
-    for (const each of claims) reduceSum(scheduler, definition, each);
+    // Forwarded one by one, claims would double with every layer of sums.
+    const few = claims.length <= LIMITS.forwardedClaims ? claims : [aggregate(scheduler, tensor, claims)];
+    for (const each of few) reduceSum(scheduler, definition, each);
     return;
   }
   const first = claims[0] as Claim;

@@ -564,9 +564,9 @@ const readBy = (count: number, linear: (g: ZkGraph) => ReturnType<ZkGraph['sum']
   ]);
 };
 refusesGraph(
-  'ZK-12 five claims on a sum',
-  'E_LIMIT forwarded-claims',
-  readBy(5, (g) => g.sum([{ x: g.input('i8', [4]) }], [4])),
+  'ZK-12 sixty-five claims on a sum',
+  'E_LIMIT aggregated-claims',
+  readBy(65, (g) => g.sum([{ x: g.input('i8', [4]) }], [4])),
 );
 refusesGraph(
   'ZK-12 sixty-five claims on a product',

@@ -39,7 +39,7 @@ test('the word of (1, 2, 3, 4) given by the specification', () => {
   );
 });
 
-test('a codeword holds the values of the polynomial', () => {
+test('ZK-3 a codeword holds the values of the polynomial', () => {
   fc.assert(
     fc.property(column, blowup, (a, nu) => {
       const h = Math.log2(a.length);
