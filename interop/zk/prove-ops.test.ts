@@ -298,6 +298,23 @@ const NETWORKS: Readonly<Record<string, () => ZkExample>> = {
     const y = g.contract({ a: more, c: w, labelsA: [0, 2], labelsC: [1, 2], extents: [2, 3] });
     return g.finish([i8(g, y, 8), i8(g, g.sum([{ x: more, bits: [2, 0, 3] }], [2, 2]), 1)]);
   },
+  'a sum that six contractions read': () => {
+    const g = createZkGraph();
+    const x = shifted(g, g.input('i8', [4]));
+    const layers = Array.from({ length: 6 }, () =>
+      g.contract({ a: x, c: g.weight('i8', [3, 4], -30, 30), labelsA: [1], labelsC: [0, 1], extents: [3] }),
+    );
+    return g.finish([
+      i8(
+        g,
+        g.sum(
+          layers.map((each) => ({ x: each })),
+          [3],
+        ),
+        8,
+      ),
+    ]);
+  },
 };
 
 for (const [name, make] of Object.entries(NETWORKS))
