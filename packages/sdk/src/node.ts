@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fromBase64, type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
-import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { ed25519SignerFromSeed, nodeCrypto, nodeZkKernels } from '@haca/platform';
 import { bytesEqual, MalformedError, toHex, UsageError } from '@haca/primitives';
 import { openHaca as openCore } from './client.ts';
 import { asHex, asObject, parseJson } from './json.ts';
@@ -21,7 +21,11 @@ import {
 
 export * from './index.ts';
 
-export const nodePlatform: Platform = { crypto: nodeCrypto, signerFromSeed: ed25519SignerFromSeed };
+export const nodePlatform: Platform = {
+  crypto: nodeCrypto,
+  signerFromSeed: ed25519SignerFromSeed,
+  zkKernels: nodeZkKernels,
+};
 
 /** `openHaca` with Node's crypto. */
 export function openHaca(

@@ -1,4 +1,5 @@
 import type { CryptoProvider } from '@haca/primitives';
+import type { ZkKernels } from '@haca/primitives/zk';
 
 /** A key that signs; the private half stays inside. */
 export interface Signer {
@@ -11,6 +12,8 @@ export interface Signer {
 export interface Platform {
   readonly crypto: CryptoProvider;
   readonly signerFromSeed: (seed: Uint8Array) => Signer;
+  /** Faster kernels for proofs, asked for once; plain TypeScript where left out. */
+  readonly zkKernels?: () => ZkKernels;
 }
 
 export function randomBytes(sizeBytes: number): Uint8Array {

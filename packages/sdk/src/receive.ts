@@ -46,6 +46,7 @@ export async function takeResponse(
     request: attempt.body,
     voucher: attempt.voucher,
     zk: attempt.zk?.verifyingKey ?? null,
+    zkVerifier: session.zkVerifier,
   });
   if ((body === null) === attempt.params.stream) {
     return body === null

@@ -1,6 +1,7 @@
 import type { TensorShape } from '@haca/circuit';
 import { connectRpc } from '@haca/platform/rpc';
 import type { SignedObject, Voucher } from '@haca/protocol';
+import type { ZkVerifier } from '@haca/verifier';
 import type { Answer, PendingAnswer } from './answer.ts';
 import { type ChainView, openChainView } from './chain-view.ts';
 import { type Directory, openDirectory, type Route } from './directory.ts';
@@ -11,6 +12,7 @@ import type { ChannelOptions, HacaOptions } from './options.ts';
 import type { Platform } from './platform.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import type { RequestParams } from './request.ts';
+import { openZkVerifier } from './verify-zk.ts';
 import { type Channel, openWallet, type Wallet } from './wallet.ts';
 import type { ProvenVerifyingKey } from './zk-proof.ts';
 
@@ -23,6 +25,7 @@ export interface Session {
   readonly directory: Directory;
   readonly wallet: Wallet | null;
   readonly lanes: LaneLedger;
+  readonly zkVerifier: ZkVerifier;
   readonly policy: Policy;
   readonly channel: ChannelOptions;
   readonly clock: () => number;
@@ -92,6 +95,7 @@ export function openSession(options: HacaOptions): Session {
     }),
     wallet: options.wallet === null ? null : openWallet(platform, chain, options.wallet),
     lanes: openLaneLedger(platform.crypto),
+    zkVerifier: openZkVerifier(platform),
     policy,
     channel: { ...DEFAULT_CHANNEL, ...options.channel },
     clock,

@@ -4,6 +4,7 @@
  * claim was settled for; the statement that is verified is built from them and from chain records, never from the proof.
  */
 import { bytesEqual, MalformedError, toHex } from '@haca/primitives';
+import type { ZkKernels } from '@haca/primitives/zk';
 import {
   bindZkClaim,
   type Check,
@@ -22,6 +23,7 @@ import {
   zkClaimIdOf,
 } from '@haca/protocol';
 import { createZkVerifier, type ZkVerifier } from '@haca/verifier';
+import type { Platform } from './platform.ts';
 
 export interface ZkReceiptParts {
   readonly chainId: string;
@@ -43,6 +45,18 @@ export interface ZkReceiptVerification {
   readonly batchSize: number;
   /** 0 where there was no proof to look at. */
   readonly proofBytes: number;
+}
+
+/** One for all proofs of a client: it remembers what verifying keys come to, and which kernels there are. */
+export function openZkVerifier({ zkKernels }: Pick<Platform, 'zkKernels'>): ZkVerifier {
+  const verifier = createZkVerifier();
+  let kernels: ZkKernels | undefined;
+  return {
+    verify: (verification) => {
+      kernels ??= zkKernels?.();
+      return verifier.verify(kernels === undefined ? verification : { ...verification, kernels });
+    },
+  };
 }
 
 /** The claim's id, from what its record says. */

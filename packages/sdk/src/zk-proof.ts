@@ -15,6 +15,7 @@ import {
   type VerifyingKeyRecord,
   verdictOf,
 } from '@haca/protocol';
+import type { ZkVerifier } from '@haca/verifier';
 import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
 import { VerificationError } from './errors.ts';
@@ -75,6 +76,7 @@ export async function fetchZkProof(
   verifying: ProvenVerifyingKey,
   claim: ProvenClaim,
   status: ReceiptStatus,
+  verifier: ZkVerifier,
 ): Promise<VerifiedZkProof> {
   const transaction =
     (await transactionOf(chain, status.claim?.proofTxHash ?? null)) ??
@@ -88,6 +90,7 @@ export async function fetchZkProof(
     verifyingKeyHash: verifying.hash,
     verifying: verifying.record,
     transaction,
+    verifier,
   });
   const verifyMs = performance.now() - startedAt;
   if (!verdict.ok) throw new VerificationError('the answer is not proved', verdict, receiptId);
