@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { sha256, toHex, utf8Encode } from '@haca/primitives';
-import { codeNumber, decodeTransaction, type OpOf } from '@haca/protocol';
+import { verifyStoreProof } from '@haca/light-client';
+import { decode, sha256, toHex, utf8Encode } from '@haca/primitives';
+import { codeNumber, decodeTransaction, type OpOf, recordKey, verifyingKeyRecordCodec } from '@haca/protocol';
 import { eventTags } from '../src/application/event-tags.ts';
 import type { ZkBackend } from '../src/application/zk-backend.ts';
+import type { HacaApplication } from '../src/application.ts';
 import { initChainRequest, requestOf } from './consensus-drivers.ts';
 import { temporaryFolder, testApplication } from './engine-fixture.ts';
 import { SHORT_PARAMS, testGenesis, type World } from './state-machine-world.ts';
@@ -19,10 +21,12 @@ import {
   PATIENT,
   proveOp,
   ranges,
+  registerZkOp,
   serveMany,
   voucherFor,
   type ZkMarket,
   zkMarket,
+  zkModel,
 } from './zk-world.ts';
 
 const GENESIS = testGenesis({ ...SHORT_PARAMS, ...PATIENT });
@@ -218,4 +222,28 @@ test('ZKC-23: what a proof carries is in the transaction for everybody to read',
   assert.ok(op?.kind === 'prove');
   const exchanges: readonly Exchange[] = key.exchanges;
   assert.deepEqual(op.salts[0], exchanges[0]?.salt);
+});
+
+test('ZKC-1: a key of 200 kB is kept, proved to whoever asks, and there again after a restart', async (t) => {
+  const mirror = await mirrored(t);
+  const { application, store, folder, world, node, follow } = mirror;
+  const large = zkModel({ name: 'x'.repeat(200_000) });
+  world.ok(node.operator, [registerZkOp(large, { nodeId: node.nodeId })]);
+  world.block();
+  await follow();
+  const key = recordKey.verifyingKey(large.verifyingKeyHash);
+  const ask = (from: HacaApplication) => {
+    const { value, proofOps } = from.query({ path: '/record', data: key, height: 0, prove: true });
+    const proof = proofOps?.[0]?.data;
+    assert.ok(proof !== undefined);
+    const { ok } = verifyStoreProof({ proof, key, value, appHash: from.info().lastBlockAppHash });
+    assert.ok(ok);
+    return decode(verifyingKeyRecordCodec, value, 'key').verifyingKey;
+  };
+  assert.deepEqual(ask(application), large.verifyingKey);
+  await application.close();
+  await store.close();
+  const { application: reopened } = testApplication(t, { folder, over: { zk: TEST_BACKEND } });
+  t.after(() => reopened.close());
+  assert.deepEqual(ask(reopened), large.verifyingKey);
 });

@@ -39,6 +39,7 @@ import {
   blockHashOf,
   CHAIN,
   CREDIT,
+  channelOf,
   consensusSigner,
   createWorld,
   creditBalance,
@@ -824,6 +825,35 @@ test('ZKC-13 E_ALREADY_PAID: receipts that begin to count anew are not paid agai
   const again = { charges: [laneLine(key, channel, 3, 3)], vouchers: [voucherFor(world, key, channel, 3)] };
   assert.equal(again.charges[0]?.from, 0n);
   assert.deepEqual(lineCodes(prove(world, key, proveOp(world, key, claim, {}, again))), ['E_ALREADY_PAID']);
+});
+
+test('ZKC-13: what was never proved goes back to the payer in full, by withdrawal or by release', () => {
+  const { world, node, key, channel, payer } = zkMarket();
+  serve(world, key, { channel, amount: 4n * CREDIT });
+  assert.equal(settleZk(world, key, 1).result.codeName, 'OK');
+  world.skip(TZ);
+  assert.deepEqual(ranges(world, key).unpaid, ['1..1']);
+  const { channelId } = channel;
+  const { nodeId } = node;
+  const free = channelOf(world, channelId)?.free ?? 0n;
+  world.ok(payer, [{ kind: 'request-withdraw', channelId, nodeId, amount: credit(10n * CREDIT) }]);
+  const charges = [laneLine(key, channel, 1, 1)];
+  const redeem = redeemOf(key, { charges, vouchers: [voucherFor(world, key, channel, 1)] });
+  assert.ok(redeem !== null);
+  const late: Op = {
+    kind: 'settle',
+    statement: redeem.statement,
+    vouchers: redeem.vouchers,
+    receipts: [[receiptProofOf(key, 1)]],
+  };
+  assert.deepEqual(
+    lineCodes(world.ok(node.operator, [late])),
+    ['E_NOT_VERIFIED'],
+    'not while it waits either',
+  );
+  world.skip(world.ctx.config.params.withdrawDelay);
+  world.ok(payer, [{ kind: 'finalize-withdraw', channelId, nodeId }]);
+  assert.equal(channelOf(world, channelId)?.free, free + 10n * CREDIT);
 });
 
 test('ZKC-14 E_PROOF: a proof that does not hold is paid for, costs a thousandth of the bond, and leaves nothing behind', () => {
