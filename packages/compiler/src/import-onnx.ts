@@ -60,7 +60,10 @@ export interface ImportReport {
   readonly activationBits: number;
   readonly weightBits: number;
   readonly samples: number;
-  /** Share of samples with the same largest entry of the first output as the float model has. */
+  /**
+   * Share of samples with the same largest entry of the first output as the float model has; where that is one number,
+   * of those within 2 % of the outputs' root mean square.
+   */
   readonly agreement: number;
   /** Share of right answers where the calibration file has labels. */
   readonly accuracy: { readonly float: number; readonly integer: number } | undefined;
@@ -81,6 +84,8 @@ export interface ImportedKey {
 }
 
 const MAX_BATCH = 64;
+/** Where the output is one number: two agree that differ by less than this share of the root mean square. */
+const NEAR = 0.02;
 const AGREEMENT = 0.99;
 /** Multiplications of float evaluation that calibration spends, and the fewest samples it looks at. */
 const CALIBRATION_WORK = 6e9;
@@ -135,7 +140,15 @@ export async function importOnnx(request: ImportRequest): Promise<ImportedKey> {
     checkpoint: (done, of) => checkpoint('calibrate', done, of),
     onResult: (result) => expected.push(result.slice()),
   });
-  const context: Context = { normal, ranges, samples, expected, labels: data.labels, options };
+  const context: Context = {
+    batched: imported.batched,
+    normal,
+    ranges,
+    samples,
+    expected,
+    labels: data.labels,
+    options,
+  };
   const tried = await chooseBits(context, checkpoint);
   return {
     key: tried.model.key,
@@ -220,6 +233,7 @@ function joinRows(a: Tensor, b: Tensor): Tensor {
 }
 
 interface Context {
+  readonly batched: boolean;
   readonly normal: NormalGraph;
   readonly ranges: Ranges;
   readonly samples: readonly ReadonlyMap<string, Tensor>[];
@@ -275,6 +289,7 @@ async function attempt(
       activationBits,
       functionBits: Math.max(10, activationBits),
       weightBits,
+      batched: context.batched,
     });
     const key = completeKey(made, context.options);
     encodeVerifyingKey(key);
@@ -365,6 +380,9 @@ async function assess(
 ): Promise<Tried['quality']> {
   const shapes = publicTensorShapes(model.key);
   const [port] = lowered.outputs as readonly [Port];
+  const count = context.samples.length;
+  const near =
+    NEAR * Math.sqrt(context.expected.reduce((sum, [value = 0]) => sum + value * value, 0) / count);
   let [same, rightFloat, rightInteger, errors, squares] = [0, 0, 0, 0, 0];
   for (const [i, sample] of context.samples.entries()) {
     if (i % 16 === 0) await checkpoint('evaluate', i, context.samples.length);
@@ -374,7 +392,12 @@ async function assess(
     const got = readIntegers(shapes.outputs[0] as TensorShape, runModel(model, inputs, 1)[0] as Uint8Array);
     const want = context.expected[i] as Float32Array;
     const [answer, reference] = [largest(got), largest(want)];
-    if (answer === reference) same++;
+    if (
+      want.length > 1
+        ? answer === reference
+        : Math.abs((got[0] as number) * port.scale - (want[0] as number)) <= near
+    )
+      same++;
     const label = context.labels?.[i];
     if (label === reference) rightFloat++;
     if (label === answer) rightInteger++;
@@ -383,7 +406,6 @@ async function assess(
       squares += (want[j] as number) ** 2;
     }
   }
-  const count = context.samples.length;
   return {
     agreement: same / count,
     accuracy:

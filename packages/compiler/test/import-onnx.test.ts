@@ -221,6 +221,35 @@ test('what can not be imported is named', async () => {
     'onnx.batch',
     /do not depend on each other/,
   );
+  const later = { dims: [4, 4], values: Array.from({ length: 16 }, (_, i) => (i % 4 > i / 4 ? -1e9 : 0)) };
+  const masked = (op: string, inputs: readonly string[]): Uint8Array =>
+    graphOf(
+      [
+        { op, inputs, outputs: ['m'] },
+        { op: 'Softmax', inputs: ['m'], outputs: ['s'] },
+        { op: 'MatMul', inputs: ['s', 'w'], outputs: ['y'] },
+      ],
+      [4, 4],
+      {
+        mask: later,
+        slope: { dims: [4, 4], values: later.values.map((v, i) => v || -i) },
+        w: randomTensor(1, [4, 3]),
+      },
+    );
+  const inputs = {
+    x: [Array.from({ length: 16 }, (_, i) => Math.sin(i)), Array.from({ length: 16 }, (_, i) => Math.cos(i))],
+  };
+  await importOnnx({ model: masked('Add', ['x', 'mask']), calibration: { inputs } });
+  await refusedImport(
+    { model: masked('Sub', ['mask', 'x']), calibration: { inputs } },
+    'onnx.unsupported',
+    /causal/,
+  );
+  await refusedImport(
+    { model: masked('Add', ['x', 'slope']), calibration: { inputs } },
+    'onnx.unsupported',
+    /causal/,
+  );
   const unused = onnxModel({
     nodes: [{ op: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] }],
     inputs: [
@@ -255,4 +284,39 @@ test('sums that are too long for digits, and models over the limits of proofs, a
     'model.too-large',
     /limits of proofs/,
   );
+});
+
+test('a model without a batch axis is one inference as it stands', async () => {
+  const model = onnxModel({
+    nodes: [
+      { op: 'MatMul', inputs: ['x', 'w'], outputs: ['h'] },
+      { op: 'Tanh', inputs: ['h'], outputs: ['y'] },
+    ],
+    inputs: [{ name: 'x', dims: [5, 4] }],
+    outputs: [{ name: 'y', dims: [5, 3] }],
+    initializers: { w: randomTensor(1, [4, 3]) },
+  });
+  const rows = Array.from({ length: 32 }, (_, i) =>
+    Array.from({ length: 20 }, (_, j) => Math.sin(20 * i + j)),
+  );
+  const imported = await importOnnx({ model, calibration: { inputs: { x: rows } } });
+  assert.deepEqual(imported.inputs[0]?.shape, [5, 4]);
+  assert.deepEqual(imported.outputs[0]?.shape, [5, 3]);
+  assert.ok(imported.report.relativeError < 0.02, `${imported.report.relativeError}`);
+});
+
+test('a number as output: agreement is nearness', async () => {
+  const model = onnxModel({
+    nodes: [
+      { op: 'MatMul', inputs: ['x', 'w'], outputs: ['h'] },
+      { op: 'Relu', inputs: ['h'], outputs: ['r'] },
+      { op: 'MatMul', inputs: ['r', 'v'], outputs: ['y'] },
+    ],
+    inputs: [{ name: 'x', dims: ['n', 6] }],
+    outputs: [{ name: 'y', dims: ['n', 1] }],
+    initializers: { w: randomTensor(1, [6, 8]), v: randomTensor(2, [8, 1]) },
+  });
+  const rows = Array.from({ length: 64 }, (_, i) => Array.from({ length: 6 }, (_, j) => Math.sin(7 * i + j)));
+  const { report } = await importOnnx({ model, calibration: { inputs: { x: rows } } });
+  assert.ok(report.agreement >= 0.95 && report.relativeError < 0.02, JSON.stringify(report));
 });

@@ -119,6 +119,20 @@ test('shapes: the batch alone may be dynamic, and operands must fit', () => {
   refused(changed({ nodes: [reshape] }), 'onnx.data-dependent', /a constant as operand 1/);
 });
 
+test('constants that would take long to compute are refused before they are', () => {
+  const big = { op: 'ConstantOfShape', inputs: ['s'], outputs: ['a'] };
+  const product = { op: 'MatMul', inputs: ['a', 'a'], outputs: ['b'] };
+  const again = { op: 'MatMul', inputs: ['b', 'a'], outputs: ['c'] };
+  const s = { dims: [2], values: [1_400, 1_400], type: 'int64' as const };
+  refused(
+    changed({ nodes: [big, product, again], initializers: { s } }),
+    'model.too-large',
+    /multiplications/,
+  );
+  const huge = { dims: [2], values: [2 ** 20, 2 ** 20], type: 'int64' as const };
+  refused(changed({ nodes: [big], initializers: { s: huge } }), 'model.too-large', /cells/);
+});
+
 test('names: unknown, reused and missing ones are refused', () => {
   const node = { op: 'Relu', inputs: ['nowhere'], outputs: ['y'] };
   refused(changed({ nodes: [node] }), 'onnx.graph', /"nowhere"/);

@@ -15,7 +15,15 @@ import {
   textAttribute,
   unsupported,
 } from './op.ts';
-import { broadcastShape, cellsOf, emptyTensor, type Tensor, type TensorType, walk } from './tensor.ts';
+import {
+  broadcastShape,
+  cellsOf,
+  checkShape,
+  emptyTensor,
+  type Tensor,
+  type TensorType,
+  walk,
+} from './tensor.ts';
 import { type Window2d, window2d } from './window.ts';
 
 export const LINEAR_OPS: OpTable = {
@@ -369,6 +377,7 @@ export function planEinsum(call: OpCall, inputs: Operands): EinsumPlan {
   }
   if (new Set(out).size !== out.length || [...out].some((letter) => !extents.has(letter)))
     throw unsupported(call, 'a result made of letters of the operands', equation);
+  checkShape([...extents.values()], call.place);
   return { a, b, out, extents };
 }
 

@@ -659,11 +659,21 @@ function convertSoftmax(state: State, node: FloatNode, y: number): number {
   const masked = state.producers.get(x)?.op;
   let causal = false;
   if (masked?.kind === 'affine' && masked.shift.data.some((value) => value <= MASKED_BELOW)) {
-    if (!isCausal(masked.shift)) throw noForm(node, 'a mask of the later positions (causal)', 'another mask');
+    if (!isCausal(masked.shift) || !keepsUnmasked(masked.scale, masked.shift))
+      throw noForm(node, 'a mask of the later positions (causal)', 'another mask');
     causal = true;
     x = masked.x;
   }
   return emit(state, { kind: 'softmax', x, causal }, shape, node, y);
+}
+
+/** What is not masked is left as it is. */
+function keepsUnmasked(scale: Tensor, shift: Tensor): boolean {
+  if (scale.data.length === 1) return scale.data[0] === 1;
+  return (
+    scale.data.length === shift.data.length &&
+    scale.data.every((by, i) => by === 1 || (shift.data[i] as number) <= MASKED_BELOW)
+  );
 }
 
 /** Masked exactly where the last index exceeds the one before it. */

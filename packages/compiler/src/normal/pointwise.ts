@@ -107,8 +107,11 @@ export function functionOf(graph: FloatGraph, chain: PointwiseChain, y: number):
   };
 }
 
+/** Far from 0, so that a small scale is not lost beside a large shift. */
+const FAR = 2 ** 20;
+
 /** scale and shift of an affine chain. */
 export function affineOf({ of }: PointwiseFunction): { readonly scale: number; readonly shift: number } {
-  const [shift, one] = of(Float64Array.of(0, 1)) as unknown as [number, number];
-  return { scale: one - shift, shift };
+  const [shift, far] = of(Float64Array.of(0, FAR)) as unknown as [number, number];
+  return { scale: (far - shift) / FAR, shift };
 }

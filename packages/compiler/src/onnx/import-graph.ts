@@ -3,16 +3,27 @@
  * computed. Nothing here depends on data, so whatever is wrong with a model is said before any long work starts.
  */
 import { MalformedError } from '@haca/primitives';
-import { callOf, type FloatGraph, type FloatNode, type FloatValue, ML_OPS, OPS } from '../float/graph.ts';
+import {
+  callOf,
+  type FloatGraph,
+  type FloatNode,
+  type FloatValue,
+  ML_OPS,
+  multiplicationsOf,
+  OPS,
+} from '../float/graph.ts';
 import { linearModelOf } from '../float/linear.ts';
-import { type OpDefinition, textAttribute } from '../float/op.ts';
-import { cellsOf, checkShape, type Tensor, tensorOf } from '../float/tensor.ts';
+import { type OpDefinition, type Operands, textAttribute } from '../float/op.ts';
+import { cellsOf, checkShape, type Tensor, type TensorType, tensorOf } from '../float/tensor.ts';
 import { type OnnxModel, type OnnxNode, type OnnxValueInfo, parseOnnx } from './model.ts';
 
 /** Sum of the cells of all intermediate values of one inference. */
 const ACTIVATION_CELLS_MAX = 2 ** 30;
 /** Cells of constants that folding may add to those in the file. */
-const FOLDED_CELLS_MAX = 2 ** 27;
+const FOLDED_CELLS_MAX = 2 ** 26;
+/** Multiplications that folding may take, and one inference. */
+const FOLDED_WORK_MAX = 2 ** 31;
+const WORK_MAX = 2 ** 34;
 
 export interface ImportedModel {
   readonly graph: FloatGraph;
@@ -44,6 +55,14 @@ export function importGraph(bytes: Uint8Array, batchSize = 1): ImportedModel {
   });
   const inputs = model.inputs.map(({ name }) => state.byName.get(name) as number);
   const graph = pruned({ values: state.values, nodes: state.nodes, inputs, outputs });
+  const work = multiplicationsOf(graph);
+  if (work > WORK_MAX)
+    throw new MalformedError(
+      'model.too-large',
+      'model.graph',
+      `at most ${WORK_MAX} multiplications`,
+      `${work}`,
+    );
   return { graph, producer: model.producer, opset: model.opset, batched };
 }
 
@@ -53,10 +72,11 @@ interface State {
   readonly byName: Map<string, number>;
   activationCells: number;
   foldedCells: number;
+  foldedWork: number;
 }
 
 function createState(): State {
-  return { values: [], nodes: [], byName: new Map(), activationCells: 0, foldedCells: 0 };
+  return { values: [], nodes: [], byName: new Map(), activationCells: 0, foldedCells: 0, foldedWork: 0 };
 }
 
 function declare(state: State, value: FloatValue, path: string): number {
@@ -207,6 +227,15 @@ function addNode(state: State, model: OnnxModel, node: OnnxNode): void {
   addResults(state, typed, definition, named);
 }
 
+/** At least the multiplications of a product of constants. */
+function workOf(op: string, operands: Operands, types: readonly TensorType[]): number {
+  const cells = types.reduce((sum, { shape }) => sum + cellsOf(shape), 0);
+  const [a, b] = operands;
+  if (op === 'MatMul' || op === 'Gemm') return cells * Math.max(...(a?.shape ?? [1]));
+  if (op === 'Conv' || op === 'Einsum') return cells * cellsOf(b?.shape ?? []);
+  return cells;
+}
+
 /** Operators whose result depends on the operand's shape alone. */
 const SHAPE_OPS: ReadonlySet<string> = new Set(['Shape', 'Size']);
 
@@ -229,6 +258,14 @@ function addResults(state: State, node: FloatNode, definition: OpDefinition, nam
         'model.too-large',
         node.place,
         `at most ${FOLDED_CELLS_MAX} computed constants`,
+        'more',
+      );
+    state.foldedWork += workOf(node.op, operands, types);
+    if (state.foldedWork > FOLDED_WORK_MAX)
+      throw new MalformedError(
+        'model.too-large',
+        node.place,
+        `constants of ${FOLDED_WORK_MAX} multiplications`,
         'more',
       );
     constants = definition.evaluate(call, operands as readonly (Tensor | undefined)[]);

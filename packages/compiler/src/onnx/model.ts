@@ -118,7 +118,11 @@ function readOpset(span: ProtoSpan, into: Map<string, number>): void {
     if (field.number === 1) domain = asText(span, field, 'domain');
     else if (field.number === 2) version = asInt(span, field, 'version');
   });
-  into.set(domain === 'ai.onnx' ? '' : domain, version);
+  const name = domain === 'ai.onnx' ? '' : domain;
+  const known = into.get(name);
+  if (known !== undefined && known !== version)
+    throw new MalformedError('onnx.opset', span.path, `one version of ${domain}`, `${known} and ${version}`);
+  into.set(name, version);
 }
 
 /** Of other domains only nodes that use them are an error: exporters declare what they do not use. */

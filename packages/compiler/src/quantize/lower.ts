@@ -48,6 +48,8 @@ export interface LowerOptions {
   readonly functionBits: number;
   /** Bits of weights, 8 to 12. */
   readonly weightBits: number;
+  /** Whether the first axis of inputs and outputs is a batch. */
+  readonly batched: boolean;
 }
 
 /** How an input or output of the model is told in integers: real = scale · integer. */
@@ -248,7 +250,7 @@ function declareInput(state: State, value: number): Port {
   const tables = readers.flatMap((op) => (op.kind === 'gather' ? [op.table.shape[0] as number] : []));
   const port = (tensor: KeyTensor, scale: number): Port => {
     state.anchors.set(value, { tensor, scale });
-    return { name, tensor: tensor.id, scale, shape: shape.slice(1) };
+    return { name, tensor: tensor.id, scale, shape: rowShape(state, shape) };
   };
   if (tables.length > 0) {
     const rows = tables[0] as number;
@@ -279,7 +281,12 @@ function declareOutput(state: State, value: number): Port {
   const { name, shape } = state.graph.values[value] as NormalValue;
   const place = state.producers.get(value)?.place ?? 'model.graph';
   const found = publish(state, value, place);
-  return { name, tensor: found.tensor.id, scale: found.scale, shape: shape.slice(1) };
+  return { name, tensor: found.tensor.id, scale: found.scale, shape: rowShape(state, shape) };
+}
+
+/** Without the batch axis, where there is one. */
+function rowShape(state: State, shape: readonly number[]): readonly number[] {
+  return state.options.batched && shape[0] === 1 ? shape.slice(1) : shape;
 }
 
 function publish(state: State, value: number, place: string): Quantized {
@@ -869,8 +876,6 @@ function convExpression(state: State, node: NormalNode, op: ConvOp): Expression 
         ? outChannels
         : [groups, perGroup].filter((e) => e > 1);
   const image = imageOf(state, op.x, inChannels, window);
-  if (image.tensor.lo > 0 || image.tensor.hi < 0)
-    throw new MalformedError('onnx.unsupported', place, 'values around 0', 'others');
   const { patches, row, column, tapRow, tapColumn } = patchesOf(builder, image, window);
 
   // Labels: result channels, rows, columns; then what is summed in the order of the patches' axes.
@@ -1121,6 +1126,36 @@ function tapCounts(window: Window2d, includePad: boolean): number[] {
   return rows.flatMap((row) => columns.map((column) => row * column));
 }
 
+/** Whether a tap lies outside the image: in padding, or beyond it in the last window of ceil_mode. */
+function readsPadding(window: Window2d): boolean {
+  const beyond = (
+    positions: number,
+    stride: number,
+    taps: number,
+    dilation: number,
+    pad: number,
+    size: number,
+  ) => pad > 0 || (positions - 1) * stride + (taps - 1) * dilation - pad >= size;
+  return (
+    beyond(
+      window.outHeight,
+      window.strideY,
+      window.kernelHeight,
+      window.dilationY,
+      window.padTop,
+      window.height,
+    ) ||
+    beyond(
+      window.outWidth,
+      window.strideX,
+      window.kernelWidth,
+      window.dilationX,
+      window.padLeft,
+      window.width,
+    )
+  );
+}
+
 /** The largest of each window, one tap after the other, columns after rows. */
 function maxPool(state: State, x: number, window: Window2d): Quantized {
   const { builder } = state;
@@ -1128,7 +1163,7 @@ function maxPool(state: State, x: number, window: Window2d): Quantized {
   const image = imageOf(state, x, channels, window);
   const { lo } = image.tensor;
   // Padding reads as 0, which must not be larger than any value.
-  const isPadded = window.padTop + window.padBottom + window.padLeft + window.padRight > 0;
+  const isPadded = readsPadding(window);
   const lifted = isPadded && lo < 0;
   let current = lifted
     ? builder.sum(
