@@ -15,6 +15,7 @@ import struct
 import time
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -59,7 +60,7 @@ class LeNet5(nn.Module):
         return self.logits(F.relu(self.dense2(F.relu(self.dense1(x)))))
 
 
-MODELS = {"mlp": (Mlp, "model.onnx", "pixels"), "lenet5": (LeNet5, "lenet5.onnx", "image")}
+MODELS = {"mlp": (Mlp, "model.onnx", "pixels"), "lenet5": (LeNet5, "lenet5.onnx", "pixels")}
 
 
 def read_idx(path):
@@ -130,6 +131,18 @@ def export(model, path, input_name):
         external_data=False,
         dynamo=True,
     )
+    strip_metadata(path)
+
+
+def strip_metadata(path):
+    """The stack traces the exporter writes next to each node."""
+    stored = onnx.load(path)
+    graph = stored.graph
+    for node in graph.node:
+        node.doc_string = ""
+    for part in [graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        del part.metadata_props[:]
+    onnx.save(stored, path)
 
 
 def write_calibration(path, images, labels, input_name, shape):
