@@ -201,6 +201,8 @@ export const falseStatement = (subject: Subject): Subject => ({
 export interface Lies {
   readonly top?: (values: readonly Ext[]) => readonly Ext[];
   readonly layer?: (level: number, values: readonly Ext[]) => readonly Ext[];
+  /** Values of whole tensors, those of `cells` cells at one point. */
+  readonly evaluated?: (cells: number, values: readonly Ext[]) => readonly Ext[];
   readonly columnValues?: (values: readonly Ext[]) => readonly Ext[];
   readonly foldRound?: (round: number, line: readonly Ext[]) => readonly Ext[];
   readonly final?: (values: readonly Ext[]) => readonly Ext[];
@@ -227,6 +229,10 @@ export function lyingBackend(honest: ProverBackend, lies: Lies): ProverBackend {
       const layer: typeof tree.layer = (level, lambda, point) =>
         finalsOf(tree.layer(level, lambda, point), (values) => lies.layer?.(level, values) ?? values);
       return { ...tree, top, layer };
+    },
+    evaluate: (vectors, point) => {
+      const values = honest.evaluate(vectors, point);
+      return [...(lies.evaluated?.(2 ** point.length, values) ?? values)];
     },
     evaluateColumns: (columns, point) => {
       const values = honest.evaluateColumns(columns, point);
