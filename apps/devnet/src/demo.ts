@@ -111,7 +111,7 @@ export async function runDemo(
   onText: (text: string) => void,
 ): Promise<DemoSummary> {
   const chat = await runChat(haca, prompt, onText);
-  const classification = await runClassification(haca);
+  const classification = await runClassification(haca, chat.answer);
   const after = await readTotals(haca);
   const isFinal = chat.isFinal && classification.isFinal;
   return {
@@ -152,19 +152,22 @@ async function runChat(haca: Haca, prompt: string, onText: (text: string) => voi
     paidByUser: `${amount}`,
     receivedByNode: `${receivedByNode}`,
   };
-  return { summary, money, burnedBefore: burned(before), isFinal: verdict.ok };
+  return { summary, answer, money, burnedBefore: burned(before), isFinal: verdict.ok };
 }
 
-async function runClassification(haca: Haca) {
+/** `earlier` was paid before: where the same node served it, its charge came through the same allocation. */
+async function runClassification(haca: Haca, earlier: Answer) {
   const before = await readTotals(haca);
   const digit = readDigit(DIGITS_SAMPLES, randomInt);
   const startedAt = performance.now();
   const { outputs, answer } = await haca.infer({ model: DIGITS_NAME, tensors: [digit.pixels] });
   const answerMs = performance.now() - startedAt;
+  const isSameNode = Buffer.compare(earlier.node.nodeId, answer.node.nodeId) === 0;
+  const paidEarlier = isSameNode ? earlier.receipt.value.amount : 0n;
   const payout = await payoutAccount(haca, answer);
   const { lifecycle, verdict, proof } = await followToFinal(answer, startedAt, answerMs);
   if (proof === null) throw new Error('a proved answer without its proof');
-  const receivedByNode = await waitForPayout(haca, answer, payout);
+  const receivedByNode = (await waitForPayout(haca, answer, payout, paidEarlier)) - paidEarlier;
   const after = await readTotals(haca);
   const summary: ClassificationSummary = {
     model: answer.modelName,
@@ -217,13 +220,18 @@ async function payoutAccount(haca: Haca, answer: Answer): Promise<PayoutAccount>
 }
 
 /** What arrived at the node for this channel, once the receipt's charge was redeemed: proven records, not the node's word. */
-async function waitForPayout(haca: Haca, answer: Answer, payout: PayoutAccount): Promise<bigint> {
+async function waitForPayout(
+  haca: Haca,
+  answer: Answer,
+  payout: PayoutAccount,
+  paidEarlier = 0n,
+): Promise<bigint> {
   const { channelId, nodeId, cumulative } = answer.receipt.value;
   const deadline = performance.now() + PAYOUT_TIMEOUT_MS;
   for (;;) {
     await haca.chain.sync();
     const paid = await paidFromAllocation(haca, channelId, nodeId);
-    if (paid >= cumulative) return (await creditsOf(haca, payout.accountId)) - payout.before;
+    if (paid >= paidEarlier + cumulative) return (await creditsOf(haca, payout.accountId)) - payout.before;
     if (performance.now() > deadline) throw new Error(`the node redeemed ${paid} of ${cumulative} in time`);
     await new Promise((settle) => setTimeout(settle, 50));
   }
