@@ -4,7 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Ext, extInverse, extMul, extNeg, keyedHash, P } from '@haca/primitives/zk';
+import {
+  type Ext,
+  extInverse,
+  extMul,
+  extNeg,
+  keyedHash,
+  P,
+  portableZkKernels,
+  type ZkKernels,
+} from '@haca/primitives/zk';
 import { commitProgramWeights } from '@haca/prover';
 import { assign, createIntegerModel, runModel } from '@haca/runtime';
 import { CHECKS, type CheckName } from '@haca/verifier/zk-testing';
@@ -210,6 +219,81 @@ test('ZK-24: length and trailing stop what is too long, either of them', async (
   assert.equal(failureOf(verdictOn(honest, longer, { omit: new Set(['length'] as const) })), 'zk.trailing');
   assertAccepted(verdictOn(honest, longer, { omit: new Set(['length', 'trailing'] as const) }));
   shown.add('length').add('trailing');
+});
+
+/** The positions that a proof is opened at, as the verifier draws them. */
+function queriesOf(subject: Subject, proof: Uint8Array): readonly number[] {
+  const { queries, columnBits, blowupBits } = subject.program.opening;
+  let drawn = new Uint8Array(0);
+  const kernels: ZkKernels = {
+    ...portableZkKernels,
+    keyedHash: (key, bytes, outBytes) => {
+      const out = keyedHash(key, bytes, outBytes);
+      if (outBytes === 32 + 4 * queries) drawn = out.slice(32);
+      return out;
+    },
+  };
+  verdictOn(subject, proof, { kernels });
+  const view = new DataView(drawn.buffer);
+  return Array.from(
+    { length: queries },
+    (_, i) => view.getUint32(4 * i, true) % 2 ** (columnBits + blowupBits),
+  );
+}
+
+/** Of a layer, one byte of one leaf is another, in the tree as in what is opened. */
+function falseLeaf(
+  subject: Subject,
+  layer: number,
+  leafCount: number,
+  index: number,
+  at: number,
+  bits: number,
+): Subject {
+  const foldTree: Lies['foldTree'] = (which, tree) => {
+    if (which !== layer) return tree;
+    const leafOf = (leaf: number): Uint8Array => {
+      const bytes = tree.leaf(leaf);
+      return leaf === index ? bytes.with(at, (bytes[at] as number) ^ bits) : bytes;
+    };
+    return treeOver(leafOf, leafCount, subject.program.opening.capBits);
+  };
+  return withLies(subject, { foldTree });
+}
+
+test('ZK-24: one false leaf is refused if, and only if, a query meets it: every query is checked in every layer', async () => {
+  const honest = await subjectOf(NETWORKS.contract());
+  const { columnBits, blowupBits } = honest.program.opening;
+  const met = [0, 0];
+  for (const [layer, flips] of [[1], [1, 2, 4, 8]].entries()) {
+    const leafCount = 2 ** (columnBits + blowupBits - 1 - layer);
+    for (let index = 0; index < leafCount; index++)
+      for (const at of [0, 20])
+        for (const bits of flips) {
+          const subject = falseLeaf(honest, layer, leafCount, index, at, bits);
+          const proof = await proofOf(subject);
+          const hits = queriesOf(subject, proof).map((query) => query % leafCount === index);
+          assert.equal(verdictOn(subject, proof).ok, !hits.includes(true));
+          for (const [query, hit] of hits.entries()) if (hit) met[query] = (met[query] as number) + 1;
+        }
+  }
+  assert.ok(
+    met.every((count) => count >= 5),
+    `met by the first query ${met[0]} times, by the second ${met[1]} times`,
+  );
+});
+
+test('ZK-19: a program with a slot or a coordinate that no step writes is executed by nobody', async () => {
+  const honest = await subjectOf(NETWORKS.contract());
+  for (const name of ['slots', 'coordinates'] as const) {
+    const program = { ...honest.program, [name]: honest.program[name] + 1 };
+    const subject = { ...honest, program };
+    const { checks } = verdictOn(subject, await proofOf(subject));
+    assert.deepEqual(
+      checks.filter(({ status }) => status === 'failed').map(({ id, code }) => [id, code]),
+      [['zk.internal', 'E_PLAN']],
+    );
+  }
 });
 
 /** Checked before the protocol begins or impossible to bring about from outside; each has a test of its own. */

@@ -132,14 +132,15 @@ test('ZK-25: one byte of a key changed never leads to an exception', () => {
 });
 
 test('a verifier that remembers programs answers as a fresh one', () => {
-  const verifier = createZkVerifier({ plans: 1 });
-  const other = fixture('convolution');
-  for (const made of [good, other, good, good, other]) {
-    const request = {
-      verifyingKey: made.keyBytes,
-      statement: made.statement,
-      proof: emptyProof(made, zeros),
-    };
-    assert.deepEqual(verifier.verify(request), verifyZkProof(request));
+  const made = ['mlp 20-8-8-3', 'convolution'].flatMap((name) => [1, 2].map((size) => fixture(name, size)));
+  for (const plans of [1, 3, 8]) {
+    const verifier = createZkVerifier({ plans });
+    for (const i of [0, 1, 2, 3, 3, 0, 2, 1, 1, 3]) {
+      const { keyBytes, statement } = made[i] as Fixture;
+      const proof = emptyProof(made[i] as Fixture, zeros);
+      const request = { verifyingKey: keyBytes, statement, proof };
+      assert.deepEqual(verifier.verify(request), verifyZkProof(request));
+      assert.equal(failure(verifier.verify(request)), 'zk.degenerate E_DEGENERATE');
+    }
   }
 });
