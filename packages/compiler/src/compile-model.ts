@@ -3,7 +3,7 @@ import { encodeHzk, type HzkModel, type HzkPort, type VerifyingKey } from '@haca
 import { MalformedError, sha256 } from '@haca/primitives';
 import { type CommittedWeights, commitWeights, type ProverBackend } from '@haca/prover';
 import { type ImportProgress, type ImportReport, type ImportRequest, importOnnx } from './import-onnx.ts';
-import type { Port } from './quantize/lower.ts';
+import type { Port } from './quantize/lowering.ts';
 
 export interface CompileRequest extends Omit<ImportRequest, 'onProgress'> {
   readonly name: string;

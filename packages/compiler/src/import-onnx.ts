@@ -19,7 +19,8 @@ import { cellsOf, type Tensor, tensorOf } from './float/tensor.ts';
 import { type NormalGraph, type NormalValue, operandsOf } from './normal/normal-graph.ts';
 import { normalize } from './normal/normalize.ts';
 import { importGraph } from './onnx/import-graph.ts';
-import { type Layer, type Lowered, lower, type Port } from './quantize/lower.ts';
+import { lower } from './quantize/lower.ts';
+import type { Layer, Lowered, Port } from './quantize/lowering.ts';
 import { collectRanges, type Ranges } from './quantize/ranges.ts';
 
 export interface ImportOptions {

@@ -22,4 +22,4 @@ export {
 export { type ImportedModel, importGraph } from './onnx/import-graph.ts';
 export { MODEL_BYTES_MAX, OPSETS, parseOnnx } from './onnx/model.ts';
 export { type UnsupportedOperator, unsupportedOperators } from './onnx/unsupported-operators.ts';
-export type { Layer, Port } from './quantize/lower.ts';
+export type { Layer, Port } from './quantize/lowering.ts';
