@@ -55,7 +55,7 @@ export const PACKAGE_RULES: Readonly<Record<string, PackageRule>> = {
   },
   'inference-node': {
     layer: 'execution',
-    imports: [...CONTRACT, 'platform', 'runtime', 'prover', 'compiler', 'attester'],
+    imports: [...CONTRACT, 'platform', 'runtime', 'prover', 'attester'],
     pure: false,
   },
   verifier: { layer: 'verification', imports: [...CONTRACT], pure: true },

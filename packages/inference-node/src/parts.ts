@@ -1,7 +1,7 @@
 /** What an inference node is made of, as its configuration says: engines, attester, operator, connection to the chain. */
 import { readFileSync } from 'node:fs';
 import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
-import { parseHzk } from '@haca/compiler';
+import { parseHzk } from '@haca/circuit';
 import { connectRpc, type Ed25519Signer, ed25519SignerFromSeed, type RpcClient } from '@haca/platform';
 import { domainHash, fromHex, utf8Encode } from '@haca/primitives';
 import { credit, type ModelManifest, modelIdOf, OFFER } from '@haca/protocol';

@@ -6,15 +6,25 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import {
+  parseVerifyingKey,
+  plan,
+  publicTensorShapes,
+  tensorRowBytes,
+  zkVerificationGas,
+} from '@haca/circuit';
 import { type Codec, encode, toHex } from '@haca/primitives';
 import {
   type AllocationRecord,
   accountIdOf,
   accountRecordCodec,
   allocationRecordCodec,
+  bindZkClaim,
   type ChainConfigRecord,
+  type ClaimRecord,
   chainConfigRecordCodec,
   channelRecordCodec,
+  claimRecordCodec,
   codeNumber,
   credit,
   DEFAULT_PARAMS,
@@ -22,6 +32,7 @@ import {
   type ErrorCode,
   keyIdOf,
   laneRecordCodec,
+  type ModelManifest,
   modelIdOf,
   modelRecordCodec,
   type NodeKeyRecord,
@@ -32,13 +43,18 @@ import {
   nopg,
   type Op,
   type OpOf,
+  type ReceiptBatch,
   recordKey,
   STATEMENT,
   type Statement,
   sessionRecordCodec,
   type Transaction,
   transactionHash,
+  type VerifyingKeyRecord,
+  verifyingKeyRecordCodec,
   ZERO_DIGEST,
+  zkBatchIndex,
+  zkClaimIdOf,
 } from '@haca/protocol';
 
 export const CHAIN_ID = 'haca-test-1';
@@ -80,6 +96,16 @@ export interface FakeChain {
   readonly refuseSettlements: (code: ErrorCode | null) => void;
   /** Charge lines are refused from now on although the statement is taken. */
   readonly refuseLines: (isRefused: boolean) => void;
+  /** Claims that are open, by id in hex. */
+  readonly claims: ReadonlyMap<string, ClaimRecord>;
+  /** Proofs that blocks took, in order. */
+  readonly proofs: readonly OpOf<'prove'>[];
+  /** Every proof from now on is refused with this code, or taken again. */
+  readonly refuseProofs: (code: ErrorCode | null) => void;
+  /** All open claims end without a proof. */
+  readonly expireClaims: () => void;
+  /** OPG of every account from its next transaction on. */
+  readonly setBalance: (amount: bigint) => void;
   /** No more blocks, or blocks again. */
   readonly halt: (isHalted: boolean) => void;
   readonly close: () => Promise<void>;
@@ -96,11 +122,17 @@ interface World {
   readonly nodeKeys: Map<string, NodeKeyRecord>;
   readonly nodes: Map<string, NodeRecord>;
   readonly lanes: Map<string, bigint>;
+  readonly claims: Map<string, ClaimRecord>;
+  readonly proofs: OpOf<'prove'>[];
+  readonly verifyingKeys: Map<string, VerifyingKeyRecord>;
+  readonly models: Map<string, ModelManifest>;
   readonly mempool: Transaction[];
   readonly sockets: Set<Socket>;
   height: number;
   settlementRefusal: ErrorCode | null;
   areLinesRefused: boolean;
+  proofRefusal: ErrorCode | null;
+  balance: bigint;
   isHalted: boolean;
 }
 
@@ -129,6 +161,12 @@ export async function startFakeChain(params: Partial<ChainConfigRecord['params']
     height: 1,
     settlementRefusal: null,
     areLinesRefused: false,
+    proofRefusal: null,
+    balance: 1_000_000_000_000n,
+    claims: new Map(),
+    proofs: [],
+    verifyingKeys: new Map(),
+    models: new Map(),
     isHalted: false,
   };
   put(world, recordKey.params(), chainConfigRecordCodec, config);
@@ -179,6 +217,19 @@ export async function startFakeChain(params: Partial<ChainConfigRecord['params']
     },
     refuseLines: (isRefused) => {
       world.areLinesRefused = isRefused;
+    },
+    claims: world.claims,
+    proofs: world.proofs,
+    refuseProofs: (code) => {
+      world.proofRefusal = code;
+    },
+    expireClaims: () => {
+      for (const [id, claim] of [...world.claims]) endClaim(world, id, claim, false);
+      finishBlock(world, []);
+      finishBlock(world, []);
+    },
+    setBalance: (amount) => {
+      world.balance = amount;
     },
     halt: (isHalted) => {
       world.isHalted = isHalted;
@@ -253,7 +304,7 @@ function finishBlock(world: World, events: readonly Event[]): void {
 function include(world: World, transaction: Transaction): readonly Event[] {
   const { body } = transaction;
   const sender = accountIdOf(body.sender);
-  const account = { nopg: nopg(1_000_000_000_000n), credits: [], nonceHigh: body.nonce + 1, nonceBits: 1n };
+  const account = { nopg: nopg(world.balance), credits: [], nonceHigh: body.nonce + 1, nonceBits: 1n };
   put(world, recordKey.account(sender), accountRecordCodec, account);
   let code = 0;
   const events: Event[] = [];
@@ -272,6 +323,8 @@ function apply(world: World, op: Op, sender: Uint8Array, nonce: number): readonl
     case 'register-model': {
       const record = { manifest: op.manifest, registrant: sender, height: world.height };
       put(world, recordKey.model(modelIdOf(op.manifest)), modelRecordCodec, record);
+      world.models.set(toHex(modelIdOf(op.manifest)), op.manifest);
+      if (op.zk !== undefined) putVerifyingKey(world, op.manifest.weights.digest, op.zk.verifyingKey);
       return [];
     }
     case 'register-node':
@@ -291,6 +344,8 @@ function apply(world: World, op: Op, sender: Uint8Array, nonce: number): readonl
     }
     case 'settle':
       return world.settlementRefusal ?? settle(world, op);
+    case 'prove':
+      return world.proofRefusal ?? prove(world, op);
     default:
       return 'E_UNSUPPORTED';
   }
@@ -337,7 +392,7 @@ function openKey(world: World, op: OpOf<'open-key'>): readonly Event[] | ErrorCo
     keyEpoch,
     publicKey: signPublicKey,
     method: op.method,
-    modelId: null,
+    modelId: op.modelId,
     modelIds: op.modelIds,
     binding: op.binding,
     evidence: null,
@@ -375,21 +430,123 @@ function settle(world: World, op: OpOf<'settle'>): readonly Event[] | ErrorCode 
       verified: batch.running,
       logSize: key.logSize + 1,
     });
+    if (key.method === 'zk') openClaim(world, keyId, batch);
   }
   world.statements.push(value);
-  const events = [eventOf('settle', { keyId: toHex(keyId) })];
-  if (world.areLinesRefused) return events;
-  for (const { channelId, lane, from, to, atSeq } of charges) {
+  return [eventOf('settle', { keyId: toHex(keyId) }), ...payLines(world, keyId, charges)];
+}
+
+function payLines(world: World, keyId: Uint8Array, charges: Statement['charges']): readonly Event[] {
+  const key = world.nodeKeys.get(toHex(keyId)) as NodeKeyRecord;
+  const events: Event[] = [];
+  charges.forEach(({ channelId, lane, from, to, atSeq }, index) => {
     const name = laneName(keyId, channelId, lane);
-    if ((world.lanes.get(name) ?? 0n) !== from) continue;
+    const mark = world.lanes.get(name) ?? 0n;
+    const continues = key.method === 'zk' ? from >= mark : from === mark;
+    if (world.areLinesRefused && key.method === 'zk') {
+      const refused = {
+        keyId: toHex(keyId),
+        index: `${index}`,
+        channelId: toHex(channelId),
+        lane: `${lane}`,
+      };
+      events.push(eventOf('line-refused', { ...refused, code: 'E_UNDERFUNDED' }));
+    }
+    if (world.areLinesRefused || !continues) return;
     world.lanes.set(name, to);
     const row = { mark: to, seq: atSeq, previous: null };
     put(world, recordKey.lane(keyId, channelId, lane), laneRecordCodec, row);
     const paid = (allocationOf(world, channelId, key.nodeId)?.paid ?? 0n) + to - from;
     putAllocation(world, channelId, key.nodeId, { paid: credit(paid) });
     events.push(eventOf('pay', { channelId: toHex(channelId), lane: `${lane}`, keyId: toHex(keyId) }));
-  }
+  });
   return events;
+}
+
+/** What the chain derives from a key, by the same functions of the contract. */
+function putVerifyingKey(world: World, hash: Uint8Array, verifyingKey: Uint8Array): void {
+  const key = parseVerifyingKey(verifyingKey);
+  const { inputs, outputs } = publicTensorShapes(key);
+  const sizes = Array.from({ length: zkBatchIndex(key.maxBatch) + 1 }, (_, i) =>
+    Math.min(2 ** i, key.maxBatch),
+  );
+  const record = {
+    verifyingKey,
+    batchMax: key.maxBatch,
+    verificationGas: sizes.map((size) => zkVerificationGas(key, size)),
+    proofBytes: sizes.map((size) => plan(key, size).proofBytes),
+    inputRowBytes: inputs.map(tensorRowBytes),
+    outputRowBytes: outputs.map(tensorRowBytes),
+    height: world.height,
+  };
+  world.verifyingKeys.set(toHex(hash), record);
+  put(world, recordKey.verifyingKey(hash), verifyingKeyRecordCodec, record);
+}
+
+function openClaim(world: World, keyId: Uint8Array, { firstSeq, count, receiptsRoot }: ReceiptBatch): void {
+  const claim: ClaimRecord = {
+    keyId,
+    firstSeq,
+    count,
+    receiptsRoot,
+    delta: [],
+    openedAt: world.height,
+    nonce: new Uint8Array(32).fill(world.height % 251),
+    due: world.height + world.config.params.proveWindow,
+    baseFee: 2_000n,
+    extensions: 0,
+    verificationGas: 1_000,
+  };
+  const claimId = zkClaimIdOf({ chainId: CHAIN_ID, keyId, firstSeq, count, receiptsRoot });
+  world.claims.set(toHex(claimId), claim);
+  put(world, recordKey.claim(claimId), claimRecordCodec, claim);
+  const key = world.nodeKeys.get(toHex(keyId)) as NodeKeyRecord;
+  const range = { first: firstSeq, last: firstSeq + count - 1 };
+  putKey(world, keyId, { ...key, openClaims: [...key.openClaims, range] });
+}
+
+function endClaim(
+  world: World,
+  id: string,
+  { keyId, firstSeq, count }: ClaimRecord,
+  isProved: boolean,
+): void {
+  world.claims.delete(id);
+  const versions = world.records.get(toHex(recordKey.claim(Buffer.from(id, 'hex')))) ?? [];
+  versions.push({ height: world.height, value: new Uint8Array(0) });
+  const key = world.nodeKeys.get(toHex(keyId)) as NodeKeyRecord;
+  const range = { first: firstSeq, last: firstSeq + count - 1 };
+  putKey(world, keyId, {
+    ...key,
+    openClaims: key.openClaims.filter(({ first }) => first !== firstSeq),
+    unpaidRanges: isProved ? key.unpaidRanges : [...key.unpaidRanges, range],
+  });
+}
+
+/** Binding is checked as on a chain; proofs are verified where both halves meet. */
+function prove(world: World, op: OpOf<'prove'>): readonly Event[] | ErrorCode {
+  const id = toHex(op.claimId);
+  const claim = world.claims.get(id);
+  const key = claim === undefined ? undefined : world.nodeKeys.get(toHex(claim.keyId));
+  if (claim === undefined || key === undefined || key.modelId === null) return 'E_CLAIM';
+  const hash = world.models.get(toHex(key.modelId))?.weights.digest as Uint8Array;
+  const shapes = world.verifyingKeys.get(toHex(hash)) as VerifyingKeyRecord;
+  const context = {
+    chainId: CHAIN_ID,
+    claimId: op.claimId,
+    claim,
+    modelId: key.modelId,
+    verifyingKeyHash: hash,
+    shapes,
+  };
+  if (!bindZkClaim(context, op).ok) return 'E_BINDING';
+  world.proofs.push(op);
+  endClaim(world, id, claim, true);
+  const events = [eventOf('prove', { claimId: id })];
+  if (op.redeem === null) return events;
+  const { value } = STATEMENT.decode(op.redeem.statement);
+  world.statements.push(value);
+  return [...events, ...payLines(world, claim.keyId, value.charges)];
 }
 
 function laneName(keyId: Uint8Array, channelId: Uint8Array, lane: number): string {

@@ -33,6 +33,8 @@ const PLENTY = 1_000_000_000n;
 
 export interface TestNodeOptions {
   readonly settlement?: Readonly<Record<string, unknown>>;
+  /** In place of the scripted model server. */
+  readonly engines?: readonly object[];
   readonly params?: Parameters<typeof startFakeChain>[0];
   /** In place of what the configuration says. */
   readonly parts?: Partial<NodeParts>;
@@ -40,6 +42,7 @@ export interface TestNodeOptions {
 
 export async function startTestNode({
   settlement = {},
+  engines,
   params = {},
   parts = {},
 }: TestNodeOptions = {}): Promise<TestNode> {
@@ -54,7 +57,9 @@ export async function startTestNode({
     name: 'test',
     bondNopg: '50000000000000',
     attester: { kind: 'none' },
-    engines: [{ kind: 'upstream', baseUrl: upstream.baseUrl, proxied: false, models: [{ name: MODEL }] }],
+    engines: engines ?? [
+      { kind: 'upstream', baseUrl: upstream.baseUrl, proxied: false, models: [{ name: MODEL }] },
+    ],
     prices: {
       asset: 1,
       inputPrice: '2000000',

@@ -1,5 +1,6 @@
 /** A model that can be proved, as the node serves it: what it is on chain, how it is run, and who proves it. */
 import { availableParallelism } from 'node:os';
+import type { HzkModel } from '@haca/circuit';
 import {
   createValues,
   decodeTensor,
@@ -12,7 +13,6 @@ import {
   type VerifyingKey,
   verifyingKeyHash,
 } from '@haca/circuit';
-import type { HzkModel } from '@haca/compiler';
 import { type ModelManifest, modelIdOf } from '@haca/protocol';
 import { createIntegerModel, runModel } from '@haca/runtime';
 import { type ModelProver, openModelProver } from './prover.ts';
