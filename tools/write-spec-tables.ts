@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { VERIFYING_KEY_CDDL } from '@haca/circuit';
+import { HZK_HEADER_CDDL, HZP_CDDL, VERIFYING_KEY_CDDL } from '@haca/circuit';
 import type { Codec } from '@haca/primitives';
 import * as protocol from '@haca/protocol';
 
@@ -43,11 +43,17 @@ function withReferences(name: string, cddl: string): string {
 
 const cddl = `${HEADER}\n${rules.map(([name, shape]) => `${name} = ${withReferences(name, shape)}\n`).join('\n')}`;
 
-const keyCddl = `; The verifying key of a model, as deterministic CBOR (see encoding.md and zkml.md).
-; Generated from the codec in packages/circuit/src/key.ts by \`npm run vectors:write\`; do not edit.
+const keyCddl = `; The verifying key of a model and the files of models and proofs, as deterministic CBOR (see encoding.md and zkml.md).
+; Generated from the codecs in packages/circuit/src by \`npm run vectors:write\`; do not edit.
 ; What a key must mean beyond this shape is section 3 of zkml.md.
 
 verifying-key = ${VERIFYING_KEY_CDDL}
+
+; The file of a proof (.hzp), whole.
+proof-file = ${HZP_CDDL}
+
+; The header of a model file (.hzk), which the weights follow.
+model-file-header = ${HZK_HEADER_CDDL}
 
 ; A signed integer: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
 zigzag = uint

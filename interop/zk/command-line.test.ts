@@ -204,7 +204,7 @@ async function verifyChanged(change: (proof: ProofFile) => ProofFile, ...more: s
 
 const flipped = (bytes: Uint8Array, at: number): Uint8Array => bytes.with(at, (bytes[at] as number) ^ 1);
 
-test('what was changed in a proof file is found', async () => {
+test('ZK-31 what was changed in a proof file is found, and what is missing is a skipped check', async () => {
   const first = (tensors: readonly Uint8Array[]): Uint8Array[] => [
     flipped(tensors[0] as Uint8Array, 0),
     ...tensors.slice(1),
@@ -251,7 +251,7 @@ test('another model, key or context is exit code 1', async () => {
   assert.equal((await haca('verify', 'mine.hzp', '--model', `${MODEL}.hzk`, '--context', 'mine')).code, 0);
 });
 
-test('what is no proof file or model file is exit code 2, with a name', async () => {
+test('ZK-29 ZK-30 what is no proof file or model file is exit code 2, with a name', async () => {
   const good = read(hzp);
   const cases: readonly (readonly [string, Uint8Array, RegExp])[] = [
     ['empty', new Uint8Array(0), /cbor\./],

@@ -37,7 +37,7 @@ const example: ProofFile = {
   proof: new Uint8Array([7, 8, 9]),
 };
 
-test('a proof file has one encoding, and comes back as it was', () => {
+test('ZK-30 a proof file has one encoding, and comes back as it was', () => {
   fc.assert(
     fc.property(files, (file) => {
       const encoded = encodeProofFile(file);
@@ -47,7 +47,7 @@ test('a proof file has one encoding, and comes back as it was', () => {
   );
 });
 
-test('cut, lengthened and foreign files are malformed', () => {
+test('ZK-30 cut, lengthened and foreign files are malformed', () => {
   const encoded = encodeProofFile(example);
   for (let size = 0; size < encoded.length; size++)
     assert.throws(() => parseProofFile(encoded.subarray(0, size)), MalformedError, `${size} bytes`);
@@ -75,7 +75,7 @@ test('a changed byte is malformed or another file, never the same', () => {
   }
 });
 
-test('chain, claim and nonce belong to one context each', () => {
+test('ZK-31 chain, claim and nonce belong to one context each', () => {
   assert.ok(isOfContext(example, 'a'));
   for (const other of ['', 'b', 'a ', 'A', '\u{1F600}']) assert.ok(!isOfContext(example, other), other);
   const { chainId, claimId, nonce } = offChainIds('a');
