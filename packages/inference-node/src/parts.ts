@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
 import { parseHzk } from '@haca/circuit';
 import { connectRpc, type Ed25519Signer, ed25519SignerFromSeed, type RpcClient } from '@haca/platform';
-import { domainHash, fromHex, utf8Encode } from '@haca/primitives';
+import { domainHash, fromHex, toHex, utf8Encode } from '@haca/primitives';
 import { credit, type ModelManifest, modelIdOf, OFFER } from '@haca/protocol';
 import { type Engine, openOnnxChatEngine, openUpstreamEngine } from '@haca/runtime';
 import type { NodeChainView } from './chain-view.ts';
@@ -27,11 +27,14 @@ export interface NodeParts {
 }
 
 export async function openParts(config: NodeConfig): Promise<NodeParts> {
+  const provable = config.engines
+    .filter((engine) => engine.kind === 'zk')
+    .map((engine) => openProvableModel(parseHzk(new Uint8Array(readFileSync(engine.file))), engine));
+  const ids = new Set(provable.map(({ modelId }) => toHex(modelId)));
+  if (ids.size < provable.length) throw new ConfigError('configuration: engines name one proved model twice');
   return {
     engines: await Promise.all(config.engines.filter((engine) => engine.kind !== 'zk').map(openEngine)),
-    provable: config.engines
-      .filter((engine) => engine.kind === 'zk')
-      .map((engine) => openProvableModel(parseHzk(new Uint8Array(readFileSync(engine.file))), engine)),
+    provable,
     attester: openAttester(config),
     operatorSigner: readOperator(config.operatorFile),
     rpc: connectRpc(config.rpcUrl),

@@ -253,6 +253,7 @@ async function followClaim(
   isVerified: boolean,
 ): Promise<void> {
   if (status.claim === null || status.height === null || progress.proof !== null) return;
+  if (status.height > (await chain.sync()).height + AHEAD_MAX_BLOCKS) return;
   progress.claim ??= await proveClaim(chain, status.claim, status.height);
   if (!isVerified) return;
   if (progress.claim === null) {
