@@ -209,7 +209,11 @@ test('ZKC-1 ZKC-10: the proof system of the software reads hostile keys and tens
     [inputRowBytes, outputRowBytes, verificationGas.length, proofBytes.length],
     [[5], [8], 3, 3],
   );
-  assert.deepEqual(system.outlineKey(bytes), { ops: key.ops.length, batchMax: 4 });
+  assert.deepEqual(system.outlineKey(bytes), {
+    ops: key.ops.length,
+    tensors: key.tensors.length,
+    batchMax: 4,
+  });
   const tensors = { batchSize: 2, inputs: [new Uint8Array(10)], outputs: [new Uint8Array(16)] };
   assert.equal(system.checkTensors(bytes, tensors), undefined);
   assert.match(system.checkTensors(bytes, { ...tensors, inputs: [new Uint8Array(9)] }) ?? '', /10 bytes/);

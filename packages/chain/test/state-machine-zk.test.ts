@@ -203,7 +203,7 @@ test('ZKC-2: the bytes of a key are charged as memory for ever, and its check be
   );
 });
 
-test('ZKC-2 E_PROOF_GAS: the check of a key is paid by its ops and batch sizes before it is made', () => {
+test('ZKC-2 E_PROOF_GAS: the check of a key is paid by its tensors, ops and batch sizes before it is made, its proof too', () => {
   let appraised = 0;
   const zk = {
     ...TEST_PROOF_SYSTEM,
@@ -215,13 +215,17 @@ test('ZKC-2 E_PROOF_GAS: the check of a key is paid by its ops and batch sizes b
   const { world } = zkMarket({ zk });
   const before = appraised;
   const other = zkModel({ name: 'two' });
-  const least = 5_000 + 40 * 3 * 4 + 20_000;
+  const reading = 5_000 + 40 * 5 + 40 * 3 * 4;
+  const { registrationGas } = TEST_PROOF_SYSTEM.appraiseKey(other.verifyingKey) as {
+    registrationGas: number;
+  };
   const code = (verificationGas: number): string =>
     world.run(FAUCET, [registerZkOp(other, { verificationGas })]).codeName;
-  assert.equal(code(least - 1), 'E_PROOF_GAS');
+  assert.equal(code(reading - 1), 'E_PROOF_GAS');
   assert.equal(appraised, before);
-  assert.equal(code(least), 'OK');
-  assert.equal(appraised, before + 1);
+  assert.equal(code(reading + registrationGas - 1), 'E_PROOF_GAS');
+  assert.ok(appraised > before);
+  assert.equal(code(reading + registrationGas), 'OK');
 });
 
 test('ZKC-2 E_SENDER: a key is registered out of the bucket of a node by its operator only', () => {

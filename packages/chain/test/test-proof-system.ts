@@ -55,7 +55,7 @@ function shapeOf(verifyingKey: Uint8Array): TestKeyShape | undefined {
 export const TEST_PROOF_SYSTEM: ZkProofSystem = {
   outlineKey: (verifyingKey) => {
     const shape = shapeOf(verifyingKey);
-    return shape === undefined ? undefined : { ops: 3, batchMax: shape.batchMax };
+    return shape === undefined ? undefined : { ops: 3, tensors: 5, batchMax: shape.batchMax };
   },
   appraiseKey: (verifyingKey) => {
     const shape = shapeOf(verifyingKey);
@@ -64,6 +64,7 @@ export const TEST_PROOF_SYSTEM: ZkProofSystem = {
     return {
       ok: true,
       hash: testKeyHash(verifyingKey),
+      registrationGas: 20_000,
       facts: {
         batchMax: shape.batchMax,
         verificationGas: sizes.map((i) => shape.gas + 100 * i),

@@ -94,7 +94,7 @@ export function zkModel(over: Partial<TestKeyShape> = {}): ZkModel {
 }
 
 /** For a test key of any batch size, with its proof. */
-const KEY_GAS = 26_320;
+const KEY_GAS = 26_520;
 
 export function registerZkOp(
   { manifest, verifyingKey }: ZkModel,

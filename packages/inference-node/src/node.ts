@@ -1,6 +1,7 @@
 /** An inference node: its parts, wired. Starts answering when its key is in a final block. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { zkRegistrationGas } from '@haca/circuit';
 import { lockFolder } from '@haca/platform';
 import { bytesEqual, toHex } from '@haca/primitives';
 import type { Engine } from '@haca/runtime';
@@ -232,7 +233,9 @@ async function openProvableRing(
   const registration = {
     ...model,
     ops: key.ops.length,
+    tensors: key.tensors.length,
     batchMax: key.maxBatch,
+    registrationGas: zkRegistrationGas(key),
     registrationProof: async (stop: AbortSignal): Promise<Uint8Array> => {
       log(`${model.name}: proving that its weights are what its key says`);
       return prover.proveRegistration(stop);

@@ -74,7 +74,10 @@ export interface ProvableRegistration {
   readonly modelId: Uint8Array;
   readonly verifyingKey: Uint8Array;
   readonly ops: number;
+  readonly tensors: number;
   readonly batchMax: number;
+  /** What verifying its registration proof costs. */
+  readonly registrationGas: number;
   /** Made only where the chain does not have the model yet. */
   readonly registrationProof: (signal: AbortSignal) => Promise<Uint8Array>;
 }
@@ -90,7 +93,7 @@ export async function ensureProvableModel(
   const { manifest, modelId, verifyingKey } = model;
   if ((await chain.model(modelId)) === undefined) {
     const registrationProof = await model.registrationProof(signal);
-    const verificationGas = zkKeyGas(model, true);
+    const verificationGas = zkKeyGas(model, model.registrationGas);
     const zk = { verifyingKey, registrationProof, nodeId, verificationGas };
     const op = { kind: 'register-model', manifest, zk } as const;
     const result = await operator.deliver(operator.sign([op], await operator.takeNonce()), signal);

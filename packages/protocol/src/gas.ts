@@ -20,11 +20,10 @@ export const GAS = {
   sgx: 1_100,
   snp: 1_100,
   nvidia: 5_300,
-  /** Checking a verifying key: for the key, and for each of its ops in each batch size that has a cost of its own. */
+  /** Checking a verifying key: for the key, for each tensor, and for each op in each batch size that has a cost of its own. */
   verifyingKey: 5_000,
+  verifyingKeyTensor: 40,
   verifyingKeyOp: 40,
-  /** Verifying a registration proof. */
-  registrationProof: 20_000,
 } as const satisfies Readonly<Record<string, number>>;
 
 export function evidenceGas(kind: EvidenceKind): number {
@@ -118,14 +117,17 @@ function modelGas(op: Extract<Op, { readonly kind: 'register-model' }>): number 
   return model + GAS.rowWrite + keyRows(verifyingKey) * GAS.permanentRow + verificationGas;
 }
 
-/** Least gas that a `register-model` declares for checking a key that the chain does not have, and the proof it comes with. */
+/**
+ * Least gas that a `register-model` declares for checking a key that the chain does not have, and the proof it comes with:
+ * what that costs follows from the weights' shapes, and is 0 where there is none.
+ */
 export function zkKeyGas(
-  key: { readonly ops: number; readonly batchMax: number },
-  hasRegistrationProof: boolean,
+  key: { readonly ops: number; readonly tensors: number; readonly batchMax: number },
+  registrationGas: number,
 ): number {
   const sizes = zkBatchIndex(key.batchMax) + 1;
-  const proof = hasRegistrationProof ? GAS.registrationProof : 0;
-  return GAS.verifyingKey + GAS.verifyingKeyOp * key.ops * sizes + proof;
+  const reading = GAS.verifyingKeyTensor * key.tensors + GAS.verifyingKeyOp * key.ops * sizes;
+  return GAS.verifyingKey + reading + registrationGas;
 }
 
 /** A key of many bytes counts as several permanent rows. */

@@ -9,6 +9,7 @@ import {
   tensorRowBytes,
   type VerifyingKey,
   verifyingKeyHash,
+  zkRegistrationGas,
   zkVerificationGas,
 } from '@haca/circuit';
 import { nodeZkKernels } from '@haca/platform';
@@ -68,8 +69,8 @@ export function holds({ ok, checks }: Verdict, onFault: OnFault): boolean {
 
 function outlineKey(verifyingKey: Uint8Array): ZkKeyOutline | undefined {
   try {
-    const { ops, maxBatch: batchMax } = parseVerifyingKey(verifyingKey);
-    return { ops: ops.length, batchMax };
+    const { ops, tensors, maxBatch: batchMax } = parseVerifyingKey(verifyingKey);
+    return { ops: ops.length, tensors: tensors.length, batchMax };
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     return undefined;
@@ -87,7 +88,12 @@ function appraiseKey(verifyingKey: Uint8Array): ZkKeyAppraisal {
         info: `1 to ${ZK_TENSORS_MAX} inputs and outputs, batches of 1 to ${ZK_BATCH_MAX}`,
       };
     }
-    return { ok: true, hash: verifyingKeyHash(verifyingKey), facts: factsOf(key, inputs, outputs) };
+    return {
+      ok: true,
+      hash: verifyingKeyHash(verifyingKey),
+      facts: factsOf(key, inputs, outputs),
+      registrationGas: zkRegistrationGas(key),
+    };
   } catch (error) {
     if (error instanceof KeyError || error instanceof MalformedError)
       return { ok: false, info: error.message };

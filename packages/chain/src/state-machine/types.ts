@@ -81,11 +81,18 @@ export type ZkKeyFacts = Pick<
 
 export interface ZkKeyOutline {
   readonly ops: number;
+  readonly tensors: number;
   readonly batchMax: number;
 }
 
 export type ZkKeyAppraisal =
-  | { readonly ok: true; readonly hash: Uint8Array; readonly facts: ZkKeyFacts }
+  | {
+      readonly ok: true;
+      readonly hash: Uint8Array;
+      readonly facts: ZkKeyFacts;
+      /** What verifying a registration proof of the key costs. */
+      readonly registrationGas: number;
+    }
   | { readonly ok: false; readonly info: string };
 
 export interface ZkProofCheck {

@@ -1,7 +1,6 @@
 /** Models, and the verifying keys of those that can be proved. */
-import { bytesEqual, decode, encode, sha256, toHex } from '@haca/primitives';
+import { bytesEqual, decode, encode, sha256, toHex, UsageError } from '@haca/primitives';
 import {
-  GAS,
   type ModelManifest,
   modelIdOf,
   type OpOf,
@@ -76,11 +75,11 @@ type BroughtKey = NonNullable<OpOf<'register-model'>['zk']>;
 function appraisedKey(
   step: Step,
   hash: Uint8Array,
-  { verifyingKey, registrationProof, verificationGas }: BroughtKey,
+  { verifyingKey, verificationGas }: BroughtKey,
 ): VerifyingKeyRecord | Refusal {
   const outline = step.ctx.zk.outlineKey(verifyingKey);
   if (outline === undefined) return refuse('E_VERIFYING_KEY', 'a verifying key', 'other bytes');
-  const gas = zkKeyGas(outline, registrationProof !== null);
+  const gas = zkKeyGas(outline, 0);
   if (verificationGas < gas) return refuse('E_PROOF_GAS', `${gas} gas`, verificationGas);
   const appraisal = step.ctx.zk.appraiseKey(verifyingKey);
   if (!appraisal.ok) return refuse('E_VERIFYING_KEY', 'a well-formed verifying key', appraisal.info);
@@ -113,10 +112,18 @@ function withRegistrationProof(
   }
   if (record.registrationProofHash !== undefined) return record;
   if (proof === null) return refuse('E_REGISTRATION_PROOF', 'a registration proof', 'none');
-  if (verificationGas < GAS.registrationProof) {
-    return refuse('E_PROOF_GAS', `${GAS.registrationProof} gas`, verificationGas);
-  }
+  const gas = registrationGas(step, record.verifyingKey);
+  if (verificationGas < gas) return refuse('E_PROOF_GAS', `${gas} gas`, verificationGas);
   return verify({ verifyingKey: record.verifyingKey, proof })
     ? { ...record, registrationProofHash: sha256(proof) }
     : refuse('E_REGISTRATION_PROOF', 'a proof that holds', 'one that does not');
+}
+
+/** What a key with its registration proof costs: known before the proof is looked at. */
+function registrationGas(step: Step, verifyingKey: Uint8Array): number {
+  const outline = step.ctx.zk.outlineKey(verifyingKey);
+  const appraisal = step.ctx.zk.appraiseKey(verifyingKey);
+  if (outline === undefined || !appraisal.ok)
+    throw new UsageError('a verifying key that was appraised before');
+  return zkKeyGas(outline, appraisal.registrationGas);
 }
