@@ -2,6 +2,7 @@
  * `node apps/zk/src/main.ts JSON`: imports a model or makes a proof, as a process of its own, for `haca zk`. Prints events,
  * one JSON object a line; the exit code is 0, 1 or 2 as the last event says, 130 where it was asked to stop.
  */
+import { KeyError } from '@haca/circuit';
 import { unsupportedOperators } from '@haca/compiler';
 import { untilAskedToStop } from '@haca/platform';
 import { MalformedError } from '@haca/primitives';
@@ -68,7 +69,7 @@ function errorEvent(error: Error): Extract<ZkEvent, { readonly event: 'error' }>
   }
   const { code } = error as { code?: unknown };
   const isSystem = typeof code === 'string' && /^E[A-Z]+$/.test(code);
-  const isRead = error instanceof MalformedError || isSystem;
+  const isRead = error instanceof MalformedError || error instanceof KeyError || isSystem;
   return {
     event: 'error',
     exitCode: isRead && !isRefusal(String(code)) ? 2 : 1,

@@ -51,13 +51,16 @@ Exit code 0: written. 1: the model can't be imported; each operator that is in t
       model: existing(model),
       calibration: existing(required(call, 'calibration')),
       out: resolve(call.text('out') ?? `${stem}.hzk`),
-      name: call.text('name') ?? stem,
+      name: shortText('name', call.text('name') ?? stem),
       activationBits: activations === 'auto' ? 'auto' : wholeNumber(call, 'activations', 8, 12),
       weightBits: wholeNumber(call, 'weights', 8, 12),
       agreement: agreement === undefined ? undefined : share(agreement),
       maxBatch: wholeNumber(call, 'batch', 1, 1_024),
       profile: wholeNumber(call, 'profile', 1, 2),
-      classes: call.text('classes')?.split(','),
+      classes: call
+        .text('classes')
+        ?.split(',')
+        .map((name) => shortText('classes', name)),
       outputs: call.has('output') ? call.list('output') : undefined,
       threads: threadsOf(call),
     };
@@ -261,6 +264,15 @@ function wholeNumber(call: Call, flag: string, least: number, most: number): num
   if (!/^[0-9]{1,5}$/.test(text) || value < least || value > most)
     throw new CommandLineError(`--${flag} takes a whole number from ${least} to ${most}, not ${text}`);
   return value;
+}
+
+const NAME_BYTES_MAX = 256;
+
+/** What a model file takes as a name. */
+function shortText(flag: string, text: string): string {
+  if (Buffer.byteLength(text) > NAME_BYTES_MAX)
+    throw new CommandLineError(`--${flag} takes names of at most ${NAME_BYTES_MAX} bytes`);
+  return text;
 }
 
 function share(text: string): number {
