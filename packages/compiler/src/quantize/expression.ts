@@ -340,9 +340,10 @@ export function functionTarget(
   limits: { readonly lo: number; readonly hi: number },
 ): Target {
   const steps = 2 ** window - 1;
-  const span = Math.max(range.max - range.min, 1e-9);
-  const step = span / (steps - 1);
   const bound = 2 ** window;
+  const span = Math.max(range.max - range.min, 1e-9);
+  // A narrow range far from 0 is read in steps that the offset can reach.
+  const step = Math.max(span / (steps - 1), Math.max(Math.abs(range.min), Math.abs(range.max)) / (bound - 1));
   const offset = Math.max(-bound, Math.min(bound, -Math.floor(range.min / step)));
   const points = Float64Array.from({ length: 2 ** window }, (_, q) => (q - offset) * step);
   const values = Array.from(of(points), (value) => {

@@ -3,9 +3,9 @@ import { cellsOf } from '../float/tensor.ts';
 import type { NormalOp } from '../normal/normal-graph.ts';
 import { type Atoms, isAligned } from './atoms.ts';
 import type { Quantized } from './expression.ts';
-import { type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
+import type { KeyTensor } from './key-builder.ts';
 import { axesOf, flat, type State, shapeOf, spreadBits } from './lowering.ts';
-import { axisBits, recut, type Shift, shifted, viewed } from './views.ts';
+import { axisBits, recut, recutWithOnes, type Shift, shifted, viewed } from './views.ts';
 
 type Move = Extract<NormalOp, { kind: 'transpose' | 'slice' | 'expand' | 'pad' }>;
 
@@ -134,14 +134,4 @@ export function placed(
     at += 1;
   }
   return recut(state.builder, shifted(state.builder, wide, shifts), flat(state, y));
-}
-
-/** Axes of extent 1 have no bits: adding them changes nothing but the list of extents. */
-function recutWithOnes(builder: KeyBuilder, x: KeyTensor, extents: readonly number[]): KeyTensor {
-  const solid = recut(
-    builder,
-    x,
-    extents.filter((extent) => extent !== 1),
-  );
-  return viewed(builder, solid, sameBits(solid.extents), extents);
 }

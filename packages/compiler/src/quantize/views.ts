@@ -1,6 +1,7 @@
 /** Tensors of the key seen otherwise: axes permuted, repeated, cut, joined, selected. All of it is free or nearly so. */
 import { type AxisRelation, bitsOfExtent } from '@haca/circuit';
-import { bitsOfExtents, type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
+import { UsageError } from '@haca/primitives';
+import { type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
 
 /** Bits of each axis of a result, as the sources 2 + k that a bit map names. */
 export function axisBits(extents: readonly number[]): number[][] {
@@ -34,8 +35,11 @@ export function recut(builder: KeyBuilder, x: KeyTensor, extents: readonly numbe
     let [from, onto] = [at + 1, to + 1];
     let [have, want] = [current.extents[at] as number, extents[to] as number];
     while (have !== want) {
-      if (have < want) have *= current.extents[from++] as number;
-      else want *= extents[onto++] as number;
+      const isShorter = have < want;
+      const next = isShorter ? current.extents[from++] : extents[onto++];
+      if (next === undefined) throw new UsageError(`[${x.extents}] as [${extents}]`);
+      if (isShorter) have *= next;
+      else want *= next;
     }
     const [old, now] = [current.extents.slice(at, from), extents.slice(to, onto)];
     if (!sameExtents(old, now)) current = replaceRun(builder, current, at, old, now);
@@ -45,6 +49,16 @@ export function recut(builder: KeyBuilder, x: KeyTensor, extents: readonly numbe
   return current;
 }
 
+/** Axes of extent 1 have no bits: adding them changes nothing but the list of extents. */
+export function recutWithOnes(builder: KeyBuilder, x: KeyTensor, extents: readonly number[]): KeyTensor {
+  const solid = recut(
+    builder,
+    x,
+    extents.filter((extent) => extent !== 1),
+  );
+  return viewed(builder, solid, sameBits(solid.extents), extents);
+}
+
 function replaceRun(
   builder: KeyBuilder,
   x: KeyTensor,
@@ -52,21 +66,21 @@ function replaceRun(
   old: readonly number[],
   now: readonly number[],
 ): KeyTensor {
+  if (sameExtents(old, now)) return x;
   const around = (run: readonly number[]): number[] => [
     ...x.extents.slice(0, at),
     ...run,
     ...x.extents.slice(at + old.length),
   ];
-  // Inner axes that are powers of two leave the index bits where they are.
-  const arePowers = [...old.slice(1), ...now.slice(1)].every(
-    (extent) => 2 ** bitsOfExtent(extent) === extent,
-  );
-  if (arePowers && bitsOfExtents(old) === bitsOfExtents(now)) {
+  // A split leaves the index bits where they are if the inner parts are powers of two; so does everything if all are.
+  const isPower = (extent: number): boolean => 2 ** bitsOfExtent(extent) === extent;
+  if ((old.length === 1 && now.slice(1).every(isPower)) || [...old, ...now].every(isPower)) {
     const extents = around(now);
     return builder.sum([{ x, coefficient: 1, bits: sameBits(extents) }], extents, 0);
   }
   let current = x;
   for (let width = old.length; width > 1; width--) current = joinAxes(builder, current, at);
+  if (old.length > 1) return replaceRun(builder, current, at, current.extents.slice(at, at + 1), now);
   let rest = current.extents[at] as number;
   for (const [i, extent] of now.slice(0, -1).entries()) {
     rest /= extent;

@@ -8,7 +8,7 @@ import { type Atoms, isTrivialWindow } from './atoms.ts';
 import { type BiasTerm, bestTop, type Expression, type FreeTerm, type Quantized } from './expression.ts';
 import { type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
 import { flat, levelsOf, reachOf, type State } from './lowering.ts';
-import { axisBits, recut, type Shift, shifted, viewed } from './views.ts';
+import { axisBits, recut, recutWithOnes, type Shift, shifted, viewed } from './views.ts';
 
 /** Spatial axes of a value as the last two atoms, absent where the extent is 1. */
 interface Image {
@@ -22,10 +22,13 @@ interface Image {
 
 function imageOf(state: State, x: number, channels: readonly number[], window: Window2d): Image {
   const { tensor, scale } = state.anchored(x);
-  const spatial = [window.height, window.width].filter((extent) => extent !== 1);
-  const fitted = recut(state.builder, tensor, [...channels, ...spatial]);
-  const rowAxis = window.height === 1 ? -1 : channels.length;
-  const columnAxis = window.width === 1 ? -1 : fitted.extents.length - 1;
+  // An axis of extent 1 is needed where padding makes it longer.
+  const hasRows = Math.max(window.height, window.outHeight, window.kernelHeight) > 1;
+  const hasColumns = Math.max(window.width, window.outWidth, window.kernelWidth) > 1;
+  const spatial = [...(hasRows ? [window.height] : []), ...(hasColumns ? [window.width] : [])];
+  const fitted = recutWithOnes(state.builder, tensor, [...channels, ...spatial]);
+  const rowAxis = hasRows ? channels.length : -1;
+  const columnAxis = hasColumns ? fitted.extents.length - 1 : -1;
   return { tensor: fitted, scale, rowAxis, columnAxis, channels };
 }
 
