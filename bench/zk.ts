@@ -57,7 +57,7 @@ function figuresOf({ network, figures }: Measured): Figure[] {
       'run the model',
       figures.runMs,
       'ms',
-      `${figures.weights.toLocaleString('en')} weights, TypeScript, one thread`,
+      `${figures.weights.toLocaleString('en')} weights, one thread, no proof`,
     ),
     of('witness', figures.witnessMs, 'ms'),
     of('commit to the weights', figures.commitMs, 'ms', 'once per model'),
