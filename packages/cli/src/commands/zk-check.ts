@@ -35,7 +35,7 @@ export const zkVerifyCommand: Command = {
   summary: `Verifies a proof file: that a model with this key, run on the inputs in the file, gives the outputs in the file.
 Which model has to come from you: --model or --key. Without either the proof is verified, but of which model is not.
 Exit code 0: all checks passed. 1: a check failed. 2: unreadable. 3: nothing failed, but something was not checked.`,
-  operands: 'PROOF.hzp',
+  operands: 'PROOF.hzp|-',
   flags: {
     model: {
       value: 'FILE',
@@ -109,6 +109,7 @@ function readModel(path: string): HzkModel {
 }
 
 function readLimited(path: string, maxBytes: number, code: string): Uint8Array {
+  if (path === '-') return new Uint8Array(readFileSync(0));
   const { size } = statSync(path);
   if (size > maxBytes) throw new MalformedError(code, path, `at most ${maxBytes} bytes`, `${size}`);
   return new Uint8Array(readFileSync(path));
