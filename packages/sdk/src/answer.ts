@@ -19,7 +19,6 @@ import {
   verdictOf,
   verifyReceiptProof,
 } from '@haca/protocol';
-import type { ZkVerifier } from '@haca/verifier';
 import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
 import { NodeError, TimeoutError, UnprovedError, VerificationError } from './errors.ts';
@@ -32,6 +31,7 @@ import {
   type ProvenVerifyingKey,
   proveClaim,
   type VerifiedZkProof,
+  type ZkTools,
 } from './zk-proof.ts';
 
 export interface LifecycleStep {
@@ -107,7 +107,7 @@ export interface AnswerContext {
   readonly voucher: SignedObject<Voucher>;
   /** Of a request of method `zk`; null for every other. */
   readonly zk: ProvenVerifyingKey | null;
-  readonly zkVerifier: ZkVerifier;
+  readonly zkTools: ZkTools;
 }
 
 export interface PendingAnswer {
@@ -245,7 +245,7 @@ async function follow(
 
 /** The claim is caught while the full node still has the state it was opened in; the proof as soon as there is one. */
 async function followClaim(
-  { chain, route, id, zkVerifier }: AnswerContext,
+  { chain, route, id, zkTools }: AnswerContext,
   zk: ProvenVerifyingKey,
   receipt: SignedObject<Receipt>,
   progress: Progress,
@@ -264,7 +264,7 @@ async function followClaim(
     );
     throw new VerificationError('the proof can not be checked any more', verdictOf([gone]), id);
   }
-  progress.proof = await fetchZkProof(chain, route, receipt, id, zk, progress.claim, status, zkVerifier);
+  progress.proof = await fetchZkProof(chain, route, receipt, id, zk, progress.claim, status, zkTools);
 }
 
 /** Throws once the chain's own record says that the receipt will never be paid. */

@@ -6,7 +6,7 @@ import {
   type TensorValues,
   verifyingKeyHash,
 } from '@haca/circuit';
-import { bytesEqual, decode } from '@haca/primitives';
+import { bytesEqual, decode, toHex } from '@haca/primitives';
 import { encodeZkRequest, type ModelManifest, recordKey, verifyingKeyRecordCodec } from '@haca/protocol';
 import type { Answer } from './answer.ts';
 import { NodeError, PaymentError } from './errors.ts';
@@ -40,6 +40,7 @@ export interface ModelShapes {
 }
 
 const SALT_BYTES = 32;
+const KEYS_REMEMBERED = 64;
 
 export async function inferTensors(session: Session, options: InferOptions): Promise<InferResult> {
   const { modelId, manifest } = await session.directory.resolveModel(options.model);
@@ -60,14 +61,19 @@ export async function inferTensors(session: Session, options: InferOptions): Pro
 
 /** The key that the manifest names, with the chain's proof that it was registered. */
 async function proveVerifyingKey(
-  { chain }: Session,
+  { chain, verifyingKeys }: Session,
   { name, methods, weights }: ModelManifest,
 ): Promise<ProvenVerifyingKey> {
   if (!methods.includes('zk')) throw new NodeError('E_METHOD', `${name} is not a model that is proved`);
+  const known = verifyingKeys.get(toHex(weights.digest));
+  if (known !== undefined) return known;
   const proof = await chain.record(recordKey.verifyingKey(weights.digest));
   const record = proof.value === null ? null : decode(verifyingKeyRecordCodec, proof.value, 'verifying-key');
   if (record === null || !bytesEqual(verifyingKeyHash(record.verifyingKey), weights.digest)) {
     throw new NodeError('E_VERIFYING_KEY', `the chain has no verifying key of ${name}`);
   }
-  return { hash: weights.digest, record, proof };
+  const proven = { hash: weights.digest, record, proof };
+  if (verifyingKeys.size >= KEYS_REMEMBERED) verifyingKeys.clear();
+  verifyingKeys.set(toHex(weights.digest), proven);
+  return proven;
 }

@@ -46,7 +46,7 @@ export async function takeResponse(
     request: attempt.body,
     voucher: attempt.voucher,
     zk: attempt.zk?.verifyingKey ?? null,
-    zkVerifier: session.zkVerifier,
+    zkTools: session,
   });
   if ((body === null) === attempt.params.stream) {
     return body === null

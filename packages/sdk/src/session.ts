@@ -26,6 +26,10 @@ export interface Session {
   readonly wallet: Wallet | null;
   readonly lanes: LaneLedger;
   readonly zkVerifier: ZkVerifier;
+  /** Transactions that prove claims, by hash: one proves many receipts. */
+  readonly proofTransactions: Map<string, Uint8Array>;
+  /** Verifying keys that were proven, by hash. */
+  readonly verifyingKeys: Map<string, ProvenVerifyingKey>;
   readonly policy: Policy;
   readonly channel: ChannelOptions;
   readonly clock: () => number;
@@ -96,6 +100,8 @@ export function openSession(options: HacaOptions): Session {
     wallet: options.wallet === null ? null : openWallet(platform, chain, options.wallet),
     lanes: openLaneLedger(platform.crypto),
     zkVerifier: openZkVerifier(platform),
+    proofTransactions: new Map(),
+    verifyingKeys: new Map(),
     policy,
     channel: { ...DEFAULT_CHANNEL, ...options.channel },
     clock,

@@ -3,7 +3,7 @@
  * was made of. Pure, in Node and in browsers. Salts, tensors and receipts are believed as far as they hash to what the
  * claim was settled for; the statement that is verified is built from them and from chain records, never from the proof.
  */
-import { bytesEqual, MalformedError, toHex } from '@haca/primitives';
+import { bytesEqual, concatBytes, MalformedError, toHex } from '@haca/primitives';
 import type { ZkKernels } from '@haca/primitives/zk';
 import {
   bindZkClaim,
@@ -11,6 +11,7 @@ import {
   type ClaimRecord,
   check,
   decodeTransaction,
+  encodeZkStatement,
   failed,
   type NodeKeyRecord,
   type OpOf,
@@ -47,14 +48,28 @@ export interface ZkReceiptVerification {
   readonly proofBytes: number;
 }
 
-/** One for all proofs of a client: it remembers what verifying keys come to, and which kernels there are. */
-export function openZkVerifier({ zkKernels }: Pick<Platform, 'zkKernels'>): ZkVerifier {
+const VERDICTS_REMEMBERED = 64;
+
+/**
+ * One for all proofs of a client: it remembers what verifying keys come to, which kernels there are, and the verdicts on the
+ * last proofs, each under key, statement and proof together: all receipts of a claim share one proof.
+ */
+export function openZkVerifier({ crypto, zkKernels }: Pick<Platform, 'crypto' | 'zkKernels'>): ZkVerifier {
   const verifier = createZkVerifier();
+  const verdicts = new Map<string, Verdict>();
   let kernels: ZkKernels | undefined;
   return {
     verify: (verification) => {
+      const { verifyingKey, statement, proof } = verification;
+      const parts = [verifyingKey, encodeZkStatement(statement), proof].map((part) => crypto.sha256(part));
+      const name = toHex(concatBytes(...parts));
+      const known = verdicts.get(name);
+      if (known !== undefined) return known;
       kernels ??= zkKernels?.();
-      return verifier.verify(kernels === undefined ? verification : { ...verification, kernels });
+      const verdict = verifier.verify(kernels === undefined ? verification : { ...verification, kernels });
+      if (verdicts.size >= VERDICTS_REMEMBERED) verdicts.clear();
+      verdicts.set(name, verdict);
+      return verdict;
     },
   };
 }

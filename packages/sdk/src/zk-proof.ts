@@ -1,7 +1,7 @@
 /** Getting hold of what proves an answer, and verifying it before anything is called proved. */
 import { fromBase64 } from '@haca/light-client';
 import { RpcError } from '@haca/platform/rpc';
-import { bytesEqual, decode } from '@haca/primitives';
+import { bytesEqual, decode, toHex } from '@haca/primitives';
 import {
   type ClaimRecord,
   claimRecordCodec,
@@ -47,6 +47,14 @@ export interface VerifiedZkProof {
   readonly proveMs: number | null;
 }
 
+/** What a client keeps for all its proofs. */
+export interface ZkTools {
+  readonly zkVerifier: ZkVerifier;
+  readonly proofTransactions: Map<string, Uint8Array>;
+}
+
+const TRANSACTIONS_REMEMBERED = 16;
+
 /** The claim as the state behind the settling block has it; null where that state is not to be had any more. */
 export async function proveClaim(
   chain: ChainView,
@@ -76,11 +84,12 @@ export async function fetchZkProof(
   verifying: ProvenVerifyingKey,
   claim: ProvenClaim,
   status: ReceiptStatus,
-  verifier: ZkVerifier,
+  { zkVerifier: verifier, proofTransactions }: ZkTools,
 ): Promise<VerifiedZkProof> {
+  const hash = status.claim?.proofTxHash ?? null;
+  const known = hash === null ? undefined : proofTransactions.get(toHex(hash));
   const transaction =
-    (await transactionOf(chain, status.claim?.proofTxHash ?? null)) ??
-    (await route.api.proofTransaction(receiptId));
+    known ?? (await transactionOf(chain, hash)) ?? (await route.api.proofTransaction(receiptId));
   const startedAt = performance.now();
   const { verdict, batchSize, proofBytes } = verifyZkReceipt({
     chainId: chain.chainId,
@@ -94,6 +103,8 @@ export async function fetchZkProof(
   });
   const verifyMs = performance.now() - startedAt;
   if (!verdict.ok) throw new VerificationError('the answer is not proved', verdict, receiptId);
+  if (proofTransactions.size >= TRANSACTIONS_REMEMBERED) proofTransactions.clear();
+  proofTransactions.set(toHex(transactionHash(transaction)), transaction);
   const proveMs = status.claim?.proveMs ?? null;
   return { verdict, claim, transaction, batchSize, proofBytes, verifyMs, proveMs };
 }
