@@ -1,5 +1,5 @@
 /**
- * Peers of the zero-knowledge prover, measured on this machine in this run. Each runs in a process of its own, so that
+ * Peers of the prover, measured on this machine in this run. Each runs in a process of its own, so that
  * its memory is its own; nothing of them is imported here.
  */
 import { spawn } from 'node:child_process';

@@ -24,7 +24,7 @@ export const DEVNET_HELP = `Usage: npm start [-- OPTIONS]
 
 Starts the local network: full nodes with their consensus engine, two inference nodes with a test enclave, of which one
 also proves, and a local paying and verifying endpoint for any OpenAI client. Runs one chat request and one
-classification with a zero-knowledge proof, and follows both receipts to finality.
+classification with a proof of inference, and follows both receipts to finality.
 
   --once           run the demo, print the result, stop
   --json           one JSON object on standard output (with --once)

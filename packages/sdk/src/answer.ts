@@ -39,7 +39,7 @@ export interface LifecycleStep {
   /** Block height; null for `executed`. For `final` the header that proves it. */
   readonly height: number | null;
   readonly atMs: number;
-  /** Who says so: the signed receipt, the node's word, a state proof or a zero-knowledge proof this client verified. */
+  /** Who says so: the signed receipt, the node's word, a state proof or a proof of inference this client verified. */
   readonly by: 'receipt' | 'node' | 'light-client' | 'proof';
 }
 

@@ -15,7 +15,7 @@ import { finalExitCode, followAnswer, STATES } from './chat.ts';
 
 export const inferCommand: Command = {
   name: 'infer',
-  summary: 'Runs a model whose answers are proved, pays, and verifies the zero-knowledge proof itself.',
+  summary: 'Runs a model whose answers are proved, pays, and verifies the proof itself.',
   operands: '',
   flags: {
     model: { value: 'NAME', help: 'model name or id (default: the first model on chain that is proved)' },
