@@ -28,15 +28,20 @@ interface RunningChild extends Omit<AppProcess, 'ready'> {
   readonly ready: Readonly<Record<string, unknown>>;
 }
 
+/** `onSpawned` is told of the process at once: one that never gets ready has to be stopped too. */
 async function startChild(
   name: string,
   entry: string,
   configFile: string,
   logFile: string,
+  onSpawned: (child: Child) => void,
 ): Promise<RunningChild> {
   const child = spawnApp({ name, entry, configFile, logFile });
+  onSpawned(child);
   return { ...child, ready: await child.ready };
 }
+
+type Child = Omit<AppProcess, 'ready'>;
 
 export interface RunningNetwork {
   readonly file: NetworkFile;
@@ -50,20 +55,20 @@ export interface RunningNetwork {
 }
 
 export async function startNetwork(layout: NetworkLayout, terminal: Terminal): Promise<RunningNetwork> {
-  const children: RunningChild[] = [];
+  const children: Child[] = [];
+  const onSpawned = (child: Child): void => void children.push(child);
   const stop = async (): Promise<void> => {
     for (const child of children.reverse()) await child.stop();
   };
   try {
-    const fullNodes = await startFullNodes(layout, terminal, (child) => children.push(child));
+    const fullNodes = await startFullNodes(layout, terminal, onSpawned);
     const rpcUrls = fullNodes.map(({ ready }) => String(ready['rpcUrl']));
     // Nodes register with their own operators and do not need each other; each asks a full node of its own if there are enough.
     const nodes = await Promise.all(
       Array.from({ length: NODE_COUNT }, (_, index) =>
-        startNode(layout, terminal, index, rpcUrls[index % rpcUrls.length] as string),
+        startNode(layout, terminal, index, rpcUrls[index % rpcUrls.length] as string, onSpawned),
       ),
     );
-    children.push(...nodes);
     return {
       file: networkFile(layout, fullNodes[0] as RunningChild, nodes),
       invariants: () => readInvariants(rpcUrls),
@@ -83,7 +88,7 @@ export async function startNetwork(layout: NetworkLayout, terminal: Terminal): P
 async function startFullNodes(
   layout: NetworkLayout,
   terminal: Terminal,
-  onStarted: (child: RunningChild) => void,
+  onSpawned: (child: Child) => void,
 ): Promise<readonly RunningChild[]> {
   const { engine, validators } = layout.consensus;
   if (engine === 'cometbft') {
@@ -106,8 +111,7 @@ async function startFullNodes(
         ...(engine === 'cometbft' ? { cometbft: cometBftConfig(members, index, node.name) } : {}),
       });
       const entry = join(ROOT, 'apps/full-node/src/main.ts');
-      const child = await startChild(node.name, entry, configFile, layout.logFile(node.name));
-      onStarted(child);
+      const child = await startChild(node.name, entry, configFile, layout.logFile(node.name), onSpawned);
       done(`${child.ready['rpcUrl']}  chain ${layout.chainId}`);
       return child;
     }),
@@ -166,6 +170,7 @@ async function startNode(
   terminal: Terminal,
   index: number,
   rpcUrl: string,
+  onSpawned: (child: Child) => void,
 ): Promise<RunningChild> {
   const name = `inference node ${index + 1}`;
   const folder = layout.nodeFolder(index);
@@ -174,7 +179,8 @@ async function startNode(
   writeConfig(configFile, nodeConfig(layout, index, rpcUrl, await freePort(FIRST_NODE_PORT + index)));
   const entry = join(ROOT, 'apps/inference-node/src/main.ts');
   const done = terminal.step(name);
-  const child = await startChild(name, entry, configFile, layout.logFile(`inference-node-${index + 1}`));
+  const logFile = layout.logFile(`inference-node-${index + 1}`);
+  const child = await startChild(name, entry, configFile, logFile, onSpawned);
   const proves = index === NODE_COUNT - 1 ? ', proves digits' : '';
   done(`${child.ready['url']}  key attested (simulated)${proves}`);
   return child;

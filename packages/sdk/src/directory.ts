@@ -220,20 +220,29 @@ export function openDirectory(options: DirectoryOptions): Directory {
         .filter(({ record }) => record.keys.length > 0 && record.tombstoned !== true)
         .map(({ nodeId, record }) => ({ url: record.endpoint, nodeId }));
     const problems: string[] = [];
+    const others: string[] = [];
     let disproof: VerificationError | undefined;
+    let found = 0;
     for (const { url, nodeId } of candidates) {
       if (nodeId !== null && excluded.has(toHex(nodeId))) continue;
       try {
         const route = await routeOf(url, model, nodeId);
+        found++;
         if (!excluded.has(toHex(route.nodeId))) yield route;
       } catch (error) {
+        // Other nodes serve other models: that is nothing to tell where one was found.
+        const servesOthers = error instanceof NodeError && error.code === 'E_MODEL_UNKNOWN';
+        if (servesOthers) others.push(`${url}: ${error.message}`);
+        if (servesOthers) continue;
         if (error instanceof VerificationError) disproof ??= error;
         problems.push(`${url}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
-    if (problems.length === 0 && candidates.length > 0) return;
+    if (problems.length === 0 && found > 0) return;
     if (disproof !== undefined) throw disproof;
-    const why = problems.length === 0 ? 'no node is registered' : problems.join('; ');
+    // Every node that could be asked was left out by the caller.
+    if (problems.length + others.length === 0 && candidates.length > 0) return;
+    const why = [...problems, ...others].join('; ') || 'no node is registered';
     throw new NodeError('E_UNAVAILABLE', `no node can be used for ${modelName}: ${why}`);
   }
 
