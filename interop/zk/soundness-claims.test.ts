@@ -11,6 +11,7 @@ import { proofOfLie, set, tensorOf } from './cheats/cheat.ts';
 import { falseLookups, forge, type Lies, outputOf, withInputs } from './cheats/forged.ts';
 import { readersOf, withoutSteps, withSplitReaders } from './cheats/mutants.ts';
 import {
+  gathered,
   linearOutputs,
   pooled,
   probabilities,
@@ -131,7 +132,7 @@ test('ZK-24 the input that was computed from is the one of the statement', async
   assertAccepted(verdictOn(without, await proofOf(without)));
 });
 
-test('ZK-23 values outside an interval, an id without a row and other lengths are refused before anything is read', async () => {
+test('ZK-23 values outside an interval and other lengths are refused before anything is read', async () => {
   const subject = await subjectOf(requantized(true));
   const proof = await proofOf(subject);
   const { statement } = subject;
@@ -145,6 +146,16 @@ test('ZK-23 values outside an interval, an id without a row and other lengths ar
   for (const length of [0, 5, 7]) {
     refused({ inputs: [new Uint8Array(length)] });
     refused({ outputs: [new Uint8Array(length)] });
+  }
+});
+
+test('ZK-23 an id without a row, whether in the padding of the table or beyond it', async () => {
+  const subject = await subjectOf(gathered());
+  const proof = await proofOf(subject);
+  for (const id of [5, 7, 8, 2 ** 31 - 1, -1]) {
+    const inputs = [new Uint8Array(Int32Array.of(0, id, 1).buffer)];
+    const verdict = verdictOn(subject, proof, { statement: { ...subject.statement, inputs } });
+    assert.equal(failureOf(verdict), 'zk.public');
   }
 });
 
