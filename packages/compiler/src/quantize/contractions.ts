@@ -3,9 +3,9 @@ import { cellsOf, type Tensor, walk } from '../float/tensor.ts';
 import type { ContractOp, NormalNode } from '../normal/normal-graph.ts';
 import type { Atoms } from './atoms.ts';
 import { bestTop, type Expression, type FixedTerm, type FreeTerm } from './expression.ts';
-import { type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
+import { sameBits } from './key-builder.ts';
 import { biasOf, flat, isInline, levelsOf, reachOf, type State, shapeOf } from './lowering.ts';
-import { recut } from './views.ts';
+import { axisBits, recut } from './views.ts';
 
 /** Labels of the key for the labels of a contraction: one per cut of an axis, those of the result first. */
 export interface Labels {
@@ -122,11 +122,19 @@ function contractTerm(state: State, y: number, op: ContractOp): FreeTerm | Fixed
   if (typeof op.c === 'number') {
     const c = state.anchored(op.c);
     const tensorC = recut(builder, c.tensor, cutC.extents);
-    const tensor = ordered(builder, tensorA, tensorC, cutA.keyLabels, cutC.keyLabels, extents);
+    const { keyLabels: labelsA } = cutA;
+    const { keyLabels: labelsC } = cutC;
+    const tensor = builder.contract({ a: tensorA, c: tensorC, labelsA, labelsC, extents });
     return { kind: 'fixed', tensor, unit: a.scale * c.scale, bits };
   }
   const summed = op.labelsA.reduce((n, label) => (op.labelsY.includes(label) ? n : n * extentOf(label)), 1);
   const weight = arrangedWeight(op.c, op, labels);
+  if (weight.extents.length === 0) {
+    // One number: a factor, no product.
+    const byAxis = axisBits(extents);
+    const source = cutA.keyLabels.flatMap((label) => byAxis[label] as number[]);
+    return { kind: 'fixed', tensor: tensorA, unit: a.scale * (weight.data[0] as number), bits: source };
+  }
   return {
     kind: 'free',
     weight,
@@ -160,19 +168,6 @@ function importanceOf(
     means[place] = (means[place] as number) + (squares[cell] as number);
   });
   return (cell) => means[Math.floor(cell / weight.block)] as number;
-}
-
-/** Both operands with summed labels ascending in the order of the first. */
-function ordered(
-  builder: KeyBuilder,
-  a: KeyTensor,
-  c: KeyTensor,
-  labelsA: readonly number[],
-  labelsC: readonly number[],
-  extents: readonly number[],
-): KeyTensor {
-  // A result axis that only the second operand has must still be one of the first's or of its own: both are allowed.
-  return builder.contract({ a, c, labelsA, labelsC, extents });
 }
 
 interface ArrangedWeight {

@@ -5,7 +5,14 @@ import { MalformedError } from '@haca/primitives';
 import type { Window2d } from '../float/window.ts';
 import type { ConvOp, NormalNode, NormalOp } from '../normal/normal-graph.ts';
 import { type Atoms, isTrivialWindow } from './atoms.ts';
-import { type BiasTerm, bestTop, type Expression, type FreeTerm, type Quantized } from './expression.ts';
+import {
+  type BiasTerm,
+  bestTop,
+  type Expression,
+  type FixedTerm,
+  type FreeTerm,
+  type Quantized,
+} from './expression.ts';
 import { type KeyBuilder, type KeyTensor, sameBits } from './key-builder.ts';
 import { flat, levelsOf, reachOf, type State } from './lowering.ts';
 import { axisBits, recut, recutWithOnes, type Shift, shifted, viewed } from './views.ts';
@@ -98,16 +105,26 @@ export function convExpression(state: State, node: NormalNode, op: ConvOp): Expr
   ];
   const data = kernelData(op, window);
   const summed = perGroup * kernelHeight * kernelWidth;
-  const term: FreeTerm = {
-    kind: 'free',
-    weight: { extents: weightExtents, data },
-    scale: image.scale,
-    reach: reachOf(patches) * summed,
-    top: bestTop(data, levelsOf(state)),
-    build: (c) =>
-      recut(builder, builder.contract({ a: patches, c, labelsA, labelsC, extents }), flat(state, y)),
-    bits: sameBits(flat(state, y)),
-  };
+  const target = flat(state, y);
+  // One number: a factor, no product.
+  const isNumber = weightExtents.every((extent) => extent === 1);
+  const term: FreeTerm | FixedTerm = isNumber
+    ? {
+        kind: 'fixed',
+        tensor: recut(builder, patches, target),
+        unit: image.scale * (data[0] as number),
+        bits: sameBits(target),
+      }
+    : {
+        kind: 'free',
+        weight: { extents: weightExtents, data },
+        scale: image.scale,
+        reach: reachOf(patches) * summed,
+        top: bestTop(data, levelsOf(state)),
+        build: (c) =>
+          recut(builder, builder.contract({ a: patches, c, labelsA, labelsC, extents }), flat(state, y)),
+        bits: sameBits(flat(state, y)),
+      };
   const biases: BiasTerm[] = [];
   if (op.bias !== undefined) {
     const perAxis = yAtoms.flatMap((atoms, axis) => (axis === 1 ? atoms : atoms.map(() => 1)));
@@ -230,13 +247,13 @@ export function averageExpression(
     shifts.push({ axis: image.columnAxis, extent, stride, start: 0, pad, taps, dilation });
   }
   const summed = recut(state.builder, shifted(state.builder, image.tensor, shifts), flat(state, y));
-  const full = window.kernelHeight * window.kernelWidth;
   const counts = tapCounts(window, op.includePad);
   const bits = sameBits(summed.extents);
-  if (counts.every((count) => count === full)) {
+  const [count] = counts as [number];
+  if (counts.every((each) => each === count)) {
     return {
       extents: summed.extents,
-      terms: [{ kind: 'fixed', tensor: summed, unit: image.scale / full, bits }],
+      terms: [{ kind: 'fixed', tensor: summed, unit: image.scale / count, bits }],
       biases: [],
     };
   }
