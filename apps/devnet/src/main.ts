@@ -84,7 +84,8 @@ async function stayUp(
   terminal: Terminal,
 ): Promise<void> {
   const proxy = await startLocalProxy(haca, PROXY_PORT).catch(() => startLocalProxy(haca, 0));
-  const model = (await haca.models())[0]?.manifest.name ?? '';
+  const chat = (await haca.models()).find(({ manifest }) => manifest.task === 'chat');
+  const model = chat?.manifest.name ?? '';
   drawInvitation(terminal, network.file, proxy.url, model, logs);
   const died = network.failed.then((reason) => {
     throw new Error(reason);

@@ -80,6 +80,7 @@ export function drawInvitation(
   terminal.line(`  curl ${proxyUrl}/chat/completions -H 'content-type: application/json' \\`);
   terminal.line(`    -d '${question}'`);
   terminal.line('  npx haca chat "Hello!"        pays, verifies, follows to final');
+  terminal.line('  npx haca infer --input models/digits/seven.pgm   with a proof, verified here');
   terminal.line('  npx haca query supply        proven by the light client');
   if (network.explorerUrl !== null) terminal.line(`  ${network.explorerUrl}   the explorer`);
   terminal.line(`\n  RPC ${network.rpcUrl}   logs in ${logs}   Ctrl-C stops everything`);

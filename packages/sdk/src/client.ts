@@ -85,7 +85,9 @@ async function requestOf(...[input, init]: Parameters<typeof fetch>) {
 }
 
 async function modelList(directory: Directory): Promise<Response> {
-  const data = (await directory.models()).map(({ manifest, modelId }) => ({
+  // What takes tensors is not for a client that sends messages.
+  const spoken = (await directory.models()).filter(({ manifest }) => manifest.task !== 'classification');
+  const data = spoken.map(({ manifest, modelId }) => ({
     id: manifest.name,
     object: 'model',
     created: 0,
