@@ -264,3 +264,19 @@ test('HTTP-96 without money for proofs, or where the chain refused one, nothing 
     await broken.node.close();
   }
 });
+
+test('HTTP-86 asked to stop, a node whose proofs are quick leaves no claim open and nothing unsettled', async () => {
+  const { node, payer } = await startZkNode({ settlement: { batchMaxAgeMs: 400 } });
+  await reach(node, idOf(await payer.infer(1)), 'final');
+  const last = await payer.infer(2);
+  assert.equal(last.status, 200);
+  const next = await node.restart(false);
+  try {
+    assert.equal(next.chain.proofs.length, 2);
+    assert.equal(next.chain.claims.size, 0);
+    assert.ok(next.lines.every((line) => !line.includes('proving receipt')));
+    assert.equal((await statusOf(next, idOf(last))).state, 'final');
+  } finally {
+    await next.close();
+  }
+});
