@@ -1,4 +1,5 @@
 /** Products with summed axes, of a value with weights or with another value. */
+import { bitsOfExtent } from '@haca/circuit';
 import { cellsOf, type Tensor, walk } from '../float/tensor.ts';
 import type { ContractOp, NormalNode } from '../normal/normal-graph.ts';
 import type { Atoms } from './atoms.ts';
@@ -128,7 +129,8 @@ function contractTerm(state: State, y: number, op: ContractOp): FreeTerm | Fixed
     return { kind: 'fixed', tensor, unit: a.scale * c.scale, bits };
   }
   const summed = op.labelsA.reduce((n, label) => (op.labelsY.includes(label) ? n : n * extentOf(label)), 1);
-  const weight = arrangedWeight(op.c, op, labels);
+  const arranged = arrangedWeight(op.c, op, labels);
+  const weight = inFewestColumns(arranged);
   if (weight.extents.length === 0) {
     // One number: a factor, no product.
     const byAxis = axisBits(extents);
@@ -140,7 +142,7 @@ function contractTerm(state: State, y: number, op: ContractOp): FreeTerm | Fixed
     weight,
     scale: a.scale,
     reach: reachOf(tensorA) * summed,
-    top: bestTop(weight.data, levelsOf(state), importanceOf(state, op, weight)),
+    top: bestTop(weight.data, levelsOf(state), importanceOf(state, op, arranged)),
     build: (c) =>
       builder.contract({ a: tensorA, c, labelsA: cutA.keyLabels, labelsC: weight.labels, extents }),
     bits,
@@ -170,14 +172,19 @@ function importanceOf(
   return (cell) => means[Math.floor(cell / weight.block)] as number;
 }
 
-interface ArrangedWeight {
+interface ArrangedExtents {
   readonly extents: readonly number[];
   readonly data: Float32Array;
   readonly labels: readonly number[];
+}
+
+interface ArrangedWeight extends ArrangedExtents {
   /** Axes of the other operand along which is summed, in the order in which they stand first here. */
   readonly summed: readonly number[];
   /** Cells per place along the summed axes. */
   readonly block: number;
+  /** How many of `extents` are summed; they stand first. */
+  readonly summedExtents: number;
 }
 
 /** Weights with summed axes first, then those of the result, each as it is cut. */
@@ -192,11 +199,31 @@ function arrangedWeight(weight: Tensor, op: ContractOp, labels: Labels): Arrange
     data: permuted(weight, order),
     summed: summed.map((axis) => op.labelsA.indexOf(op.labelsC[axis] as number)),
     block: cellsOf(kept.map((axis) => weight.shape[axis] as number)),
+    summedExtents: summed.flatMap((axis) => labels.of.get(op.labelsC[axis] as number) ?? []).length,
+  };
+}
+
+/**
+ * The same weight with those summed axes first that their padding to a power of two makes longest: whole columns without a
+ * real cell are not committed, and only what leading axes leave empty is whole columns.
+ */
+function inFewestColumns({ extents, labels, data, summedExtents }: ArrangedWeight): ArrangedExtents {
+  const growth = (axis: number): number =>
+    2 ** bitsOfExtent(extents[axis] as number) / (extents[axis] as number);
+  const summed = extents.slice(0, summedExtents).map((_, axis) => axis);
+  const order = [
+    ...summed.sort((one, other) => growth(other) - growth(one) || one - other),
+    ...extents.slice(summedExtents).map((_, axis) => summedExtents + axis),
+  ];
+  return {
+    extents: order.map((axis) => extents[axis] as number),
+    labels: order.map((axis) => labels[axis] as number),
+    data: permuted({ shape: extents, data }, order),
   };
 }
 
 /** The tensor with its axes in another order; axes left out have extent 1. */
-function permuted({ shape, data }: Tensor, order: readonly number[]): Float32Array {
+function permuted({ shape, data }: Pick<Tensor, 'shape' | 'data'>, order: readonly number[]): Float32Array {
   const strides = shape.map((_, axis) => cellsOf(shape.slice(axis + 1)));
   const out = new Float32Array(data.length);
   const extents = order.map((axis) => shape[axis] as number);
