@@ -21,7 +21,9 @@ import {
   nodePlatform,
   readWalletFile,
   submitOps,
+  TimeoutError,
   UnprovedError,
+  VerificationError,
   verifyBundle,
 } from '@haca/sdk/node';
 import { type Service, startTestNetwork, type TestNetwork } from './network.ts';
@@ -144,6 +146,63 @@ test('what is no input of the model is an error without receipt or charge', asyn
     assert.equal(response.headers.get('x-haca-receipt'), null);
   }
   assert.ok(before > 0);
+});
+
+/** A client whose node's answers are changed on the way. */
+async function lying(change: (path: string, body: Buffer) => Buffer): Promise<Haca> {
+  const changed: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    const body = change(new URL(String(input)).pathname, Buffer.from(await response.arrayBuffer()));
+    const headers = new Headers(response.headers);
+    headers.delete('content-length');
+    return new Response(new Uint8Array(body), { status: response.status, headers });
+  };
+  return network.openClient({ fetch: changed });
+}
+
+const statusLie =
+  (change: (status: Record<string, unknown>) => object) =>
+  (path: string, body: Buffer): Buffer => {
+    if (!path.startsWith('/v1/receipts/') || path.endsWith('/proof')) return body;
+    const status = JSON.parse(body.toString()) as Record<string, unknown>;
+    return Buffer.from(JSON.stringify({ ...status, ...change(status) }));
+  };
+
+test('a node that changes scores, claims a proof that is none, or says unpaid, is not believed', async () => {
+  const scores = await lying((path, body) => {
+    if (path === '/v1/zk/inferences' && body.length > 40) body[body.length - 1] = (body.at(-1) ?? 0) ^ 1;
+    return body;
+  });
+  await assert.rejects(scores.infer({ model: 'digits', tensors: [digit(1).pixels] }), VerificationError);
+
+  // The settlement itself is passed off as the proof.
+  const proof = await lying(
+    statusLie((status) => {
+      const claim = status['claim'] as Record<string, unknown> | null;
+      if (claim === null) return {};
+      const proofTxHash = status['txHash'];
+      return { state: 'verified', claim: { ...claim, endedAt: status['height'], proofTxHash } };
+    }),
+  );
+  const { answer } = await proof.infer({ model: 'digits', tensors: [digit(2).pixels] });
+  await assert.rejects(answer.until('verified'), (error: Error) => {
+    assert.ok(error instanceof VerificationError);
+    return error.verdict.checks.some(({ id, status }) => id === 'zk.transaction' && status === 'failed');
+  });
+  assert.equal(answer.assurance, 'signed');
+
+  const claims = await lying(
+    statusLie((status) => {
+      const claim = status['claim'] as Record<string, unknown> | null;
+      return claim === null ? {} : { claim: { ...claim, claimId: 'ab'.repeat(32) } };
+    }),
+  );
+  const other = await claims.infer({ model: 'digits', tensors: [digit(3).pixels] });
+  await assert.rejects(other.answer.until('verified'), VerificationError);
+
+  const unpaid = await lying(statusLie(() => ({ state: 'unpaid' })));
+  const kept = await unpaid.infer({ model: 'digits', tensors: [digit(4).pixels] });
+  await assert.rejects(kept.answer.until('verified', { timeoutMs: 2_000 }), TimeoutError);
 });
 
 test('killed between settling and proving, the next process proves from the log', async () => {
