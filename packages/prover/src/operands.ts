@@ -39,7 +39,7 @@ export function evaluateOperand(
     const found = wireOperand(context, definition, points, order);
     if (found !== null) return found;
   }
-  if (storage === 'virtual' && definition.kind === 'sum') {
+  if (storage === 'virtual' && definition.kind === 'sum' && pathsOf(context.store, tensor) <= PATHS_MAX) {
     const found = sumOperand(context, tensor, definition, points, order);
     if (found !== null) return found;
   }
@@ -49,6 +49,27 @@ export function evaluateOperand(
       point === null ? { kind: 'keep', bits: bits[axis] as number } : { kind: 'point', point },
   );
   return evaluateVector(context, context.store.vector(tensor), uses, order);
+}
+
+/** Sums that reach more operands than this, along all ways through sums of sums, are built instead. */
+const PATHS_MAX = 64;
+const pathsByStore = new WeakMap<TensorStore, Map<number, number>>();
+
+/** Ways from a tensor down to those that are read as vectors: in sums of sums they can double with every op. */
+function pathsOf(store: TensorStore, tensor: number): number {
+  const counts = pathsByStore.get(store) ?? new Map<number, number>();
+  pathsByStore.set(store, counts);
+  const count = (id: number): number => {
+    const { storage, definition } = store.tensor(id);
+    if (storage !== 'virtual' || definition.kind !== 'sum') return 1;
+    const known = counts.get(id);
+    if (known !== undefined) return known;
+    let paths = 0;
+    for (const each of definition.terms) paths = Math.min(PATHS_MAX + 1, paths + count(each.tensor));
+    counts.set(id, paths);
+    return paths;
+  };
+  return count(tensor);
 }
 
 /** The MLE of any tensor at a whole point. */

@@ -140,6 +140,32 @@ test('patches are not built where positions are at a point', () => {
   assert.ok(built.size > 0);
 });
 
+test('sums of sums are not followed along every way: their number doubles with each', () => {
+  const g = createZkGraph();
+  const input = g.input('i8', [2], 0, 0);
+  const w = g.weight('i8', [2], 0, 1);
+  let [before, last] = [input, g.sum([{ x: input }, { x: w }], [2])];
+  for (let i = 0; i < 20; i++) [before, last] = [last, g.sum([{ x: last }, { x: before }], [2])];
+  const { key, weights } = g.finish([g.requantize(last, { shift: 10, offset: 128, values: PLAIN_LIST })]);
+  const model = createIntegerModel({ key, weights });
+  const program = model.program(1);
+  const honest = assign(program, model, [new Uint8Array(2)]);
+  const store = createTensorStore(backend, program, honest, []);
+  let combinations = 0;
+  const counting = {
+    ...backend,
+    combineTerms: (terms: Parameters<typeof backend.combineTerms>[0]) => {
+      combinations++;
+      return backend.combineTerms(terms);
+    },
+  };
+  const deepest = program.tensors.find(({ keyTensor }) => keyTensor === last.id) as PlanTensor;
+  const point = randomOf(8).point(deepest.bits);
+  const value = evaluateTensor({ backend: counting, store }, deepest.id, point);
+  assert.deepEqual(value, evaluateMultilinear(backend.download(store.vector(deepest.id)), point));
+  assert.ok(combinations <= 64, `${combinations} combinations`);
+});
+
 test('a view of small integers stays one', () => {
   const g = createZkGraph();
   const input = g.input('i8', [2, 4]);
