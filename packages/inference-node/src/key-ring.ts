@@ -99,8 +99,9 @@ export async function openOldKeys(
       continue;
     }
     const stream = await openKeyStream(identity, logFile, false);
-    const flight = stream.inFlight();
-    if (flight !== undefined) operator.reserveNonce(flight.transaction.body.nonce);
+    for (const flight of [stream.inFlight(), stream.proofInFlight()]) {
+      if (flight !== undefined) operator.reserveNonce(flight.transaction.body.nonce);
+    }
     keys.push({ stream, dir });
   }
   return keys;
@@ -152,7 +153,10 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
     keys.find(({ stream }) => bytesEqual(stream.identity.keyId, keyId));
 
   chain.onFinalBlock(() => {
-    for (const { settler } of keys) settler.poke();
+    for (const { settler, zk } of keys) {
+      settler.poke();
+      zk?.proving.poke();
+    }
   });
   return {
     all: () => keys,

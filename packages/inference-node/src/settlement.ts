@@ -77,6 +77,8 @@ const TICK_MS = 100;
 const SCAN_MS = 1_000;
 /** How long a key that takes no batch is left alone. */
 const BLOCKED_MS = 5_000;
+/** How long a `zk` key waits that has enough open claims: they end with a block. */
+const CLAIMS_BLOCKED_MS = 200;
 
 export function startSettler(context: SettlerContext): Settler {
   const { stream, nowMs } = context;
@@ -182,7 +184,7 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
     scanAtMs = nowMs() + SCAN_MS;
     if (context.zk !== null) {
       const claimCount = count === 0 ? 0 : context.zk.batchCount(stream.unsettled().slice(0, count));
-      if (count > 0 && claimCount === 0) blockedUntilMs = nowMs() + BLOCKED_MS;
+      if (count > 0 && claimCount === 0) blockedUntilMs = nowMs() + CLAIMS_BLOCKED_MS;
       const sent = await sendZk(context, context.zk, claimCount, record);
       if (sent !== undefined) await deliver(context, redemption, sent, signal);
       return sent !== undefined;

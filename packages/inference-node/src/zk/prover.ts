@@ -31,6 +31,8 @@ export interface ProverStats {
   readonly failures: number;
   /** Failures since the last proof. */
   readonly failuresInARow: number;
+  /** Of the last failure, on the clock of `performance.now()`; null before the first. */
+  readonly failedAtMs: number | null;
   /** Of the last proof; null before the first. */
   readonly lastMs: number | null;
 }
@@ -38,7 +40,13 @@ export interface ProverStats {
 export function openModelProver(setup: WorkerSetup): ModelProver {
   const worker = openWorkerClient(setup);
   let turn: Promise<unknown> = Promise.resolve();
-  let stats: ProverStats = { proofs: 0, failures: 0, failuresInARow: 0, lastMs: null };
+  let stats: ProverStats = {
+    proofs: 0,
+    failures: 0,
+    failuresInARow: 0,
+    failedAtMs: null,
+    lastMs: null,
+  };
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const mine = turn.then(work);
@@ -59,7 +67,9 @@ export function openModelProver(setup: WorkerSetup): ModelProver {
       return { proof: proof as Uint8Array, proveMs };
     } catch (error) {
       signal.throwIfAborted();
-      stats = { ...stats, failures: stats.failures + 1, failuresInARow: stats.failuresInARow + 1 };
+      const failures = stats.failures + 1;
+      const failuresInARow = stats.failuresInARow + 1;
+      stats = { ...stats, failures, failuresInARow, failedAtMs: performance.now() };
       throw error;
     }
   };

@@ -57,7 +57,7 @@ const FAILURES_MAX = 2;
 const FEE_FACTOR = 8n;
 
 export function startProving(context: ProvingContext): Proving {
-  const { stream, chain, nowMs } = context;
+  const { stream, nowMs } = context;
   const stopping = new AbortController();
   const claims = openClaimRunner(context, stopping.signal);
   let running: Promise<boolean> | undefined;
@@ -95,7 +95,6 @@ export function startProving(context: ProvingContext): Proving {
     });
   };
   const timer = setInterval(poke, TICK_MS);
-  chain.onFinalBlock(poke);
   return {
     poke,
     isDone,

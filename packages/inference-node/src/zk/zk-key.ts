@@ -37,6 +37,7 @@ export interface ZkKey {
 /** While claims wait for their proofs, receipts gather: fewer and larger claims cost less. */
 const OPEN_CLAIMS_MAX = 4;
 const FAILURES_MAX = 2;
+const FAILED_MS = 60_000;
 /** Work that waits may take a part of the time in which it has to be proved, at a second a block. */
 const QUEUE_SHARE = 4;
 const QUICK_MS = 3_000;
@@ -50,7 +51,10 @@ export function openZkKey(parts: ZkKeyParts): ZkKey {
   const obstacle = (): string | undefined => {
     const found = proving.obstacle();
     if (found !== undefined) return found;
-    return stats().failuresInARow >= FAILURES_MAX ? 'proofs fail at present' : undefined;
+    const { failuresInARow, failedAtMs } = stats();
+    // After a while it is tried again: nothing may be left that would show whether proofs can be had.
+    const isRecent = failedAtMs !== null && performance.now() - failedAtMs < FAILED_MS;
+    return failuresInARow >= FAILURES_MAX && isRecent ? 'proofs fail at present' : undefined;
   };
   const waitingMs = (): number => {
     const open = stream.openClaims().reduce((sum, { count }) => sum + count, 0);
