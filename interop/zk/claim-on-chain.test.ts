@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeGenesisDocument, startFullNode } from '@haca/chain';
-import { planRegistration, verifyingKeyHash, zkRegistrationGas } from '@haca/circuit';
+import { planRegistration, verifyingKeyHash, zkPlanningUnits, zkRegistrationGas } from '@haca/circuit';
 import { parseGenesisDocument } from '@haca/light-client';
 import { connectRpc, ed25519SignerFromSeed, nodeCrypto, type RpcClient } from '@haca/platform';
 import { decode, merkleLeafHash, merkleRoot } from '@haca/primitives';
@@ -148,7 +148,7 @@ async function registrationOp(network: Network): Promise<OpOf<'register-model'>>
   const assignment = assign(planRegistration(key), model, []);
   const registrationProof = await proveRegistration({ key, assignment, committed, backend });
   const verificationGas = zkKeyGas(
-    { ops: key.ops.length, tensors: key.tensors.length, batchMax: key.maxBatch },
+    { ops: zkPlanningUnits(key), tensors: key.tensors.length, batchMax: key.maxBatch },
     zkRegistrationGas(key),
   );
   return {

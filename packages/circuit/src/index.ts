@@ -40,6 +40,8 @@ export {
   planRegistration,
   planWith,
   validateVerifyingKey,
+  zkPlanningUnits,
+  zkProgramGas,
   zkRegistrationGas,
   zkVerificationGas,
 } from './plan.ts';

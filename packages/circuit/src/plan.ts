@@ -244,7 +244,26 @@ export function validateVerifyingKey(key: VerifyingKey): void {
 const WORK_PER_GAS = 27;
 
 export function zkVerificationGas(key: VerifyingKey, batchSize: number): number {
-  return Math.ceil(plan(key, batchSize).verificationWork / WORK_PER_GAS);
+  return zkProgramGas(plan(key, batchSize));
+}
+
+/** The same where the program is there already. */
+export function zkProgramGas({ verificationWork }: Program): number {
+  return Math.ceil(verificationWork / WORK_PER_GAS);
+}
+
+const TERMS_OF_ONE_UNIT = 2;
+const SOFTMAX_UNITS = 6;
+
+/**
+ * What planning a key once takes, in ops as they commonly are: each term of a sum beyond the second is as much work as an op
+ * of its own (up to four claims pass through it), and a softmax becomes some thirty tensors.
+ */
+export function zkPlanningUnits({ ops }: Pick<VerifyingKey, 'ops'>): number {
+  return ops.reduce((units, op) => {
+    if (op.kind === 'softmax') return units + SOFTMAX_UNITS;
+    return units + 1 + (op.kind === 'sum' ? Math.max(0, op.terms.length - TERMS_OF_ONE_UNIT) : 0);
+  }, 0);
 }
 
 /** What verifying the registration proof of a key costs, planning it included. @throws KeyError */

@@ -5,6 +5,8 @@ import {
   plan,
   planRegistration,
   type VerifyingKey,
+  zkPlanningUnits,
+  zkProgramGas,
   zkRegistrationGas,
   zkVerificationGas,
 } from '@haca/circuit';
@@ -70,9 +72,27 @@ test('gas is the work in units of 27 multiplications, and never less for a large
     const key: VerifyingKey = make();
     const gas = range(key.maxBatch, 1).map((batchSize) => zkVerificationGas(key, batchSize));
     assert.equal(gas[0], Math.ceil(plan(key, 1).verificationWork / 27));
+    assert.equal(zkProgramGas(plan(key, 2)), gas[1]);
     assert.ok((gas[3] as number) >= (gas[2] as number));
     assert.equal(zkRegistrationGas(key), Math.ceil(planRegistration(key).verificationWork / 27));
   }
+});
+
+test('ZKC-2 a key of long sums is as much to plan as one of many ops', () => {
+  const units = (terms: number): number => {
+    const g = createZkGraph({ maxBatch: 1 });
+    let x: ZkNode = g.input('i8', [1], 0, 0);
+    for (let i = 0; i < 10; i++)
+      x = g.sum(
+        range(terms).map(() => ({ x })),
+        [1],
+      );
+    return zkPlanningUnits(
+      g.finish([plain(g, g.sum([{ x }, { x: g.weight('i8', [1], 0, 1) }], [1]), 1)]).key,
+    );
+  };
+  assert.equal(units(2), 12);
+  assert.equal(units(60), 12 + 10 * 58);
 });
 
 test('ZK-11 what holds for batches of a power of two and for the largest holds for those in between', () => {

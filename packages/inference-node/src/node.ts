@@ -1,7 +1,7 @@
 /** An inference node: its parts, wired. Starts answering when its key is in a final block. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { zkRegistrationGas } from '@haca/circuit';
+import { zkPlanningUnits, zkRegistrationGas } from '@haca/circuit';
 import { lockFolder } from '@haca/platform';
 import { bytesEqual, toHex } from '@haca/primitives';
 import type { Engine } from '@haca/runtime';
@@ -232,7 +232,7 @@ async function openProvableRing(
   const { prover, key } = model;
   const registration = {
     ...model,
-    ops: key.ops.length,
+    ops: zkPlanningUnits(key),
     tensors: key.tensors.length,
     batchMax: key.maxBatch,
     registrationGas: zkRegistrationGas(key),

@@ -73,6 +73,7 @@ export interface ProvableRegistration {
   readonly manifest: ModelManifest;
   readonly modelId: Uint8Array;
   readonly verifyingKey: Uint8Array;
+  /** `zkPlanningUnits` of the key. */
   readonly ops: number;
   readonly tensors: number;
   readonly batchMax: number;

@@ -9,8 +9,9 @@ import {
   tensorRowBytes,
   type VerifyingKey,
   verifyingKeyHash,
+  zkPlanningUnits,
+  zkProgramGas,
   zkRegistrationGas,
-  zkVerificationGas,
 } from '@haca/circuit';
 import { nodeZkKernels } from '@haca/platform';
 import { MalformedError, sha256, toHex } from '@haca/primitives';
@@ -69,8 +70,8 @@ export function holds({ ok, checks }: Verdict, onFault: OnFault): boolean {
 
 function outlineKey(verifyingKey: Uint8Array): ZkKeyOutline | undefined {
   try {
-    const { ops, tensors, maxBatch: batchMax } = parseVerifyingKey(verifyingKey);
-    return { ops: ops.length, tensors: tensors.length, batchMax };
+    const key = parseVerifyingKey(verifyingKey);
+    return { ops: zkPlanningUnits(key), tensors: key.tensors.length, batchMax: key.maxBatch };
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     return undefined;
@@ -110,10 +111,14 @@ function factsOf(
   const sizes = Array.from({ length: zkBatchIndex(key.maxBatch) + 1 }, (_, i) =>
     Math.min(2 ** i, key.maxBatch),
   );
+  const costs = sizes.map((batchSize) => {
+    const program = plan(key, batchSize);
+    return { gas: zkProgramGas(program), proofBytes: program.proofBytes };
+  });
   return {
     batchMax: key.maxBatch,
-    verificationGas: sizes.map((batchSize) => zkVerificationGas(key, batchSize)),
-    proofBytes: sizes.map((batchSize) => plan(key, batchSize).proofBytes),
+    verificationGas: costs.map(({ gas }) => gas),
+    proofBytes: costs.map(({ proofBytes }) => proofBytes),
     inputRowBytes: inputs.map(tensorRowBytes),
     outputRowBytes: outputs.map(tensorRowBytes),
   };

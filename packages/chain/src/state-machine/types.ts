@@ -80,6 +80,7 @@ export type ZkKeyFacts = Pick<
 >;
 
 export interface ZkKeyOutline {
+  /** And what counts as more than one of them. */
   readonly ops: number;
   readonly tensors: number;
   readonly batchMax: number;
