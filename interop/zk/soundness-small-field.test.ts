@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { algebraicError } from '@haca/circuit';
 import { createRandom } from '@haca/testkit';
 import {
   acceptedProducts,
@@ -37,12 +38,21 @@ test('ZK-28 sumcheck over 97 elements: all challenges, n up to 3', (t) => {
     }
 });
 
-/** Σ over layers of rounds · degree, λ and μ, as the specification has them. */
+/** The term of the tree as the program's bound has it: what a layer more adds. */
 function treeError(bits: number): number {
-  let error = 0;
-  for (let j = 0; j < bits; j++) error += 3 * j + 2;
-  return error;
+  const shape = { blowupBits: 1, queries: 1, grindingBits: 0, columnBits: 1, selectorBits: 0, finalBits: 1 };
+  const rest = { claims: 0, sumcheckDegrees: 0, freshCoordinates: 0 };
+  const without = 5n * 2n ** BigInt(bits) + 2n;
+  return Number(algebraicError({ ...shape, ...rest, treeBits: bits }) - without);
 }
+
+test('ZK-28 a tree of two leaves: a false root is accepted where its one challenge lets it', () => {
+  const field = smallField(97);
+  const share = acceptedSums(field, { numerators: [1, 5], denominators: [3, 7] }, allOf(field));
+  assert.equal(share, 1 / 97);
+  assert.equal(treeError(1), 2);
+  assert.equal(treeError(3), 2 + 5 + 8);
+});
 
 test('ZK-28 the tree of fractions: all challenges over 31 elements, random ones over 997', (t) => {
   const small = smallField(31);

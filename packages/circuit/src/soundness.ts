@@ -63,7 +63,8 @@ export function algebraicError(shape: SoundnessShape): bigint {
   const leaves = 1n << BigInt(treeBits);
   const domain = 1n << BigInt(columnBits + blowupBits);
   let error = 4n * leaves + leaves;
-  for (let layer = 1; layer < treeBits; layer++) error += BigInt(3 * layer + 2);
+  // Layer 0 is the root, whose two fractions are bound by a challenge too.
+  for (let layer = 0; layer < treeBits; layer++) error += BigInt(3 * layer + 2);
   error += BigInt(shape.sumcheckDegrees + shape.freshCoordinates);
   error += BigInt(shape.claims + 2 * columnBits + selectorBits);
   error += BigInt(selectorBits) * domain;

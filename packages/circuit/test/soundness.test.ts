@@ -30,7 +30,7 @@ function floatBits(shape: SoundnessShape): number {
   const domain = 2 ** (h + shape.blowupBits);
   let error =
     5 * 2 ** n + shape.sumcheckDegrees + shape.freshCoordinates + shape.claims + 2 * h + c + c * domain;
-  for (let j = 1; j < n; j++) error += 3 * j + 2;
+  for (let j = 0; j < n; j++) error += 3 * j + 2;
   for (let i = 0; i < h - m; i++) error += domain / 2 ** i + 1;
   const queries = shape.queries * Math.log2((1 + 2 ** -shape.blowupBits) / 2) - shape.grindingBits;
   return -Math.log2(2 ** (Math.log2(error) - field) + 2 ** queries);
