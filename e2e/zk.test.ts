@@ -31,6 +31,8 @@ import { type Service, startTestNetwork, type TestNetwork } from './network.ts';
 const DIGITS = resolve(import.meta.dirname, '../models/digits');
 const PRICE = 20_000n;
 const PROVE_WINDOW = 40;
+/** States that a full node can prove records of. */
+const STATES_KEPT = 256;
 
 let network: TestNetwork;
 let node: Service;
@@ -99,7 +101,7 @@ test('many at once: answered at once, proved together, paid once they are proved
   assert.ok(lifecycles.every(({ verdict, proof }) => verdict.ok && proof?.verdict.ok === true));
   assert.ok(results.every(({ answer }) => answer.assurance === 'zk'));
   const claims = new Set(
-    results.map(({ answer }) => toHex(answer.proof?.claim.record.receiptsRoot ?? new Uint8Array())),
+    results.map(({ answer }) => toHex(answer.proof?.claim.claim.receiptsRoot ?? new Uint8Array())),
   );
   assert.ok(claims.size < results.length, `${claims.size} claims`);
   const [first] = results;
@@ -225,6 +227,20 @@ test('killed between settling and proving, the next process proves from the log'
   }
   assert.ok(hits > 0, 'no kill between settling and proving');
   await invariants();
+});
+
+test('where a full node has forgotten the state of the claim, the block that settled it will do', async () => {
+  const { answer } = await classify(200);
+  const api = connectNode(String(node.ready()['url']), fetch);
+  while ((await api.receipt(answer.id)).state !== 'final')
+    await new Promise((settle) => setTimeout(settle, 20));
+  const { height } = await client.chain.sync();
+  await makeBlocks(height + STATES_KEPT);
+  await answer.until('final');
+  assert.equal(answer.assurance, 'zk');
+  assert.equal(answer.proof?.claim.record, null);
+  const context = { crypto: nodePlatform.crypto, trust: { genesis: network.genesis }, nowMs: Date.now() };
+  assert.equal(verifyBundle(await answer.bundle(), context).assurance, 'signed');
 });
 
 test('without a proof the claim expires: nothing is paid, bond is burned, and the node goes on', async () => {

@@ -245,7 +245,7 @@ async function follow(
 
 /** The claim is caught while the full node still has the state it was opened in; the proof as soon as there is one. */
 async function followClaim(
-  { chain, route, id, zkTools }: AnswerContext,
+  { crypto, chain, route, id, zkTools }: AnswerContext,
   zk: ProvenVerifyingKey,
   receipt: SignedObject<Receipt>,
   progress: Progress,
@@ -254,7 +254,8 @@ async function followClaim(
 ): Promise<void> {
   if (status.claim === null || status.height === null || progress.proof !== null) return;
   if (status.height > (await chain.sync()).height + AHEAD_MAX_BLOCKS) return;
-  progress.claim ??= await proveClaim(chain, status.claim, status.height);
+  const { claim, height, txHash } = status;
+  progress.claim ??= await proveClaim(crypto, chain, route, claim, height, txHash);
   if (!isVerified) return;
   if (progress.claim === null) {
     const gone = skipped(
@@ -367,7 +368,9 @@ async function makeBundle(
   const session = await chain.record(recordKey.session(channelId, slot));
   // A slot that was freed or taken by another key since says nothing about this voucher.
   const isHeld = session.value !== null && signs(crypto, session.value, voucher);
-  const proved = zk === null || zkProof === null ? [] : [zkProof.claim.proof, zk.proof];
+  // Offline only the chain's own record of the claim will do.
+  const claim = zkProof?.claim.record ?? null;
+  const proved = zk === null || claim === null ? [] : [claim, zk.proof];
   const headers = await chain.trace([
     ...[node, model, config, key, ...proved, ...(isHeld ? [session] : [])].map(
       ({ stateHeight }) => stateHeight + 1,
@@ -391,11 +394,11 @@ async function makeBundle(
     evidence: route.evidence,
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
-    ...(zk === null || zkProof === null
+    ...(zk === null || zkProof === null || claim === null
       ? {}
       : {
           zk: {
-            claim: zkProof.claim.proof,
+            claim,
             verifyingKey: zk.proof,
             transaction: zkProof.transaction,
           },

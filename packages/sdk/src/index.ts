@@ -74,6 +74,7 @@ export { type BundleContext, type BundleVerification, verifyBundle } from './ver
 export {
   claimIdOfRecord,
   verifyZkReceipt,
+  type ZkClaim,
   type ZkReceiptParts,
   type ZkReceiptVerification,
 } from './verify-zk.ts';

@@ -26,12 +26,15 @@ import {
 import { createZkVerifier, type ZkVerifier } from '@haca/verifier';
 import type { Platform } from './platform.ts';
 
+/** What of a claim its proof depends on. */
+export type ZkClaim = Pick<ClaimRecord, 'keyId' | 'firstSeq' | 'count' | 'receiptsRoot' | 'nonce'>;
+
 export interface ZkReceiptParts {
   readonly chainId: string;
   readonly receipt: SignedObject<Receipt>;
   /** Of the key that signed the receipt, by the chain's record. */
   readonly key: Pick<NodeKeyRecord, 'modelId' | 'method'>;
-  readonly claim: ClaimRecord;
+  readonly claim: ZkClaim;
   /** As the model's manifest names it. */
   readonly verifyingKeyHash: Uint8Array;
   readonly verifying: VerifyingKeyRecord;
@@ -75,7 +78,7 @@ export function openZkVerifier({ crypto, zkKernels }: Pick<Platform, 'crypto' | 
 }
 
 /** The claim's id, from what its record says. */
-export function claimIdOfRecord(chainId: string, claim: ClaimRecord): Uint8Array {
+export function claimIdOfRecord(chainId: string, claim: Omit<ZkClaim, 'nonce'>): Uint8Array {
   const { keyId, firstSeq, count, receiptsRoot } = claim;
   return zkClaimIdOf({ chainId, keyId, firstSeq, count, receiptsRoot });
 }
@@ -126,7 +129,7 @@ export function verifyZkReceipt(parts: ZkReceiptParts): ZkReceiptVerification {
   return { verdict, batchSize, proofBytes };
 }
 
-function claimChecks({ keyId, seq }: Receipt, claim: ClaimRecord): Check[] {
+function claimChecks({ keyId, seq }: Receipt, claim: ZkClaim): Check[] {
   const last = claim.firstSeq + claim.count - 1;
   return [
     check('zk.claim-key', 'E_KEY', bytesEqual(claim.keyId, keyId), toHex(keyId), toHex(claim.keyId)),

@@ -1,15 +1,16 @@
 /** Getting hold of what proves an answer, and verifying it before anything is called proved. */
-import { fromBase64 } from '@haca/light-client';
+import { decodeTxProof, fromBase64, headerHash, verifyTxProof } from '@haca/light-client';
 import { RpcError } from '@haca/platform/rpc';
-import { bytesEqual, decode, toHex } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider, decode, toHex } from '@haca/primitives';
 import {
-  type ClaimRecord,
   claimRecordCodec,
+  decodeTransaction,
   failed,
   type ProvenRecord,
   type Receipt,
   recordKey,
   type SignedObject,
+  STATEMENT,
   transactionHash,
   type Verdict,
   type VerifyingKeyRecord,
@@ -20,7 +21,7 @@ import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
 import { VerificationError } from './errors.ts';
 import type { ClaimStatus, ReceiptStatus } from './node-api.ts';
-import { claimIdOfRecord, verifyZkReceipt } from './verify-zk.ts';
+import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify-zk.ts';
 
 /** The verifying key of a model, proven, as `infer` got it before it asked. */
 export interface ProvenVerifyingKey {
@@ -30,8 +31,9 @@ export interface ProvenVerifyingKey {
 }
 
 export interface ProvenClaim {
-  readonly record: ClaimRecord;
-  readonly proof: ProvenRecord;
+  readonly claim: ZkClaim;
+  /** The chain's record of it; null where that state was gone, and the block that settled it had to do. */
+  readonly record: ProvenRecord | null;
 }
 
 /** A proof that this client verified itself. */
@@ -55,24 +57,57 @@ export interface ZkTools {
 
 const TRANSACTIONS_REMEMBERED = 16;
 
-/** The claim as the state behind the settling block has it; null where that state is not to be had any more. */
+/**
+ * The claim as the state behind the settling block has it; where a full node no longer has that state, the claim that follows
+ * from the settlement and the block that it is shown to be in. Null where neither is to be had.
+ */
 export async function proveClaim(
+  crypto: CryptoProvider,
   chain: ChainView,
+  { key }: Pick<Route, 'key'>,
   { claimId }: ClaimStatus,
   settledAt: number,
+  txHash: Uint8Array | null,
 ): Promise<ProvenClaim | null> {
   await chain.sync({ minHeight: settledAt + 1 });
   const proof = await chain.record(recordKey.claim(claimId), settledAt).catch((error: unknown) => {
     if (error instanceof RpcError && error.code !== 'unreachable') return null;
     throw error;
   });
-  if (proof === null) return null;
-  const record = proof.value === null ? null : decode(claimRecordCodec, proof.value, 'claim');
-  if (record === null || !bytesEqual(claimIdOfRecord(chain.chainId, record), claimId)) {
+  const claim =
+    proof === null
+      ? await claimOfSettlement(crypto, chain, key.publicKey, settledAt, txHash)
+      : proof.value === null
+        ? null
+        : decode(claimRecordCodec, proof.value, 'claim');
+  if (proof === null && claim === null) return null;
+  if (claim === null || !bytesEqual(claimIdOfRecord(chain.chainId, claim), claimId)) {
     const absent = failed('zk.claim', 'E_CLAIM', 'the claim that the node names', 'none');
     throw new VerificationError('the receipt has no claim on chain', verdictOf([absent]));
   }
-  return { record, proof };
+  return { claim, record: proof };
+}
+
+/** From a transaction that a verified header commits to: the batch it settles, and the hash of that very block. */
+async function claimOfSettlement(
+  crypto: CryptoProvider,
+  chain: ChainView,
+  publicKey: Uint8Array,
+  settledAt: number,
+  txHash: Uint8Array | null,
+): Promise<ZkClaim | null> {
+  const shown = txHash === null ? null : await callTx(chain, txHash, true);
+  if (shown === null || shown.proof === undefined) return null;
+  const header = await chain.headerAt(settledAt);
+  const proof = decodeTxProof(shown.proof);
+  if (!verifyTxProof({ dataHash: header.dataHash, tx: shown.tx, proof }).ok) return null;
+  const op = decodeTransaction(shown.tx).body.ops.find(({ kind }) => kind === 'settle');
+  if (op?.kind !== 'settle') return null;
+  const statement = STATEMENT.decode(op.statement);
+  const { batch, keyId } = statement.value;
+  if (batch === null || !STATEMENT.verify(crypto, statement, publicKey)) return null;
+  const { firstSeq, count, receiptsRoot } = batch;
+  return { keyId, firstSeq, count, receiptsRoot, nonce: headerHash(header) };
 }
 
 /** Fetches the Prove transaction and verifies it. Throws `VerificationError` where it does not prove the receipt. */
@@ -95,7 +130,7 @@ export async function fetchZkProof(
     chainId: chain.chainId,
     receipt,
     key: route.key,
-    claim: claim.record,
+    claim: claim.claim,
     verifyingKeyHash: verifying.hash,
     verifying: verifying.record,
     transaction,
@@ -109,14 +144,21 @@ export async function fetchZkProof(
   return { verdict, claim, transaction, batchSize, proofBytes, verifyMs, proveMs };
 }
 
-/** From a full node; null where it has no such transaction. */
 async function transactionOf(chain: ChainView, hash: Uint8Array | null): Promise<Uint8Array | null> {
-  if (hash === null) return null;
+  return hash === null ? null : ((await callTx(chain, hash, false))?.tx ?? null);
+}
+
+/** From a full node; null where it has no such transaction. */
+async function callTx(
+  chain: ChainView,
+  hash: Uint8Array,
+  prove: boolean,
+): Promise<{ readonly tx: Uint8Array; readonly proof: unknown } | null> {
   try {
-    const params = { hash: btoa(String.fromCharCode(...hash)), prove: false };
-    const { tx } = (await chain.rpc.call('tx', params)) as { readonly tx?: unknown };
+    const params = { hash: btoa(String.fromCharCode(...hash)), prove };
+    const { tx, proof } = (await chain.rpc.call('tx', params)) as Readonly<Record<string, unknown>>;
     const bytes = typeof tx === 'string' ? fromBase64(tx, 'tx') : null;
-    return bytes !== null && bytesEqual(transactionHash(bytes), hash) ? bytes : null;
+    return bytes !== null && bytesEqual(transactionHash(bytes), hash) ? { tx: bytes, proof } : null;
   } catch (error) {
     if (error instanceof RpcError && error.code !== 'unreachable') return null;
     throw error;
