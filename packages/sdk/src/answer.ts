@@ -108,6 +108,8 @@ export interface AnswerContext {
   /** Of a request of method `zk`; null for every other. */
   readonly zk: ProvenVerifyingKey | null;
   readonly zkTools: ZkTools;
+  /** Ends the use of the lane that the voucher was for. */
+  readonly retireLane: () => void;
 }
 
 export interface PendingAnswer {
@@ -270,7 +272,7 @@ async function followClaim(
 
 /** Throws once the chain's own record says that the receipt will never be paid. */
 async function concludeUnproved(
-  { chain, route, id }: AnswerContext,
+  { chain, route, id, retireLane }: AnswerContext,
   { value }: SignedObject<Receipt>,
 ): Promise<void> {
   await chain.sync();
@@ -278,6 +280,8 @@ async function concludeUnproved(
   const key = bytes === null ? null : decode(nodeKeyRecordCodec, bytes, 'node-key');
   const isUnpaid = key?.unpaidRanges.some(({ first, last }) => first <= value.seq && value.seq <= last);
   if (isUnpaid !== true) return;
+  // A later promise on this lane would count on over what was forfeited, and a false amount in one proved receipt take it.
+  retireLane();
   const { amount, asset } = value;
   const text = `the answer was not proved in time: ${amount} base units are not charged, and the node lost bond`;
   throw new UnprovedError(text, amount, asset, id);

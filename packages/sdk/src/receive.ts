@@ -47,6 +47,7 @@ export async function takeResponse(
     voucher: attempt.voucher,
     zk: attempt.zk?.verifyingKey ?? null,
     zkTools: session,
+    retireLane: attempt.lane.retire,
   });
   if ((body === null) === attempt.params.stream) {
     return body === null

@@ -225,3 +225,27 @@ test('no flipped bit anywhere in a bundle is accepted', async () => {
     { numRuns: 300 },
   );
 });
+
+test('what ended unproved stays unpaid: nothing more is promised on its lane', async () => {
+  const node = startFakeNetwork();
+  const lying: FakeNode = {
+    ...node,
+    fetch: async (...args) => {
+      const response = await node.fetch(...args);
+      if (!/\/v1\/receipts\//.test(String(args[0]))) return response;
+      return Response.json({ ...((await response.json()) as object), state: 'unpaid' });
+    },
+  };
+  const haca = await openTestClient(lying);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  node.settle();
+  // Where only the node says so, the lane is used on.
+  await assert.rejects(answer.until('final', { timeoutMs: 60 }), { name: 'TimeoutError' });
+  const second = await haca.chat({ prompt: 'again' });
+  assert.equal(second.answer.receipt.value.lane, answer.receipt.value.lane);
+  const { seq } = answer.receipt.value;
+  node.setKey({ unpaidRanges: [{ first: seq, last: seq }] });
+  await assert.rejects(answer.until('final'), { name: 'UnprovedError' });
+  const third = await haca.chat({ prompt: 'once more' });
+  assert.notEqual(third.answer.receipt.value.lane, answer.receipt.value.lane);
+});
