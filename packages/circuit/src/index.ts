@@ -22,7 +22,7 @@ export {
 export { blocksOf } from './layout.ts';
 export { INTEGER_BOUND, LIMITS, REPRESENTATION_RANGE } from './limits.ts';
 export { bitsOfExtent, KeyError } from './lowering/builder.ts';
-export { softmaxScales } from './lowering/nonlinear.ts';
+export { softmaxScales } from './lowering/softmax.ts';
 export {
   encodeHzk,
   HZK_BYTES_MAX,

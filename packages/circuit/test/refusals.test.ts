@@ -12,7 +12,8 @@ import {
 } from '@haca/circuit';
 import { createZkGraph, type ZkGraph } from '@haca/testkit';
 import { createBuilder, term } from '../src/lowering/builder.ts';
-import { lowerRequantize, lowerTable } from '../src/lowering/nonlinear.ts';
+import { lowerTable } from '../src/lowering/pointwise.ts';
+import { lowerRequantize } from '../src/lowering/requantize.ts';
 import { listOf, rangeTable, unsignedTable } from '../src/lowering/tables.ts';
 import { requireSecurity } from '../src/plan.ts';
 import { type ScheduleInput, schedule } from '../src/schedule.ts';

@@ -16,7 +16,7 @@ import {
 import { createZkGraph } from '@haca/testkit';
 import fc from 'fast-check';
 import { bitsOfExtent, createBuilder } from '../src/lowering/builder.ts';
-import { lowerRequantize } from '../src/lowering/nonlinear.ts';
+import { lowerRequantize } from '../src/lowering/requantize.ts';
 import {
   changed,
   dense,

@@ -8,7 +8,6 @@ export * from './json.ts';
 export * from './model.ts';
 export * from './offer.ts';
 export * from './params.ts';
-export * from './proof-envelope.ts';
 export * from './receipt.ts';
 export * from './receipt-proof.ts';
 export * from './record-list.ts';

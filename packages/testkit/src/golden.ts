@@ -6,8 +6,6 @@ import {
   encodeZkStatement,
   modelIdOf,
   modelManifestCodec,
-  type ProofEnvelope,
-  proofEnvelopeCodec,
   registrationBindingCodec,
   requestHashOf,
   responseHashOf,
@@ -52,16 +50,6 @@ export function goldenVectors(
     hash: toHex(object.hash),
   });
   const { modelId, keyId } = examples.receipts[0].value;
-  const proofEnvelope: ProofEnvelope = {
-    version: 1,
-    kind: 'zkml',
-    modelId,
-    keyId,
-    firstSeq: 1,
-    count: 2,
-    publicInputs: [exampleDigest('input'), exampleDigest('output')],
-    proof: exampleDigest('proof'),
-  };
   return [
     {
       name: 'model-manifest',
@@ -85,11 +73,6 @@ export function goldenVectors(
       name: 'receipt-proof',
       value: toJsonView(examples.receiptProof),
       encoding: toHex(encodeReceiptProof(examples.receiptProof)),
-    },
-    {
-      name: 'proof-envelope',
-      value: toJsonView(proofEnvelope),
-      encoding: toHex(encode(proofEnvelopeCodec, proofEnvelope)),
     },
     ...zkVectors(modelId, keyId),
     ...recordVectors(examples),

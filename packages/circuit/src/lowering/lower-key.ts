@@ -5,16 +5,12 @@ import type { Op, OpOf, TensorKind, TensorSpec, VerifyingKey } from '../key.ts';
 import { INTEGER_BOUND, LIMITS } from '../limits.ts';
 import type { PublicTensor } from '../program.ts';
 import { type Builder, type BuiltTensor, createBuilder, refuse } from './builder.ts';
+import type { ResultPlace } from './digits.ts';
 import { type LinearResult, lowerContract, lowerGather, lowerSum, lowerWire } from './linear.ts';
-import {
-  lowerMax,
-  lowerRequantize,
-  lowerRequantize16,
-  lowerSoftmax,
-  lowerTable,
-  lowerTop1,
-  type ResultPlace,
-} from './nonlinear.ts';
+import { lowerMax, lowerTable } from './pointwise.ts';
+import { lowerRequantize, lowerRequantize16 } from './requantize.ts';
+import { lowerSoftmax } from './softmax.ts';
+import { lowerTop1 } from './top1.ts';
 
 export interface Lowered {
   readonly builder: Builder;
