@@ -45,14 +45,17 @@ export async function proveLookups(
   });
   const tree = backend.fractionTree(program.treeBits, segments);
   for (const vector of uploads) backend.release(vector);
-  await checkpoint('lookups', 0.4);
-  const point = await proveLayers(state, tree, checkpoint);
-  tree.release();
-  setCoordinates(
-    state,
-    point.map((_, i) => FIRST_CHALLENGE + i),
-    point,
-  );
+  try {
+    await checkpoint('lookups', 0.4);
+    const point = await proveLayers(state, tree, checkpoint);
+    setCoordinates(
+      state,
+      point.map((_, i) => FIRST_CHALLENGE + i),
+      point,
+    );
+  } finally {
+    tree.release();
+  }
   sendFills(state, handover.fills, LABELS.SEGMENTS);
   state.store.releaseVirtual();
   await checkpoint('lookups', 1);

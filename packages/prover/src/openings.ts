@@ -35,17 +35,20 @@ export async function proveOpenings(
   const folding = backend.fold(combined, rowPoint);
   const { blowupBits, capBits } = opening;
   const trees: CommittedTree[] = [];
-  for (const [layer, arity] of opening.folds.entries()) {
-    const tree = folding.commit(arity, blowupBits, capBits);
-    trees.push(tree);
-    writer.sendBytes(LABELS.FOLD_CAP, tree.cap);
-    runRounds(state, folding, LABELS.FOLD_ROUND, arity);
-    await checkpoint('opening', 0.3 + (0.5 * (layer + 1)) / opening.folds.length);
+  try {
+    for (const [layer, arity] of opening.folds.entries()) {
+      const tree = folding.commit(arity, blowupBits, capBits);
+      trees.push(tree);
+      writer.sendBytes(LABELS.FOLD_CAP, tree.cap);
+      runRounds(state, folding, LABELS.FOLD_ROUND, arity);
+      await checkpoint('opening', 0.3 + (0.5 * (layer + 1)) / opening.folds.length);
+    }
+    writer.sendExts(LABELS.FINAL, folding.values());
+    openQueries(state, [weights.tree, witness.tree], trees);
+  } finally {
+    folding.release();
+    for (const tree of trees) tree.release();
   }
-  writer.sendExts(LABELS.FINAL, folding.values());
-  folding.release();
-  openQueries(state, [weights.tree, witness.tree], trees);
-  for (const tree of trees) tree.release();
   await checkpoint('opening', 1);
 }
 

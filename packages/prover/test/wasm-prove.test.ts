@@ -11,7 +11,7 @@ import {
 import { createIntegerModel, runModel } from '@haca/runtime';
 import { lenet5, mlp, moe, residualNet, softmaxOnly, tinyConv, type ZkExample } from '@haca/testkit';
 import type { ProverBackend } from '../src/backend.ts';
-import { commitWeights, prove } from '../src/index.ts';
+import { commitWeights, type ProveRequest, prove } from '../src/index.ts';
 import { referenceBackend } from '../src/reference-backend.ts';
 import { wasmBackend } from '../src/wasm/backend.ts';
 
@@ -19,14 +19,17 @@ const one = wasmBackend();
 const three = wasmBackend({ threads: 3, parallelWork: 32 });
 after(three.close);
 
-/** Proves a batch twice, and says what the backend has in use after each. */
-async function proofs(
+interface Ready {
+  readonly request: ProveRequest;
+  readonly release: () => void;
+}
+
+/** A model with its weights committed, and a statement to prove. */
+async function ready(
   { key: draft, weights }: ZkExample,
   batchSize: number,
   backend: ProverBackend,
-  inUse: () => number,
-): Promise<{ readonly proof: Uint8Array; readonly used: readonly number[] }> {
-  const before = inUse();
+): Promise<Ready> {
   const committed = await commitWeights({
     key: { ...draft, weightCap: new Uint8Array(0) },
     weights,
@@ -47,12 +50,23 @@ async function proofs(
     inputs,
     outputs: runModel(model, inputs, batchSize),
   };
-  const request = { keyBytes, model, committed, statement, backend };
+  return { request: { keyBytes, model, committed, statement, backend }, release: committed.release };
+}
+
+/** Proves a batch twice, and says what the backend has in use after each. */
+async function proofs(
+  example: ZkExample,
+  batchSize: number,
+  backend: ProverBackend,
+  inUse: () => number,
+): Promise<{ readonly proof: Uint8Array; readonly used: readonly number[] }> {
+  const before = inUse();
+  const { request, release } = await ready(example, batchSize, backend);
   await prove(request);
   const first = inUse();
   const proof = await prove(request);
   const second = inUse();
-  committed.release();
+  release();
   return { proof, used: [second - first, inUse() - before] };
 }
 
@@ -77,3 +91,23 @@ for (const [name, example, batchSize] of EXAMPLES) {
     }
   });
 }
+
+test('a proof that is stopped at any point leaves nothing allocated', async () => {
+  const { request, release } = await ready(residualNet(), 2, one);
+  const reports: number[] = [];
+  await prove({ ...request, onProgress: () => reports.push(reports.length) });
+  const before = one.usage().bytes;
+  for (const at of reports) {
+    const stop = new AbortController();
+    let seen = 0;
+    const onProgress = (): void => {
+      if (seen++ === at) stop.abort(new Error(`stopped at ${at}`));
+    };
+    await prove({ ...request, onProgress, signal: stop.signal }).catch((error: unknown) => {
+      assert.match(String(error), /stopped at/);
+    });
+    assert.ok(stop.signal.aborted);
+    assert.equal(one.usage().bytes, before, `stopped at report ${at} of ${reports.length}`);
+  }
+  release();
+});
