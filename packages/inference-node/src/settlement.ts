@@ -23,6 +23,7 @@ import {
   type Redemption,
   type RedemptionOptions,
 } from './redemption.ts';
+import { openRetryLoop } from './retry-loop.ts';
 
 export interface SettlementOptions extends RedemptionOptions {
   readonly batchMaxCount: number;
@@ -70,7 +71,6 @@ export interface Settler {
   readonly stop: () => Promise<void>;
 }
 
-const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 60_000;
 const TICK_MS = 100;
 /** How often lanes are looked through for what is worth redeeming, where no batch is due. */
@@ -84,35 +84,16 @@ export function startSettler(context: SettlerContext): Settler {
   const { stream, nowMs } = context;
   const stopping = new AbortController();
   const round = openRound(context, stopping.signal);
-  let running: Promise<boolean> | undefined;
-  let failures = 0;
-  let retryAtMs = 0;
-
-  /** True where something was done, so that there may be more. */
-  const attempt = async (): Promise<boolean> => {
-    try {
-      const didSend = await round.settleOnce();
-      failures = 0;
-      return didSend;
-    } catch (error) {
-      if (stopping.signal.aborted) return false;
-      const waitMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS);
-      failures++;
-      retryAtMs = nowMs() + waitMs;
-      const what = error instanceof Error ? error.message : String(error);
-      context.log(`${nameOf(stream)}: ${what}; trying again in ${waitMs} ms`);
-      return true;
-    }
-  };
-  const start = (): Promise<boolean> => {
-    running ??= attempt().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
+  const loop = openRetryLoop({
+    turn: round.settleOnce,
+    retryMaxMs: RETRY_MAX_MS,
+    signal: stopping.signal,
+    nowMs,
+    log: (failure) => context.log(`${nameOf(stream)}: ${failure}`),
+  });
   const poke = (): void => {
-    if (stopping.signal.aborted || running !== undefined || nowMs() < retryAtMs) return;
-    if (round.hasWork()) void start();
+    if (stopping.signal.aborted || loop.isRunning() || !loop.isDue()) return;
+    if (round.hasWork()) void loop.start();
   };
   const timer = setInterval(poke, TICK_MS);
   const isSettled = (): boolean =>
@@ -124,16 +105,16 @@ export function startSettler(context: SettlerContext): Settler {
     isDone: () => round.isDrained() || (isSettled() && !hasUnpaid(stream)),
     flush: async () => {
       round.hurry();
-      await running;
+      await loop.idle();
       while (!stopping.signal.aborted) {
-        if (nowMs() >= retryAtMs && !(await start())) return;
+        if (loop.isDue() && !(await loop.start())) return;
         await pause(20);
       }
     },
     stop: async () => {
       stopping.abort();
       clearInterval(timer);
-      await running;
+      await loop.idle();
     },
   };
 }

@@ -19,6 +19,7 @@ import {
   TransactionRefusedError,
 } from '../operator.ts';
 import type { PaymentBook } from '../payment-book.ts';
+import { openRetryLoop } from '../retry-loop.ts';
 import { type ClaimParts, readClaim } from './claim-parts.ts';
 import type { ProvableModel } from './provable-model.ts';
 import type { MadeProof, ProofProgress } from './prover.ts';
@@ -49,7 +50,6 @@ export interface Proving {
 }
 
 const TICK_MS = 250;
-const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 30_000;
 /** Failures in a row after which the node promises no further proofs. */
 const FAILURES_MAX = 2;
@@ -60,37 +60,19 @@ export function startProving(context: ProvingContext): Proving {
   const { stream, nowMs } = context;
   const stopping = new AbortController();
   const claims = openClaimRunner(context, stopping.signal);
-  let running: Promise<boolean> | undefined;
-  let failures = 0;
-  let retryAtMs = 0;
-
-  /** True where something was done, so that there may be more. */
-  const attempt = async (): Promise<boolean> => {
-    try {
-      const didWork = await claims.advance();
-      if (didWork) failures = 0;
-      return didWork;
-    } catch (error) {
-      if (stopping.signal.aborted) return false;
-      const waitMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS);
-      failures++;
-      retryAtMs = nowMs() + waitMs;
-      const what = error instanceof Error ? error.message : String(error);
-      context.log(`${nameOf(stream)}: proving: ${what}; trying again in ${waitMs} ms`);
-      return true;
-    }
-  };
-  const start = (): Promise<boolean> => {
-    running ??= attempt().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
+  const loop = openRetryLoop({
+    turn: claims.advance,
+    isProgress: (didWork) => didWork,
+    retryMaxMs: RETRY_MAX_MS,
+    signal: stopping.signal,
+    nowMs,
+    log: (failure) => context.log(`${nameOf(stream)}: proving: ${failure}`),
+  });
   const isDone = (): boolean => stream.openClaims().length === 0 && stream.proofInFlight() === undefined;
   const poke = (): void => {
-    if (stopping.signal.aborted || running !== undefined || nowMs() < retryAtMs || isDone()) return;
+    if (stopping.signal.aborted || loop.isRunning() || !loop.isDue() || isDone()) return;
     // One after the other, without waiting for a block in between.
-    void start().then((didWork) => {
+    void loop.start().then((didWork) => {
       if (didWork) poke();
     });
   };
@@ -98,19 +80,20 @@ export function startProving(context: ProvingContext): Proving {
   return {
     poke,
     isDone,
-    obstacle: () => claims.obstacle() ?? (failures >= FAILURES_MAX ? 'proofs fail at present' : undefined),
+    obstacle: () =>
+      claims.obstacle() ?? (loop.failures() >= FAILURES_MAX ? 'proofs fail at present' : undefined),
     current: claims.current,
     claimIdOf: (batch) => claimIdOf(stream, batch),
     flush: async () => {
-      await running;
+      await loop.idle();
       while (!stopping.signal.aborted && !isDone() && claims.obstacle() === undefined) {
-        if (nowMs() < retryAtMs || !(await start())) await pause(20);
+        if (!loop.isDue() || !(await loop.start())) await pause(20);
       }
     },
     stop: async () => {
       stopping.abort();
       clearInterval(timer);
-      await running;
+      await loop.idle();
     },
   };
 }

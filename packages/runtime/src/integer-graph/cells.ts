@@ -123,3 +123,15 @@ export function isRange(table: Int32Array): boolean {
   for (let i = 1; i < table.length; i++) if (table[i] !== first + i) return false;
   return true;
 }
+
+/** Cells of a committed or public tensor: 0 in all padding, inside its interval in the rest. */
+export function boundedCells(tensor: Pick<PlanTensor, 'lo' | 'hi'>, shape: Shape, data: CellArray): Cells {
+  clearPadding(shape, data);
+  return {
+    shape,
+    data,
+    lo: Math.min(0, tensor.lo),
+    hi: Math.max(0, tensor.hi),
+    clean: allClean(shape),
+  };
+}

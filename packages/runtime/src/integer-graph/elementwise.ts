@@ -1,14 +1,6 @@
 /** Witness tensors with the axes of their source: cell by cell, padding zeroed afterwards. */
 import type { PlanTensor, WitnessDefinition } from '@haca/circuit';
-import {
-  allClean,
-  arrayFor,
-  type CellArray,
-  type Cells,
-  clearPadding,
-  loadIntegers,
-  type Shape,
-} from './cells.ts';
+import { arrayFor, boundedCells, type CellArray, type Cells, loadIntegers, type Shape } from './cells.ts';
 
 type ElementwiseDefinition = Extract<
   WitnessDefinition,
@@ -30,14 +22,7 @@ export function evaluateElementwise(
   const first = (operands[0] as Cells).data;
   const second = operands[1]?.data ?? null;
   mapBlocks(data, first, second, kernelOf(definition));
-  clearPadding(shape, data);
-  return {
-    shape,
-    data,
-    lo: Math.min(0, tensor.lo),
-    hi: Math.max(0, tensor.hi),
-    clean: allClean(shape),
-  };
+  return boundedCells(tensor, shape, data);
 }
 
 /** Operands of the block at work: nothing below calls back, so one of each is enough. */

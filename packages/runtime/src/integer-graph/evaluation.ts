@@ -3,8 +3,8 @@ import type { ContractDefinition, Definition, PlanTensor, Program } from '@haca/
 import {
   allClean,
   arrayFor,
+  boundedCells,
   type Cells,
-  clearPadding,
   type Layout,
   realRuns,
   type Shape,
@@ -174,14 +174,7 @@ function publish(tensor: PlanTensor, source: Cells): Cells {
   const { shape } = source;
   const data = arrayFor(tensor.keyKind, tensor.lo, tensor.hi, shape.cells);
   data.set(source.data);
-  clearPadding(shape, data);
-  return {
-    shape,
-    data,
-    lo: Math.min(0, tensor.lo),
-    hi: Math.max(0, tensor.hi),
-    clean: allClean(shape),
-  };
+  return boundedCells(tensor, shape, data);
 }
 
 function checkInterval(tensor: PlanTensor, { shape, data, lo, hi }: Cells): void {

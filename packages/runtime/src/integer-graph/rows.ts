@@ -1,14 +1,6 @@
 /** Witness tensors of softmax and top-1: maxima, places, exponentials, sums and reciprocals of rows along the last axis. */
 import type { PlanTensor, WitnessDefinition } from '@haca/circuit';
-import {
-  allClean,
-  arrayFor,
-  type CellArray,
-  type Cells,
-  clearPadding,
-  integersOf,
-  type Shape,
-} from './cells.ts';
+import { arrayFor, boundedCells, type CellArray, type Cells, integersOf, type Shape } from './cells.ts';
 
 type RowDefinition = Extract<
   WitnessDefinition,
@@ -44,14 +36,7 @@ export function evaluateRows(
 ): Cells {
   const data = arrayFor(tensor.keyKind, tensor.lo, tensor.hi, shape.cells);
   fill(data, definition, operands, shape);
-  clearPadding(shape, data);
-  return {
-    shape,
-    data,
-    lo: Math.min(0, tensor.lo),
-    hi: Math.max(0, tensor.hi),
-    clean: allClean(shape),
-  };
+  return boundedCells(tensor, shape, data);
 }
 
 function fill(data: CellArray, definition: RowDefinition, operands: readonly Cells[], shape: Shape): void {
