@@ -4,6 +4,7 @@ import { type Verdict, verdictExitCode } from '@haca/protocol';
 import type { Answer, Lifecycle } from '@haca/sdk/node';
 import { type Call, type Command, CommandLineError } from '../command.ts';
 import { findNetwork, findWallet, NETWORK_FLAGS, openClient, POLICY_FLAGS } from '../connection.ts';
+import { FOLLOW_FLAGS, finalExitCode, followAnswer, wantedState } from '../follow.ts';
 import { checkLines, credits, shortHex } from '../report.ts';
 
 export const chatCommand: Command = {
@@ -17,8 +18,7 @@ export const chatCommand: Command = {
     seed: { value: 'N', help: 'sampling seed' },
     temperature: { value: 'T', help: 'sampling temperature' },
     'no-stream': { help: 'print the answer at the end, already verified' },
-    until: { value: 'STATE', help: 'follow to executed, settled, verified or final (default final)' },
-    timeout: { value: 'SECONDS', help: 'how long to follow (default 60)' },
+    ...FOLLOW_FLAGS,
     bundle: { value: 'FILE', help: 'write everything to verify the answer offline' },
     checks: { help: 'list every check instead of a summary' },
     wallet: { value: 'FILE', help: 'who pays (default: the devnet wallet)' },
@@ -34,13 +34,10 @@ export const chatCommand: Command = {
   run: runChat,
 };
 
-export const STATES = ['executed', 'settled', 'verified', 'final'] as const;
-
 async function runChat(call: Call): Promise<number> {
   const prompt = call.operands.join(' ');
   if (prompt === '') throw new CommandLineError('what to ask? haca chat "PROMPT"');
-  const until = STATES.find((state) => state === (call.text('until') ?? 'final'));
-  if (until === undefined) throw new CommandLineError(`--until is one of ${STATES.join(', ')}`);
+  const until = wantedState(call);
   const network = await findNetwork(call);
   const haca = await openClient(call, network, findWallet(call, network), call.list('node'));
   try {
@@ -98,32 +95,6 @@ function printAnswer(call: Call, answer: Answer): void {
   );
   call.out(`receipt    ${answer.id}`);
   for (const line of checkLines(answer.verdict, call.has('checks'))) call.out(`  ${line}`);
-}
-
-export async function followAnswer(
-  call: Call,
-  answer: Answer,
-  until: (typeof STATES)[number],
-): Promise<Lifecycle | null> {
-  const startedAt = performance.now();
-  const seconds = Number(call.text('timeout') ?? 60);
-  const lifecycle = await answer.until(until, {
-    timeoutMs: seconds * 1000,
-    onState: ({ state, height, by }) => {
-      if (call.json) return;
-      const at = height === null ? '' : `height ${height}`;
-      const ms = Math.round(performance.now() - startedAt);
-      call.out(`${state.padEnd(11)}${at.padEnd(14)}+${`${ms}`.padStart(4)} ms  by ${by}`);
-    },
-  });
-  if (!call.json && until === 'final') {
-    for (const line of checkLines(lifecycle.verdict, call.has('checks'))) call.out(`  ${line}`);
-  }
-  return lifecycle;
-}
-
-export function finalExitCode({ verdict }: Lifecycle, until: string): number {
-  return until === 'final' ? verdictExitCode(verdict) : 0;
 }
 
 function jsonOf(answer: Answer, text: string, finishReason: string | null, lifecycle: Lifecycle | null) {

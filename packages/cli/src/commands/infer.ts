@@ -10,8 +10,8 @@ import {
 } from '@haca/sdk/node';
 import { type Call, type Command, CommandLineError } from '../command.ts';
 import { findNetwork, findWallet, NETWORK_FLAGS, openClient, POLICY_FLAGS } from '../connection.ts';
+import { FOLLOW_FLAGS, finalExitCode, followAnswer, wantedState } from '../follow.ts';
 import { checkLines, credits } from '../report.ts';
-import { finalExitCode, followAnswer, STATES } from './chat.ts';
 
 export const inferCommand: Command = {
   name: 'infer',
@@ -23,8 +23,7 @@ export const inferCommand: Command = {
       value: 'FILE',
       help: 'tensors: JSON (a list of integers, nested or not, or {"tensors": [list, ...]}), a grey image (.pgm), or raw bytes',
     },
-    until: { value: 'STATE', help: 'follow to executed, settled, verified or final (default final)' },
-    timeout: { value: 'SECONDS', help: 'how long to follow (default 60)' },
+    ...FOLLOW_FLAGS,
     bundle: { value: 'FILE', help: 'write everything to verify the answer and its proof offline' },
     checks: { help: 'list every check instead of a summary' },
     wallet: { value: 'FILE', help: 'who pays (default: the devnet wallet)' },
@@ -43,8 +42,7 @@ export const inferCommand: Command = {
 const NOT_PROVED = 1;
 
 async function runInfer(call: Call): Promise<number> {
-  const until = STATES.find((state) => state === (call.text('until') ?? 'final'));
-  if (until === undefined) throw new CommandLineError(`--until is one of ${STATES.join(', ')}`);
+  const until = wantedState(call);
   const file = call.text('input');
   if (file === undefined) throw new CommandLineError('which input? --input FILE');
   const tensors = readTensors(file);
