@@ -8,6 +8,7 @@ import {
   utf8Encode,
   verifyMerkleInclusion,
 } from '@haca/primitives';
+import { pcrRegisters } from '@haca/protocol';
 import { appraiseNitro } from '@haca/verifier';
 import { operationsPerSecond, percentile, type Report, round } from './measure.ts';
 import { applyBlock, makeSettlementChain, makeSettlements } from './settlement-fixture.ts';
@@ -107,7 +108,7 @@ async function nitroColdMs(): Promise<number> {
       roots: [{ sha256: root.sha256, simulated: true }],
       policy: {
         allowDebug: false,
-        measurements: [{ name: 'bench', pcrs: measurement }],
+        measurements: [{ kind: 'nitro', name: 'bench', registers: pcrRegisters(measurement) }],
         maxAgeMs: 60_000,
         maxFutureSkewMs: 60_000,
         userData: null,

@@ -16,6 +16,7 @@ import {
   NOPG_PER_OPG,
   OPG_SUPPLY_NOPG,
   type ProtocolParams,
+  pcrRegisters,
 } from '@haca/protocol';
 import {
   createWalletFile,
@@ -168,7 +169,9 @@ function writeGenesis(home: string, { nodes, params }: TestNetworkOptions) {
       },
     ],
     assets: [{ asset: ASSET, symbol: 'CREDIT', issuer: faucet.accountId }],
-    measurements: [{ name: IMAGE, kind: 'nitro', pcrs: measureTestImage(utf8Encode(IMAGE)) }],
+    measurements: [
+      { name: IMAGE, kind: 'nitro', registers: pcrRegisters(measureTestImage(utf8Encode(IMAGE))) },
+    ],
     testRoots: [createTestRoot(rootSeed).sha256],
   };
   const chainId = `haca-e2e-${toHex(new Uint8Array(randomBytes(4)))}`;

@@ -32,16 +32,17 @@ import {
 } from '@haca/attester';
 import { nodeCrypto, portableCrypto } from '@haca/platform';
 import { type CryptoProvider, concatBytes, fromHex, toHex, utf8Encode } from '@haca/primitives';
-import { type RegistrationBinding, registrationBindingHash } from '@haca/protocol';
+import { pcrRegisters, type RegistrationBinding, registrationBindingHash } from '@haca/protocol';
 import { singleBitFlips, truncationsAndExtensions } from '@haca/testkit';
 import {
   AWS_NITRO_ROOT_G1,
   appraiseEvidence,
   appraiseNitro,
+  genesisTrustRoots,
   type NitroContext,
   type NitroPolicy,
+  NO_COLLATERAL,
   nitroRegistrationPolicy,
-  nitroTrustRoots,
 } from '@haca/verifier';
 
 const NOW_MS = Date.UTC(2026, 10, 21, 9, 30, 0, 250);
@@ -59,7 +60,7 @@ const document = await enclave.attest(REQUEST);
 
 const policy: NitroPolicy = {
   allowDebug: false,
-  measurements: [{ name: 'this test', pcrs: measurement }],
+  measurements: [{ kind: 'nitro', name: 'this test', registers: pcrRegisters(measurement) }],
   maxAgeMs: 300_000,
   maxFutureSkewMs: 30_000,
   ...REQUEST,
@@ -67,7 +68,7 @@ const policy: NitroPolicy = {
 const context: NitroContext = {
   crypto: nodeCrypto,
   nowMs: NOW_MS,
-  roots: nitroTrustRoots({ simulated: true, testRoots: [root.sha256] }),
+  roots: genesisTrustRoots('nitro', { simulated: true, testRoots: [root.sha256] }),
   revoked: [],
   policy,
 };
@@ -99,7 +100,7 @@ for (const crypto of [nodeCrypto, portableCrypto]) {
 }
 
 test('NITRO-8 NITRO-25 only a simulated genesis makes a test root trusted', () => {
-  const roots = nitroTrustRoots({ simulated: false, testRoots: [root.sha256] });
+  const roots = genesisTrustRoots('nitro', { simulated: false, testRoots: [root.sha256] });
   assert.deepEqual(roots, [AWS_NITRO_ROOT_G1]);
   assert.deepEqual(failures(document, { roots }), ['nitro.chain.root:nitro.root-untrusted']);
   assert.deepEqual(failures(document, { roots: [] }), ['nitro.chain.root:nitro.root-untrusted']);
@@ -200,9 +201,9 @@ test('a long-lived enclave renews its leaf in time', async () => {
 
 test('NITRO-26 evidence is dispatched by kind', () => {
   const nitro = { roots: context.roots, policy };
-  const shared = { crypto: nodeCrypto, nowMs: NOW_MS, revoked: [] };
+  const shared = { crypto: nodeCrypto, nowMs: NOW_MS, revoked: [], collateral: NO_COLLATERAL };
   assert.equal(appraiseEvidence('nitro', document, { ...shared, nitro }).verdict.ok, true);
-  for (const kind of ['tdx', 'NITRO', '', 'constructor', '__proto__', 'toString']) {
+  for (const kind of ['tpm', 'NITRO', '', 'constructor', '__proto__', 'toString']) {
     const { verdict, claims } = appraiseEvidence(kind, document, { ...shared, nitro });
     assert.deepEqual(
       [verdict.ok, verdict.checks[0]?.code, claims],
@@ -463,7 +464,7 @@ const BAD_CHAINS: readonly (readonly [
     'a compressed key',
     'NITRO-11',
     { leaf: () => ({ subjectPublicKeyInfo: compressed(leafSigner) }) },
-    'profile:certificate.point',
+    'profile:certificate.key',
   ],
   [
     'a key off the curve',

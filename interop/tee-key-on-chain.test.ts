@@ -21,6 +21,7 @@ import {
   nopg,
   OPG_SUPPLY_NOPG,
   type Op,
+  pcrRegisters,
   possessionMessage,
   type RegistrationBinding,
   recordKey,
@@ -69,7 +70,7 @@ async function startNetwork(t: TestContext, simulated: boolean): Promise<Network
       { consensusKey: ed25519SignerFromSeed(VALIDATOR_SEED).publicKey, operator: OPERATOR_ID, selfBond },
     ],
     assets: [],
-    measurements: [{ name: 'approved image', kind: 'nitro' as const, pcrs: MEASUREMENT }],
+    measurements: [{ name: 'approved image', kind: 'nitro' as const, registers: pcrRegisters(MEASUREMENT) }],
     testRoots: simulated ? [ROOT.sha256] : [],
   };
   const document = makeGenesisDocument({ chainId: CHAIN, genesisTimeMs: Date.now(), app });

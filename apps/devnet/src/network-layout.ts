@@ -8,7 +8,14 @@ import { join } from 'node:path';
 import { createTestRoot, measureTestImage } from '@haca/attester';
 import { createValidatorKeyFile, makeGenesisDocument } from '@haca/chain';
 import { toHex, UsageError, utf8Encode } from '@haca/primitives';
-import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
+import {
+  type AppGenesis,
+  accountIdOf,
+  DEFAULT_PARAMS,
+  NOPG_PER_OPG,
+  OPG_SUPPLY_NOPG,
+  pcrRegisters,
+} from '@haca/protocol';
 import { createWalletFile } from '@haca/sdk/node';
 import type { Consensus } from './options.ts';
 
@@ -144,7 +151,9 @@ function writeKeysAndGenesis(
       selfBond: VALIDATOR_BOND,
     })),
     assets: [{ asset: DEVNET_ASSET, symbol: DEVNET_ASSET_SYMBOL, issuer: faucet.accountId }],
-    measurements: [{ name: TEST_IMAGE, kind: 'nitro', pcrs: measureTestImage(utf8Encode(TEST_IMAGE)) }],
+    measurements: [
+      { name: TEST_IMAGE, kind: 'nitro', registers: pcrRegisters(measureTestImage(utf8Encode(TEST_IMAGE))) },
+    ],
     testRoots: [createTestRoot(rootSeed).sha256],
   };
   const chainId = `haca-devnet-${toHex(new Uint8Array(randomBytes(4)))}`;

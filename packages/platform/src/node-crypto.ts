@@ -1,6 +1,7 @@
-import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+import { constants, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 import { type CryptoProvider, installSha256, isAdmissibleEd25519 } from '@haca/primitives';
 import { boundedCache } from './bounded-cache.ts';
+import { rsaModulus } from './rsa-key.ts';
 
 const digest = (algorithm: string) => (bytes: Uint8Array) => {
   const buffer = hash(algorithm, bytes, 'buffer');
@@ -112,6 +113,33 @@ const verifierOf =
   (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
     verifySignature({ scheme, publicKey, message, signature });
 
+const importRsaKey = boundedRsaKeys();
+
+function boundedRsaKeys(): (publicKey: Uint8Array) => KeyObject | null {
+  const known = boundedCache<KeyObject | null>(256);
+  return (publicKey) => {
+    if (rsaModulus(publicKey) === null) return null;
+    const key = Buffer.from(publicKey);
+    return known(key.toString('latin1'), () => {
+      try {
+        return createPublicKey({ key, format: 'der', type: 'pkcs1' });
+      } catch {
+        return null;
+      }
+    });
+  };
+}
+
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 } as const;
+const PKCS1 = { padding: constants.RSA_PKCS1_PADDING } as const;
+
+const rsaVerifierOf =
+  (hashName: string, padding: { readonly padding: number; readonly saltLength?: number }) =>
+  (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
+    const key = importRsaKey(publicKey);
+    return key !== null && verify(hashName, message, { key, ...padding }, signature);
+  };
+
 /** Native crypto of Node: the implementation that nodes run. */
 export const nodeCrypto: CryptoProvider = {
   name: 'node',
@@ -121,6 +149,8 @@ export const nodeCrypto: CryptoProvider = {
   verifyEd25519: verifierOf('ed25519'),
   verifyEcdsaP256: verifierOf('ecdsa-p256'),
   verifyEcdsaP384: verifierOf('ecdsa-p384'),
+  verifyRsaPssSha384: rsaVerifierOf('sha384', PSS),
+  verifyRsaPkcs1Sha256: rsaVerifierOf('sha256', PKCS1),
 };
 
 installSha256(sha256);

@@ -2,6 +2,7 @@ import { bytesEqual, type CryptoProvider, concatBytes, isAdmissibleEd25519 } fro
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { p256, p384 } from '@noble/curves/nist.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
+import { verifyRsaPkcs1Sha256, verifyRsaPssSha384 } from './portable-rsa.ts';
 
 function total(check: () => boolean): boolean {
   try {
@@ -58,4 +59,6 @@ export const portableCrypto: CryptoProvider = {
         format: 'compact',
       }),
     ),
+  verifyRsaPssSha384,
+  verifyRsaPkcs1Sha256,
 };

@@ -20,6 +20,8 @@ export const GAS = {
   sgx: 1_100,
   snp: 1_100,
   nvidia: 5_300,
+  dstack: 1_300,
+  azure: 1_300,
   /** Checking a verifying key: for the key, for each tensor, and for each op in each batch size that has a cost of its own. */
   verifyingKey: 5_000,
   verifyingKeyTensor: 40,

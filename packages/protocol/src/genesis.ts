@@ -3,7 +3,9 @@
  * decimal strings and bytes as lower-case hex. Parsed strictly; every node derives the same first state from it.
  */
 import { fromHex, MalformedError } from '@haca/primitives';
+import { MEASUREMENT_REGISTERS_MAX, type Measurement } from './measurement.ts';
 import { DEFAULT_PARAMS, type ProtocolParams, validateParams } from './params.ts';
+import { EVIDENCE_KINDS } from './registration.ts';
 
 export interface GenesisAccount {
   readonly accountId: Uint8Array;
@@ -23,13 +25,6 @@ export interface GenesisAsset {
   readonly issuer: Uint8Array;
 }
 
-/** An approved measurement: for Nitro the PCR values that must match exactly. */
-export interface GenesisMeasurement {
-  readonly name: string;
-  readonly kind: 'nitro';
-  readonly pcrs: readonly (readonly [index: number, value: Uint8Array])[];
-}
-
 export interface AppGenesis {
   /** A network for development: test roots are accepted and every record says so. */
   readonly simulated: boolean;
@@ -38,7 +33,8 @@ export interface AppGenesis {
   readonly accounts: readonly GenesisAccount[];
   readonly validators: readonly GenesisValidator[];
   readonly assets: readonly GenesisAsset[];
-  readonly measurements: readonly GenesisMeasurement[];
+  /** Approved from the first block on. */
+  readonly measurements: readonly Measurement[];
   /** SHA-256 of root certificates of test enclaves; must be empty unless `simulated`. */
   readonly testRoots: readonly Uint8Array[];
 }
@@ -105,19 +101,31 @@ function parseAsset(value: unknown, i: number): GenesisAsset {
   };
 }
 
-function parseMeasurement(value: unknown, i: number): GenesisMeasurement {
+function parseMeasurement(value: unknown, i: number): Measurement {
   const path = `measurements.${i}`;
-  const entry = object(value, path, ['name', 'kind', 'pcrs']);
-  if (entry['kind'] !== 'nitro') throw bad(`${path}.kind`, 'nitro', entry['kind']);
-  const pcrs = Object.entries(object(entry['pcrs'], `${path}.pcrs`, null)).map(([index, pcr]) => {
-    if (!/^(0|[1-9]|[12][0-9]|3[01])$/.test(index)) throw bad(`${path}.pcrs`, 'indices 0 to 31', index);
-    return [Number(index), hex(pcr, `${path}.pcrs.${index}`, 48)] as const;
-  });
+  const entry = object(value, path, ['name', 'kind', 'registers']);
+  const kind = EVIDENCE_KINDS.find((known) => known === entry['kind']);
+  if (kind === undefined) throw bad(`${path}.kind`, EVIDENCE_KINDS.join(' | '), entry['kind']);
+  const registers = Object.entries(object(entry['registers'], `${path}.registers`, null));
+  if (registers.length === 0 || registers.length > MEASUREMENT_REGISTERS_MAX)
+    throw bad(`${path}.registers`, `1 to ${MEASUREMENT_REGISTERS_MAX} registers`, `${registers.length}`);
   return {
     name: text(entry['name'], `${path}.name`, 64),
-    kind: 'nitro',
-    pcrs: pcrs.sort(([a], [b]) => a - b),
+    kind,
+    registers: registers
+      .map(([register, measured]) => ({
+        register: text(register, `${path}.registers`, 32),
+        value: shortHex(measured, `${path}.registers.${register}`),
+      }))
+      .sort((a, b) => (a.register < b.register ? -1 : 1)),
   };
+}
+
+/** 1 to 64 bytes. */
+function shortHex(value: unknown, path: string): Uint8Array {
+  if (typeof value !== 'string' || value.length < 2 || value.length > 128)
+    throw bad(path, '1 to 64 bytes as hex', value);
+  return fromHex(value, path);
 }
 
 /** Members left out keep their default. */
@@ -158,10 +166,10 @@ export function formatAppGenesis(genesis: AppGenesis, toHex: (bytes: Uint8Array)
       selfBond: `${selfBond}`,
     })),
     assets: genesis.assets.map(({ asset, symbol, issuer }) => ({ asset, symbol, issuer: toHex(issuer) })),
-    measurements: genesis.measurements.map(({ name, kind, pcrs }) => ({
+    measurements: genesis.measurements.map(({ name, kind, registers }) => ({
       name,
       kind,
-      pcrs: Object.fromEntries(pcrs.map(([index, value]) => [`${index}`, toHex(value)])),
+      registers: Object.fromEntries(registers.map(({ register, value }) => [register, toHex(value)])),
     })),
     testRoots: genesis.testRoots.map(toHex),
   };

@@ -24,6 +24,7 @@ import {
 } from '@haca/primitives';
 import { accountKeyCodec, chainIdCodec, digest32, heightCodec, methodCodec } from './common.ts';
 import { PROOF_KINDS, proofKindCodec } from './decree.ts';
+import { measurementCodec } from './measurement.ts';
 import { modelManifestCodec } from './model.ts';
 import { DEFAULT_PARAMS, type ProtocolParams } from './params.ts';
 import { runningTotalsCodec } from './receipt.ts';
@@ -513,17 +514,7 @@ export const chainConfigRecordCodec = struct({
   genesisTimeMs: field(1, uint()),
   simulated: field(2, bool),
   params: field(3, paramsCodec),
-  measurements: field(
-    4,
-    arrayOf(
-      struct({
-        name: field(0, textOf(1, 64)),
-        kind: field(1, oneOf('nitro')),
-        pcrs: field(2, uintMapOf(31, bytesOf(48), 32)),
-      }),
-      4096,
-    ),
-  ),
+  measurements: field(4, arrayOf(measurementCodec, 4096)),
   testRoots: field(5, arrayOf(digest32, 64)),
 });
 export type ChainConfigRecord = TypeOf<typeof chainConfigRecordCodec>;

@@ -7,6 +7,8 @@ import {
   domainPrefix,
   encode,
   field,
+  merkleLeafHash,
+  merkleRoot,
   nullable,
   oneOf,
   struct,
@@ -15,7 +17,8 @@ import {
 } from '@haca/primitives';
 import { chainIdCodec, digest32, heightCodec } from './common.ts';
 
-export const EVIDENCE_KINDS = ['nitro', 'tdx', 'sgx', 'snp', 'nvidia'] as const;
+/** `dstack` and `azure` wrap a TDX or SNP report with what was measured above it. */
+export const EVIDENCE_KINDS = ['nitro', 'tdx', 'sgx', 'snp', 'nvidia', 'dstack', 'azure'] as const;
 export type EvidenceKind = (typeof EVIDENCE_KINDS)[number];
 export const evidenceKindCodec = oneOf(...EVIDENCE_KINDS);
 export const EVIDENCE_MAX_BYTES = 24 * 1024;
@@ -55,6 +58,16 @@ export function registrationBindingHash(crypto: CryptoProvider, binding: Registr
   return crypto.sha512(
     concatBytes(domainPrefix('haca/registration/1'), encode(registrationBindingCodec, binding)),
   );
+}
+
+/** What each GPU of a node is asked over: the key that signs the receipts, and a recent block. 32 bytes. */
+export function gpuNonceOf({ signPublicKey, refBlockHash }: RegistrationBinding): Uint8Array {
+  return domainHash('haca/gpu-nonce/1', concatBytes(signPublicKey, refBlockHash));
+}
+
+/** RFC 9162 root over the documents of a node's GPUs, in their order; null where it has none. */
+export function gpuEvidenceRootOf(documents: readonly Uint8Array[]): Uint8Array | null {
+  return documents.length === 0 ? null : merkleRoot(documents.map(merkleLeafHash));
 }
 
 /** What the node key itself signs to show that it exists and consents. */

@@ -160,7 +160,9 @@ const genesis: AppGenesis = {
   accounts: [{ accountId: exampleDigest('a'), nopg: 5n }],
   validators: [{ consensusKey: exampleDigest('v'), operator: exampleDigest('a'), selfBond: 7n }],
   assets: [{ asset: 1, symbol: 'CREDIT', issuer: exampleDigest('a') }],
-  measurements: [{ name: 'test', kind: 'nitro', pcrs: [[0, new Uint8Array(48).fill(1)]] }],
+  measurements: [
+    { name: 'test', kind: 'nitro', registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(1) }] },
+  ],
   testRoots: [exampleDigest('root')],
 };
 
@@ -184,7 +186,7 @@ test('GENESIS-3 unknown members, wrong types, bad amounts and unknown parameters
     [{ ...json, params: { blockSize: 1 } }, /params\.blockSize/],
     [{ ...json, params: { gasTarget: 1.5 } }, /params\.gasTarget/],
     [{ ...json, params: { constructor: 1 } }, /params\.constructor/],
-    [{ ...json, measurements: [{ name: 'x', kind: 'nitro', pcrs: { 32: '00' } }] }, /pcrs/],
+    [{ ...json, measurements: [{ name: 'x', kind: 'nitro', registers: { pcr0: '' } }] }, /registers/],
   ];
   for (const [value, path] of broken) {
     assert.throws(

@@ -14,7 +14,7 @@ import {
   type Verdict,
   verdictOf,
 } from '@haca/protocol';
-import { appraiseEvidence, nitroRegistrationPolicy, nitroTrustRoots } from '@haca/verifier';
+import { appraiseEvidence, genesisTrustRoots, NO_COLLATERAL, nitroRegistrationPolicy } from '@haca/verifier';
 
 /** What accepted evidence says, as far as the chain keeps it. */
 export interface AppraisedEvidence {
@@ -39,8 +39,9 @@ export const appraiseRegistration: AppraiseEvidence = (crypto, envelope, binding
     crypto,
     nowMs,
     revoked: [],
+    collateral: NO_COLLATERAL,
     nitro: {
-      roots: nitroTrustRoots(config),
+      roots: genesisTrustRoots('nitro', config),
       policy: {
         allowDebug: false,
         measurements: config.measurements.filter(({ kind }) => kind === 'nitro'),

@@ -92,7 +92,13 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
       genesisTimeMs: 1_800_000_000_000,
       simulated: true,
       params: DEFAULT_PARAMS,
-      measurements: [{ name: 'example image', kind: 'nitro', pcrs: [[0, new Uint8Array(48).fill(1)]] }],
+      measurements: [
+        {
+          name: 'example image',
+          kind: 'nitro',
+          registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(1) }],
+        },
+      ],
       testRoots: [exampleDigest('root')],
     }),
     vector('account', recordKey.account(operator), accountRecordCodec, {

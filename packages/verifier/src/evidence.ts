@@ -1,55 +1,72 @@
 /** Evidence of any kind: dispatches on the kind, so that callers need not know which kinds there are. */
 import type { CryptoProvider } from '@haca/primitives';
-import { failed, type Verdict, verdictOf } from '@haca/protocol';
+import { type EvidenceKind, failed, verdictOf } from '@haca/protocol';
 import type { RevokedCertificate } from './der/chain.ts';
+import type { Appraisal } from './tee/check-run.ts';
+import type { TeeClaims } from './tee/claims.ts';
+import type { CollateralSource } from './tee/collateral.ts';
 import { appraiseNitro } from './tee/nitro/appraise.ts';
-import type { NitroClaims } from './tee/nitro/claims.ts';
 import type { NitroPolicy } from './tee/nitro/validate.ts';
 import type { TrustRoot } from './tee/trust-root.ts';
 
-/** Claims of every kind share `kind`, `isSimulated`, `evidenceEndMs` and `claimsDigest`. */
-export type EvidenceClaims = NitroClaims;
+/** What a caller accepts evidence of a kind by. */
+export interface Acceptance<Policy> {
+  readonly roots: readonly TrustRoot[];
+  readonly policy: Policy;
+}
 
-export interface EvidenceContext {
+/** What every kind is verified against. */
+export interface EvidenceTrust {
   readonly crypto: CryptoProvider;
+  /** The time to judge at, milliseconds since the Unix epoch: block time on chain, the caller's choice elsewhere. */
   readonly nowMs: number;
+  /** Certificates taken back by other ways than the vendors' revocation lists. */
   readonly revoked: readonly RevokedCertificate[];
-  /** Roots and policy of each kind that is accepted; a kind left out is refused. */
-  readonly nitro?: { readonly roots: readonly TrustRoot[]; readonly policy: NitroPolicy };
+  readonly collateral: CollateralSource;
 }
 
-export interface EvidenceAppraisal {
-  readonly verdict: Verdict;
-  /** Authentic but accepted only if `verdict.ok`. */
-  readonly claims: EvidenceClaims | null;
-  readonly measurement: string | null;
+/** Roots and policy of each kind that is accepted; a kind left out is refused. */
+export interface EvidenceContext extends EvidenceTrust {
+  readonly nitro?: Acceptance<NitroPolicy>;
 }
 
-type Appraise = (document: Uint8Array, context: EvidenceContext) => EvidenceAppraisal;
+type Appraise = (document: Uint8Array, context: EvidenceContext) => Appraisal<TeeClaims>;
 
-const APPRAISERS: Readonly<Record<string, Appraise>> = {
-  nitro: (document, { crypto, nowMs, revoked, nitro }) =>
-    nitro === undefined
-      ? refuse('evidence.kind-not-accepted', 'a kind with roots and policy', 'nitro')
-      : appraiseNitro(document, { crypto, nowMs, revoked, ...nitro }),
+/** Each kind with its acceptance, which is known to be there. */
+function accepted<Policy>(
+  kind: keyof EvidenceContext & EvidenceKind,
+  acceptance: (context: EvidenceContext) => Acceptance<Policy> | undefined,
+  appraise: (document: Uint8Array, context: EvidenceTrust & Acceptance<Policy>) => Appraisal<TeeClaims>,
+): Appraise {
+  return (document, context) => {
+    const given = acceptance(context);
+    if (given === undefined)
+      return refuse('evidence.kind-not-accepted', 'a kind with roots and policy', kind);
+    const { crypto, nowMs, revoked, collateral } = context;
+    return appraise(document, { crypto, nowMs, revoked, collateral, ...given });
+  };
+}
+
+const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
+  nitro: accepted('nitro', ({ nitro }) => nitro, appraiseNitro),
 };
 
 /** Kinds this build can appraise. */
-export const APPRAISED_KINDS: readonly string[] = Object.keys(APPRAISERS);
+export const APPRAISED_KINDS: readonly EvidenceKind[] = Object.keys(APPRAISERS) as EvidenceKind[];
 
 /** Total for every kind and byte string: an unknown kind is a failed check. */
 export function appraiseEvidence(
   kind: string,
   document: Uint8Array,
   context: EvidenceContext,
-): EvidenceAppraisal {
-  const appraise = Object.hasOwn(APPRAISERS, kind) ? APPRAISERS[kind] : undefined;
+): Appraisal<TeeClaims> {
+  const appraise = Object.hasOwn(APPRAISERS, kind) ? APPRAISERS[kind as EvidenceKind] : undefined;
   if (appraise === undefined)
     return refuse('evidence.kind-unknown', APPRAISED_KINDS.join(' | '), JSON.stringify(kind.slice(0, 32)));
   return appraise(document, context);
 }
 
-function refuse(code: string, expected: string, got: string): EvidenceAppraisal {
+function refuse(code: string, expected: string, got: string): Appraisal<TeeClaims> {
   return {
     verdict: verdictOf([failed('evidence.kind', code, expected, got)]),
     claims: null,

@@ -9,13 +9,18 @@ export type { RevokedCertificate } from './der/chain.ts';
 export { parsePemCertificates } from './der/pem.ts';
 export { DerReader } from './der/reader.ts';
 export {
+  type Acceptance,
   APPRAISED_KINDS,
   appraiseEvidence,
-  type EvidenceAppraisal,
-  type EvidenceClaims,
   type EvidenceContext,
+  type EvidenceTrust,
 } from './evidence.ts';
-export { appraiseNitro, type NitroAppraisal, type NitroContext } from './tee/nitro/appraise.ts';
+export type { Appraisal, Validation, Verification } from './tee/check-run.ts';
+export type { HardwareIdentity, TeeClaims } from './tee/claims.ts';
+export { type CollateralSource, NO_COLLATERAL } from './tee/collateral.ts';
+export type { Expected } from './tee/expected.ts';
+export { requiredRegisters } from './tee/measurements.ts';
+export { appraiseNitro, type NitroContext } from './tee/nitro/appraise.ts';
 export { type NitroClaims, nitroClaimsDigest } from './tee/nitro/claims.ts';
 export {
   NITRO_LIMITS,
@@ -26,26 +31,19 @@ export {
 } from './tee/nitro/parse.ts';
 export { parseNitroPolicy } from './tee/nitro/policy-json.ts';
 export { nitroRegistrationPolicy } from './tee/nitro/registration-policy.ts';
+export { NITRO_VALIDATE_CHECKS, type NitroPolicy, validateNitro } from './tee/nitro/validate.ts';
+export { NITRO_VERIFY_CHECKS, type NitroTrust, verifyNitro } from './tee/nitro/verify.ts';
 export {
-  type Expected,
-  NITRO_VALIDATE_CHECKS,
-  type NitroMeasurement,
-  type NitroPolicy,
-  type NitroValidation,
-  validateNitro,
-} from './tee/nitro/validate.ts';
-export {
-  NITRO_VERIFY_CHECKS,
-  type NitroTrust,
-  type NitroVerification,
-  verifyNitro,
-} from './tee/nitro/verify.ts';
-export {
+  AMD_ARK_GENOA,
+  AMD_ARK_MILAN,
   AWS_NITRO_ROOT_G1,
   AWS_NITRO_ROOT_G1_SHA256,
   findTrustRoot,
-  nitroTrustRoots,
+  genesisTrustRoots,
+  INTEL_SGX_ROOT,
+  NVIDIA_DEVICE_ROOT,
   type TrustRoot,
+  vendorRoots,
 } from './tee/trust-root.ts';
 export { ZK_CHECK_IDS, type ZkCheckId } from './zk/checks.ts';
 export {

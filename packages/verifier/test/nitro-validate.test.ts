@@ -2,19 +2,24 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeCrypto } from '@haca/platform';
 import { UsageError } from '@haca/primitives';
-import { verdictExitCode, verdictOf } from '@haca/protocol';
+import { pcrRegisters, verdictExitCode, verdictOf } from '@haca/protocol';
 import { appraiseNitro, type NitroClaims, type NitroPolicy, validateNitro } from '../src/index.ts';
 import { contextAt, OPEN_POLICY } from './nitro-vectors.ts';
 
 const value = (byte: number): Uint8Array => new Uint8Array(48).fill(byte);
 const NOW_MS = 1_000_000;
 
+const MEASURED = new Map([0, 1, 2, 3, 16].map((index) => [index, value(index + 1)]));
+
 const claims: NitroClaims = {
   kind: 'nitro',
   moduleId: 'i-1-enc1',
   timestampMs: NOW_MS,
   digest: 'SHA384',
-  pcrs: new Map([0, 1, 2, 3, 16].map((index) => [index, value(index + 1)])),
+  pcrs: MEASURED,
+  registers: new Map([...MEASURED].map(([index, pcr]) => [`pcr${index}`, pcr])),
+  hardware: [],
+  facts: new Uint8Array(0),
   publicKey: Uint8Array.of(1),
   userData: new Uint8Array(0),
   nonce: null,
@@ -31,7 +36,8 @@ function statuses(policy: Partial<NitroPolicy>, changes: Partial<NitroClaims> = 
   return Object.fromEntries(checks.map(({ id, status }) => [id.replace('nitro.', ''), status]));
 }
 
-const whole = { name: 'release', pcrs: [0, 1, 2].map((index) => [index, value(index + 1)] as const) };
+const WHOLE = [0, 1, 2].map((index) => [index, value(index + 1)] as const);
+const whole = { kind: 'nitro' as const, name: 'release', registers: pcrRegisters(WHOLE) };
 
 test('NITRO-17 what the policy waives is not applicable, what it does not give is skipped and never ok', () => {
   const waived = validateNitro(claims, NOW_MS, OPEN_POLICY);
@@ -47,29 +53,27 @@ test('NITRO-17 what the policy waives is not applicable, what it does not give i
 
 test('NITRO-21 a measurement matches as a whole or not at all', () => {
   const measured = (pcrs: readonly (readonly [number, Uint8Array])[]) =>
-    statuses({ measurements: [{ name: 'x', pcrs }] })['measurement'];
-  assert.equal(measured(whole.pcrs), 'passed');
-  assert.equal(measured([...whole.pcrs, [3, value(4)]]), 'passed');
-  assert.equal(measured([...whole.pcrs, [16, value(17)]]), 'passed');
-  assert.equal(measured([...whole.pcrs, [3, value(5)]]), 'failed');
-  assert.equal(measured([...whole.pcrs, [8, value(9)]]), 'failed', 'PCR8 is absent');
-  assert.equal(measured([...whole.pcrs, [8, value(0)]]), 'failed', 'absent is not zero');
+    statuses({ measurements: [{ kind: 'nitro', name: 'x', registers: pcrRegisters(pcrs) }] })['measurement'];
+  assert.equal(measured(WHOLE), 'passed');
+  assert.equal(measured([...WHOLE, [3, value(4)]]), 'passed');
+  assert.equal(measured([...WHOLE, [16, value(17)]]), 'passed');
+  assert.equal(measured([...WHOLE, [3, value(5)]]), 'failed');
+  assert.equal(measured([...WHOLE, [8, value(9)]]), 'failed', 'PCR8 is absent');
+  assert.equal(measured([...WHOLE, [8, value(0)]]), 'failed', 'absent is not zero');
   for (const index of [0, 1, 2]) {
-    assert.equal(measured(whole.pcrs.filter(([each]) => each !== index)), 'failed', `without PCR${index}`);
-    assert.equal(
-      measured(whole.pcrs.map(([each, pcr]) => [each, each === index ? value(9) : pcr])),
-      'failed',
-    );
+    assert.equal(measured(WHOLE.filter(([each]) => each !== index)), 'failed', `without PCR${index}`);
+    assert.equal(measured(WHOLE.map(([each, pcr]) => [each, each === index ? value(9) : pcr])), 'failed');
   }
   assert.equal(measured([]), 'failed');
-  assert.equal(measured(whole.pcrs.map(([index, pcr]) => [index, pcr.subarray(0, 47)])), 'failed');
+  assert.equal(measured(WHOLE.map(([index, pcr]) => [index, pcr.subarray(0, 47)])), 'failed');
   assert.equal(statuses({ measurements: [] })['measurement'], 'failed');
 });
 
 test('NITRO-21 parts of two measurements make none', () => {
   const mixed = [0, 1, 2].map((wrong) => ({
     name: `${wrong}`,
-    pcrs: whole.pcrs.map(([index, pcr]) => [index, index === wrong ? value(99) : pcr] as const),
+    kind: 'nitro' as const,
+    registers: pcrRegisters(WHOLE.map(([index, pcr]) => [index, index === wrong ? value(99) : pcr] as const)),
   }));
   assert.equal(statuses({ measurements: mixed })['measurement'], 'failed');
   const matched = validateNitro(claims, NOW_MS, { ...OPEN_POLICY, measurements: [...mixed, whole] });

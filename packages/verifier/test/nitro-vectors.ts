@@ -5,9 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { nodeCrypto } from '@haca/platform';
 import type { CryptoProvider } from '@haca/primitives';
 import {
+  type Appraisal,
   AWS_NITRO_ROOT_G1,
   appraiseNitro,
-  type NitroAppraisal,
+  type NitroClaims,
   type NitroContext,
   type NitroPolicy,
 } from '../src/index.ts';
@@ -80,7 +81,7 @@ export function contextAt(nowMs: number, crypto: CryptoProvider = nodeCrypto): N
 }
 
 /** `id:code` of the failed checks, in order. */
-export function failures({ verdict }: Pick<NitroAppraisal, 'verdict'>): readonly string[] {
+export function failures({ verdict }: Pick<Appraisal<unknown>, 'verdict'>): readonly string[] {
   return verdict.checks.filter(({ status }) => status === 'failed').map(({ id, code }) => `${id}:${code}`);
 }
 
@@ -89,7 +90,7 @@ export function appraiseChanged(
   from: NitroVector,
   bytes: Uint8Array,
   crypto?: CryptoProvider,
-): NitroAppraisal {
+): Appraisal<NitroClaims> {
   return appraiseNitro(bytes, contextAt(from.expect.verify_at_ms, crypto));
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { MalformedError, toHex } from '@haca/primitives';
+import type { MeasurementRegister } from '@haca/protocol';
 import {
   parseNitroEnvelope,
   parseNitroPayload,
@@ -38,8 +39,11 @@ test('a policy file gives expected values, absence and waivers', () => {
   assert.equal(policy.allowDebug, true);
   assert.ok(Array.isArray(policy.measurements));
   assert.deepEqual(
-    policy.measurements[0].pcrs.map(([index, value]: readonly [number, Uint8Array]) => [index, toHex(value)]),
-    [0, 1, 2, 16].map((index) => [index, PCR]),
+    policy.measurements[0].registers.map(({ register, value }: MeasurementRegister) => [
+      register,
+      toHex(value),
+    ]),
+    ['pcr0', 'pcr1', 'pcr16', 'pcr2'].map((register) => [register, PCR]),
   );
   assert.deepEqual([policy.maxAgeMs, policy.maxFutureSkewMs], [300_000, 'allow-any']);
   assert.deepEqual(

@@ -1,4 +1,4 @@
-import { appraiseEvidence, nitroTrustRoots } from '@haca/verifier';
+import { appraiseEvidence, genesisTrustRoots, NO_COLLATERAL } from '@haca/verifier';
 import type { AppraiseEvidence } from '../state-machine/index.ts';
 
 /**
@@ -10,8 +10,9 @@ export const appraiseKeyEvidence: AppraiseEvidence = (envelope, expected, crypto
     crypto,
     nowMs: expected.nowMs,
     revoked: [],
+    collateral: NO_COLLATERAL,
     nitro: {
-      roots: nitroTrustRoots(expected),
+      roots: genesisTrustRoots('nitro', expected),
       policy: {
         allowDebug: false,
         measurements: expected.measurements.filter(({ kind }) => kind === 'nitro'),

@@ -4,7 +4,7 @@ import type {
   ChainConfigRecord,
   ErrorCode,
   EvidenceEnvelope,
-  GenesisMeasurement,
+  Measurement,
   OpKind,
   QueueTask,
   SignedObject,
@@ -46,7 +46,7 @@ export interface EvidenceExpectations {
   readonly simulated: boolean;
   /** SHA-256 of the test roots that a simulated genesis names. */
   readonly testRoots: readonly Uint8Array[];
-  readonly measurements: readonly GenesisMeasurement[];
+  readonly measurements: readonly Measurement[];
   readonly evidenceAgeMaxMs: number;
   readonly evidenceSkewMaxMs: number;
 }

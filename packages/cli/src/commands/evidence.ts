@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { fromBase64, nodeCrypto } from '@haca/platform';
-import { bytesEqual, fromHex, MalformedError, toHex } from '@haca/primitives';
-import { toJsonView, verdictExitCode } from '@haca/protocol';
+import { bytesEqual, fromHex, MalformedError } from '@haca/primitives';
+import { type Measurement, pcrRegisters, toJsonView, verdictExitCode } from '@haca/protocol';
 import {
   APPRAISED_KINDS,
   AWS_NITRO_ROOT_G1,
   appraiseEvidence,
   type Expected,
-  type NitroMeasurement,
   type NitroPolicy,
+  NO_COLLATERAL,
   type TrustRoot,
 } from '@haca/verifier';
 import { type Call, type Command, CommandLineError } from '../command.ts';
@@ -37,7 +37,7 @@ publicKey (hex, or null: must be absent). "any" waives a member; one that is lef
 
 function runEvidence(call: Call): number {
   const kind = required(call, 'kind');
-  if (!APPRAISED_KINDS.includes(kind)) {
+  if (!APPRAISED_KINDS.some((known) => known === kind)) {
     throw new CommandLineError(`this version appraises ${APPRAISED_KINDS.join(', ')}, not ${kind}`);
   }
   const at = required(call, 'at');
@@ -49,6 +49,7 @@ function runEvidence(call: Call): number {
     crypto: nodeCrypto,
     nowMs: Number(at),
     revoked: [],
+    collateral: NO_COLLATERAL,
     nitro: { roots, policy: parsePolicy(call.text('policy')) },
   });
   const shown = {
@@ -65,9 +66,12 @@ function runEvidence(call: Call): number {
   return verdictExitCode(verdict);
 }
 
-function claimsView(claims: { readonly pcrs: ReadonlyMap<number, Uint8Array> }): unknown {
-  const pcrs = Object.fromEntries([...claims.pcrs].map(([index, value]) => [index, toHex(value)]));
-  return toJsonView({ ...claims, pcrs });
+function claimsView(claims: object): unknown {
+  const shown = Object.entries(claims).map(([name, value]: [string, unknown]) => [
+    name,
+    value instanceof Map ? Object.fromEntries(value) : value,
+  ]);
+  return toJsonView(Object.fromEntries(shown));
 }
 
 function required(call: Call, flag: string): string {
@@ -149,19 +153,22 @@ function parseBytes(value: unknown, name: string): Uint8Array | null {
   return fromHex(value, name);
 }
 
-function parseMeasurements(value: unknown, name: string): readonly NitroMeasurement[] {
+function parseMeasurements(value: unknown, name: string): readonly Measurement[] {
   if (!Array.isArray(value)) throw badPolicy(name, 'a list');
   return value.map((entry: unknown, i) => {
     const { name: label, pcrs } = (typeof entry === 'object' && entry !== null ? entry : {}) as Json;
     if (typeof pcrs !== 'object' || pcrs === null) throw badPolicy(`${name}.${i}.pcrs`, 'PCR index to hex');
     return {
+      kind: 'nitro' as const,
       name: typeof label === 'string' ? label : `measurement ${i + 1}`,
-      pcrs: Object.entries(pcrs).map(([index, hex]) => {
-        if (!/^([0-9]|[12][0-9]|3[01])$/.test(index) || typeof hex !== 'string') {
-          throw badPolicy(`${name}.${i}.pcrs.${index}`, 'hex');
-        }
-        return [Number(index), fromHex(hex, `${name}.${i}.pcrs.${index}`)] as const;
-      }),
+      registers: pcrRegisters(
+        Object.entries(pcrs).map(([index, hex]) => {
+          if (!/^([0-9]|[12][0-9]|3[01])$/.test(index) || typeof hex !== 'string') {
+            throw badPolicy(`${name}.${i}.pcrs.${index}`, 'hex');
+          }
+          return [Number(index), fromHex(hex, `${name}.${i}.pcrs.${index}`)] as const;
+        }),
+      ),
     };
   });
 }

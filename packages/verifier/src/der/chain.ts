@@ -7,15 +7,13 @@ import { bytesEqual, type CryptoProvider, MalformedError, toHex, UsageError } fr
 import { type Certificate, EXTENSION_OID, hasKeyUsage, KEY_USAGE } from './certificate.ts';
 import { ecdsaSignatureFromDer } from './ecdsa-signature.ts';
 
-/** A vendor's fixed choice of algorithms, the same for every certificate of its chain. */
-export interface ChainProfile {
-  readonly signatureOid: string;
-  readonly keyOid: string;
-  /** DER of the key parameters: for elliptic curves the named curve. */
-  readonly keyParameters: Uint8Array;
-  /** Bytes of the uncompressed point, and of each of r and s. */
-  readonly pointBytes: number;
-  readonly coordinateBytes: number;
+/** How certificates of a vendor are signed. */
+export interface SignatureAlgorithm {
+  readonly oid: string;
+  /** Whether these are the parameters (DER; null: absent) the vendor writes. */
+  readonly acceptsParameters: (parameters: Uint8Array | null) => boolean;
+  /** Content of the signature BIT STRING to what `verify` takes. Throws `MalformedError`. */
+  readonly rawSignature: (content: Uint8Array) => Uint8Array;
   readonly verify: (
     crypto: CryptoProvider,
     publicKey: Uint8Array,
@@ -24,14 +22,77 @@ export interface ChainProfile {
   ) => boolean;
 }
 
-/** ECDSA on P-384 with SHA-384 throughout (RFC 5480, RFC 5758). */
+/** What a subject's key may be. */
+export interface KeyAlgorithm {
+  readonly oid: string;
+  /** DER of the key parameters; for elliptic curves the named curve. */
+  readonly parameters: Uint8Array;
+  /** In words, for faults. */
+  readonly form: string;
+  readonly isWellFormed: (publicKey: Uint8Array) => boolean;
+}
+
+/** A vendor's fixed choice for every position of its chain. */
+export interface ChainProfile {
+  readonly signature: SignatureAlgorithm;
+  readonly caKey: KeyAlgorithm;
+  readonly leafKey: KeyAlgorithm;
+  /** Vendors that write no keyUsage into leaves; where it is written it must be right all the same. */
+  readonly leafKeyUsageOptional?: boolean;
+  /** Critical extensions that the caller understands beyond basicConstraints and keyUsage. */
+  readonly understoodCritical?: readonly string[];
+}
+
+function ecdsaSignature(
+  oid: string,
+  coordinateBytes: number,
+  verify: SignatureAlgorithm['verify'],
+): SignatureAlgorithm {
+  return {
+    oid,
+    acceptsParameters: (parameters) => parameters === null,
+    rawSignature: (content) => ecdsaSignatureFromDer(content, coordinateBytes, 'signature'),
+    verify,
+  };
+}
+
+function curveKey(curve: Uint8Array, pointBytes: number): KeyAlgorithm {
+  return {
+    oid: '1.2.840.10045.2.1',
+    parameters: curve,
+    form: `an uncompressed point of ${pointBytes} bytes`,
+    isWellFormed: (publicKey) => publicKey.length === pointBytes && publicKey[0] === 4,
+  };
+}
+
+/** ECDSA with SHA-256 and SHA-384 (RFC 5758), as certificates of Intel and of AWS and NVIDIA are signed. */
+export const ECDSA_P256_SHA256: SignatureAlgorithm = ecdsaSignature(
+  '1.2.840.10045.4.3.2',
+  32,
+  (crypto, publicKey, message, signature) => crypto.verifyEcdsaP256(publicKey, message, signature),
+);
+export const ECDSA_P384_SHA384: SignatureAlgorithm = ecdsaSignature(
+  '1.2.840.10045.4.3.3',
+  48,
+  (crypto, publicKey, message, signature) => crypto.verifyEcdsaP384(publicKey, message, signature),
+);
+
+/** Keys on named curves (RFC 5480). */
+export const P256_KEY: KeyAlgorithm = curveKey(
+  Uint8Array.of(0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07),
+  65,
+);
+export const P384_KEY: KeyAlgorithm = curveKey(Uint8Array.of(0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22), 97);
+
+export const P256_SHA256_PROFILE: ChainProfile = {
+  signature: ECDSA_P256_SHA256,
+  caKey: P256_KEY,
+  leafKey: P256_KEY,
+};
 export const P384_SHA384_PROFILE: ChainProfile = {
-  signatureOid: '1.2.840.10045.4.3.3',
-  keyOid: '1.2.840.10045.2.1',
-  keyParameters: Uint8Array.of(0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22),
-  pointBytes: 97,
-  coordinateBytes: 48,
-  verify: (crypto, publicKey, message, signature) => crypto.verifyEcdsaP384(publicKey, message, signature),
+  signature: ECDSA_P384_SHA384,
+  caKey: P384_KEY,
+  leafKey: P384_KEY,
 };
 
 export interface ChainFault {
@@ -66,48 +127,49 @@ function firstFault(
   return null;
 }
 
-/** Algorithms, curve, critical extensions, and what each position may do. The last certificate is the leaf. */
+/** Algorithms, keys, critical extensions, and what each position may do. The last certificate is the leaf. */
 export function profileFault(chain: readonly Certificate[], profile: ChainProfile): ChainFault | null {
   const leafPosition = chain.length - 1;
   return firstFault(
     chain,
     (certificate, position) =>
-      algorithmFault(certificate, profile) ??
-      criticalFault(certificate) ??
+      signatureAlgorithmFault(certificate, profile.signature) ??
+      keyFault(certificate, position === leafPosition ? profile.leafKey : profile.caKey) ??
+      criticalFault(certificate, profile.understoodCritical ?? []) ??
       (position === leafPosition
-        ? leafFault(certificate)
+        ? leafFault(certificate, profile.leafKeyUsageOptional ?? false)
         : caFault(certificate, leafPosition - 1 - position)),
   );
 }
 
-function algorithmFault(certificate: Certificate, profile: ChainProfile): Fault {
-  const { signatureAlgorithm, keyAlgorithm, publicKey } = certificate;
-  if (signatureAlgorithm.oid !== profile.signatureOid || signatureAlgorithm.parameters !== null) {
-    return fault(
-      'certificate.signature-algorithm',
-      `${profile.signatureOid} without parameters`,
-      signatureAlgorithm.oid,
-    );
-  }
-  const { parameters } = keyAlgorithm;
-  if (
-    keyAlgorithm.oid !== profile.keyOid ||
-    parameters === null ||
-    !bytesEqual(parameters, profile.keyParameters)
-  ) {
-    const got = `${keyAlgorithm.oid} ${parameters === null ? 'without parameters' : toHex(parameters).slice(0, 64)}`;
-    return fault('certificate.key-algorithm', `${profile.keyOid} ${toHex(profile.keyParameters)}`, got);
-  }
-  if (publicKey.length !== profile.pointBytes || publicKey[0] !== 4) {
-    const got = `${publicKey.length} bytes beginning with ${publicKey[0] ?? 'nothing'}`;
-    return fault('certificate.point', `an uncompressed point of ${profile.pointBytes} bytes`, got);
-  }
-  return null;
+function signatureAlgorithmFault({ signatureAlgorithm }: Certificate, expected: SignatureAlgorithm): Fault {
+  const { oid, parameters } = signatureAlgorithm;
+  if (oid === expected.oid && expected.acceptsParameters(parameters)) return null;
+  return fault(
+    'certificate.signature-algorithm',
+    `${expected.oid} with the parameters of its vendor`,
+    `${oid} ${parametersText(parameters)}`,
+  );
 }
 
-function criticalFault(certificate: Certificate): Fault {
+function keyFault({ keyAlgorithm, publicKey }: Certificate, expected: KeyAlgorithm): Fault {
+  const { oid, parameters } = keyAlgorithm;
+  if (oid !== expected.oid || parameters === null || !bytesEqual(parameters, expected.parameters)) {
+    const wanted = `${expected.oid} ${toHex(expected.parameters)}`;
+    return fault('certificate.key-algorithm', wanted, `${oid} ${parametersText(parameters)}`);
+  }
+  if (expected.isWellFormed(publicKey)) return null;
+  const got = `${publicKey.length} bytes beginning with ${publicKey[0] ?? 'nothing'}`;
+  return fault('certificate.key', expected.form, got);
+}
+
+function parametersText(parameters: Uint8Array | null): string {
+  return parameters === null ? 'without parameters' : toHex(parameters).slice(0, 64);
+}
+
+function criticalFault(certificate: Certificate, understood: readonly string[]): Fault {
   const unknown = certificate.extensions.find(
-    ({ critical, oid }) => critical && !UNDERSTOOD_CRITICAL.includes(oid),
+    ({ critical, oid }) => critical && !UNDERSTOOD_CRITICAL.includes(oid) && !understood.includes(oid),
   );
   if (unknown === undefined) return null;
   return fault('certificate.critical-extension', 'no critical extension that is not understood', unknown.oid);
@@ -126,9 +188,10 @@ function caFault(certificate: Certificate, casBelow: number): Fault {
   return null;
 }
 
-function leafFault(certificate: Certificate): Fault {
+function leafFault(certificate: Certificate, keyUsageOptional: boolean): Fault {
   if (certificate.basicConstraints?.ca === true)
     return fault('certificate.leaf-is-ca', 'a leaf that is no CA', 'CA TRUE');
+  if (keyUsageOptional && certificate.keyUsage === null) return null;
   if (
     !hasKeyUsage(certificate, KEY_USAGE.digitalSignature) ||
     hasKeyUsage(certificate, KEY_USAGE.keyCertSign)
@@ -199,16 +262,16 @@ export function signatureFault(
   return firstFault(chain, ({ tbs, signature }, position) => {
     const issuer = chain[position - 1];
     if (issuer === undefined) return null;
-    const raw = rawSignature(signature, profile);
+    const raw = rawSignature(signature, profile.signature);
     if (raw instanceof MalformedError) return { code: raw.code, expected: raw.expected, got: raw.got };
-    if (profile.verify(crypto, issuer.publicKey, tbs, raw)) return null;
+    if (profile.signature.verify(crypto, issuer.publicKey, tbs, raw)) return null;
     return fault('certificate.signature', "a signature by the issuer's key", 'one that does not verify');
   });
 }
 
-function rawSignature(der: Uint8Array, profile: ChainProfile): Uint8Array | MalformedError {
+function rawSignature(content: Uint8Array, algorithm: SignatureAlgorithm): Uint8Array | MalformedError {
   try {
-    return ecdsaSignatureFromDer(der, profile.coordinateBytes, 'signature');
+    return algorithm.rawSignature(content);
   } catch (error) {
     if (error instanceof MalformedError) return error;
     throw error;

@@ -1,4 +1,5 @@
 import { bytesEqual, fromHex } from '@haca/primitives';
+import type { EvidenceKind } from '@haca/protocol';
 
 /** A root certificate that is trusted, by the SHA-256 of its DER: pinned bytes, never a name or a key. */
 export interface TrustRoot {
@@ -7,24 +8,58 @@ export interface TrustRoot {
   readonly simulated: boolean;
 }
 
-/** SHA-256 of the DER of the AWS Nitro Enclaves root G1, as AWS publishes it. */
-export const AWS_NITRO_ROOT_G1_SHA256 = '641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b';
+function vendorRoot(sha256: string): TrustRoot {
+  return { sha256: fromHex(sha256), simulated: false };
+}
 
-export const AWS_NITRO_ROOT_G1: TrustRoot = {
-  sha256: fromHex(AWS_NITRO_ROOT_G1_SHA256),
-  simulated: false,
+/** AWS Nitro Enclaves Root G1, as AWS publishes its fingerprint. */
+export const AWS_NITRO_ROOT_G1_SHA256 = '641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b';
+export const AWS_NITRO_ROOT_G1: TrustRoot = vendorRoot(AWS_NITRO_ROOT_G1_SHA256);
+/** Intel SGX Root CA, for SGX and TDX. */
+export const INTEL_SGX_ROOT: TrustRoot = vendorRoot(
+  '44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3',
+);
+/** AMD root keys (ARK) of SEV-SNP, one per product line. */
+export const AMD_ARK_MILAN: TrustRoot = vendorRoot(
+  '69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd',
+);
+export const AMD_ARK_GENOA: TrustRoot = vendorRoot(
+  '4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1',
+);
+/** NVIDIA Device Identity CA. */
+export const NVIDIA_DEVICE_ROOT: TrustRoot = vendorRoot(
+  '102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48',
+);
+
+const INTEL_ROOTS = [INTEL_SGX_ROOT] as const;
+const AMD_ROOTS = [AMD_ARK_MILAN, AMD_ARK_GENOA] as const;
+
+/** Roots of one vendor never vouch for evidence of another. */
+const VENDOR_ROOTS: Readonly<Record<EvidenceKind, readonly TrustRoot[]>> = {
+  nitro: [AWS_NITRO_ROOT_G1],
+  tdx: INTEL_ROOTS,
+  sgx: INTEL_ROOTS,
+  dstack: INTEL_ROOTS,
+  snp: AMD_ROOTS,
+  nvidia: [NVIDIA_DEVICE_ROOT],
+  azure: [...INTEL_ROOTS, ...AMD_ROOTS],
 };
 
+/** The roots that vendors publish for evidence of this kind. */
+export function vendorRoots(kind: EvidenceKind): readonly TrustRoot[] {
+  return VENDOR_ROOTS[kind];
+}
+
 /**
- * The roots that a genesis allows for Nitro documents: always the one of AWS, and the test roots of a simulated network.
+ * The roots that a genesis allows for evidence of this kind: always the vendor's, and the test roots of a simulated network.
  * `testRoots` are SHA-256 of DER; a genesis that is not simulated has none (its parser refuses them).
  */
-export function nitroTrustRoots(genesis: {
-  readonly simulated: boolean;
-  readonly testRoots: readonly Uint8Array[];
-}): readonly TrustRoot[] {
-  if (!genesis.simulated) return [AWS_NITRO_ROOT_G1];
-  return [AWS_NITRO_ROOT_G1, ...genesis.testRoots.map((sha256) => ({ sha256, simulated: true }))];
+export function genesisTrustRoots(
+  kind: EvidenceKind,
+  genesis: { readonly simulated: boolean; readonly testRoots: readonly Uint8Array[] },
+): readonly TrustRoot[] {
+  if (!genesis.simulated) return vendorRoots(kind);
+  return [...vendorRoots(kind), ...genesis.testRoots.map((sha256) => ({ sha256, simulated: true }))];
 }
 
 /** The root with this fingerprint. A root listed both as simulated and not counts as simulated. */

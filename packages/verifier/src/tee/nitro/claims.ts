@@ -11,25 +11,17 @@ import {
   uint,
   uintMapOf,
 } from '@haca/primitives';
+import type { TeeClaims } from '../claims.ts';
 import { NITRO_LIMITS, type NitroPayload, PCR_BYTES } from './parse.ts';
 
 /** What a Nitro document says once its chain and signature were verified. */
-export interface NitroClaims extends Omit<NitroPayload, 'certificate' | 'cabundle'> {
+export interface NitroClaims extends TeeClaims, Omit<NitroPayload, 'certificate' | 'cabundle'> {
   readonly kind: 'nitro';
-  /** PCR0, PCR1 or PCR2 is missing or zero: the enclave runs in debug mode and its memory can be read. */
+  /** PCR0, PCR1 or PCR2 is missing or zero: the enclave runs in debug mode. */
   readonly isDebug: boolean;
   /** SHA-256 of each certificate, root first, leaf last. */
   readonly certificateSha256: readonly Uint8Array[];
-  /** The root is one of a software test enclave. */
-  readonly isSimulated: boolean;
   readonly leafNotAfterMs: number;
-  /** The earliest end of validity in the chain: the document can be accepted no later. */
-  readonly evidenceEndMs: number;
-  /**
-   * Identifies the claims whatever bytes carried them: the only key for deduplication and replay. The bytes of a document
-   * do not, because (r, n - s) signs whatever (r, s) does.
-   */
-  readonly claimsDigest: Uint8Array;
 }
 
 const optionalBytes = nullable(bytesOf(0, NITRO_LIMITS.fieldBytes));
@@ -56,4 +48,9 @@ export function nitroClaimsDigest(
 /** A production enclave has measurements in PCR0 to PCR2; AWS zeroes them in debug mode. Any gap counts as debug. */
 export function isDebugMode(pcrs: ReadonlyMap<number, Uint8Array>): boolean {
   return [0, 1, 2].some((index) => pcrs.get(index)?.every((byte) => byte === 0) ?? true);
+}
+
+/** PCRs as registers: `pcr0` to `pcr31`. */
+export function pcrRegisters(pcrs: ReadonlyMap<number, Uint8Array>): ReadonlyMap<string, Uint8Array> {
+  return new Map([...pcrs].map(([index, value]) => [`pcr${index}`, value]));
 }

@@ -1,7 +1,9 @@
 /** A Nitro policy as people write it down: JSON, bytes as lower-case hex. */
 import { fromHex, MalformedError } from '@haca/primitives';
+import { type Measurement, pcrRegisters } from '@haca/protocol';
+import type { Expected } from '../expected.ts';
 import { NITRO_LIMITS, PCR_BYTES } from './parse.ts';
-import type { Expected, NitroMeasurement, NitroPolicy } from './validate.ts';
+import type { NitroPolicy } from './validate.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -46,12 +48,12 @@ export function parseNitroPolicy(value: unknown): NitroPolicy {
   };
 }
 
-function readMeasurements(value: unknown, path: string): readonly NitroMeasurement[] {
+function readMeasurements(value: unknown, path: string): readonly Measurement[] {
   if (!Array.isArray(value)) throw malformed(path, 'a list', value);
   return value.map((entry, i) => readMeasurement(entry, `${path}.${i}`));
 }
 
-function readMeasurement(value: unknown, path: string): NitroMeasurement {
+function readMeasurement(value: unknown, path: string): Measurement {
   const { name, pcrs, ...others } = objectOf(value, path);
   if (typeof name !== 'string' || name === '' || Object.keys(others).length > 0)
     throw malformed(path, 'a name and pcrs', Object.keys(others)[0] ?? name);
@@ -60,7 +62,7 @@ function readMeasurement(value: unknown, path: string): NitroMeasurement {
       throw malformed(`${path}.pcrs`, 'indices 0 to 31', index);
     return [Number(index), readHex(pcr, `${path}.pcrs.${index}`, PCR_BYTES, PCR_BYTES)] as const;
   });
-  return { name, pcrs: entries };
+  return { kind: 'nitro', name, registers: pcrRegisters(entries) };
 }
 
 function readMilliseconds(value: unknown, path: string): number {

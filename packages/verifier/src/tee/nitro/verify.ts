@@ -2,11 +2,10 @@
  * Cryptographic verification of a Nitro document, in the order of spec/tee-nitro.md: cheap before dear, and nothing is
  * reported about contents that were not proved authentic. The first check that fails ends it.
  */
-import { bytesEqual, CborWriter, type CryptoProvider, MalformedError, toHex } from '@haca/primitives';
-import { type Check, check, failed, passed } from '@haca/protocol';
+import { CborWriter, type CryptoProvider, toHex } from '@haca/primitives';
+import { check } from '@haca/protocol';
 import { type Certificate, parseCertificate } from '../../der/certificate.ts';
 import {
-  type ChainFault,
   nameFault,
   P384_SHA384_PROFILE,
   profileFault,
@@ -15,8 +14,10 @@ import {
   signatureFault,
   windowFault,
 } from '../../der/chain.ts';
+import { encodeChainFacts } from '../chain-facts.ts';
+import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
-import { isDebugMode, type NitroClaims, nitroClaimsDigest } from './claims.ts';
+import { isDebugMode, type NitroClaims, nitroClaimsDigest, pcrRegisters } from './claims.ts';
 import {
   NITRO_LIMITS,
   type NitroEnvelope,
@@ -40,7 +41,6 @@ export const NITRO_VERIFY_CHECKS = [
   'nitro.chain.signatures',
   'nitro.signature',
 ] as const;
-type CheckId = (typeof NITRO_VERIFY_CHECKS)[number];
 
 export interface NitroTrust {
   readonly crypto: CryptoProvider;
@@ -50,70 +50,48 @@ export interface NitroTrust {
   readonly revoked: readonly RevokedCertificate[];
 }
 
-export interface NitroVerification {
-  /** Up to the first that failed. */
-  readonly checks: readonly Check[];
-  /** Null unless every check passed. */
-  readonly claims: NitroClaims | null;
-}
-
 /** CBOR of `{1: -35}`: ES384 and nothing else (RFC 9053 section 2.1). */
 const PROTECTED_HEADER = Uint8Array.of(0xa1, 0x01, 0x38, 0x22);
 
 /** Total for every byte string: returns failed checks, never throws for what is in `bytes`. */
-export function verifyNitro(bytes: Uint8Array, trust: NitroTrust): NitroVerification {
-  const checks: Check[] = [];
-  const claims = runChecks(bytes, trust, (result) => {
-    checks.push(result);
-    return result.status === 'passed';
-  });
-  return { checks, claims };
+export function verifyNitro(bytes: Uint8Array, trust: NitroTrust): Verification<NitroClaims> {
+  const run = openCheckRun(NITRO_VERIFY_CHECKS);
+  const claims = runChecks(bytes, trust, run);
+  return { checks: run.checks(), claims };
 }
 
-/** Notes a result; true if it passed. */
-type Report = (result: Check) => boolean;
+type Run = CheckRun<(typeof NITRO_VERIFY_CHECKS)[number]>;
 
-function runChecks(bytes: Uint8Array, trust: NitroTrust, report: Report): NitroClaims | null {
+function runChecks(bytes: Uint8Array, trust: NitroTrust, run: Run): NitroClaims | null {
   const size = `at most ${NITRO_LIMITS.documentBytes} bytes`;
-  const fits = bytes.length <= NITRO_LIMITS.documentBytes;
-  if (!report(check('nitro.size', 'nitro.too-large', fits, size, `${bytes.length} bytes`))) return null;
-  const envelope = attempt('nitro.envelope', report, () => parseNitroEnvelope(bytes));
-  if (envelope === null || !report(headerCheck(envelope))) return null;
-  const payload = attempt('nitro.payload', report, () => parseNitroPayload(envelope.payload));
+  if (bytes.length > NITRO_LIMITS.documentBytes) {
+    run.fail('nitro.size', 'nitro.too-large', size, `${bytes.length} bytes`);
+    return null;
+  }
+  run.pass('nitro.size', `${bytes.length} bytes`);
+  const envelope = run.parse('nitro.envelope', () => parseNitroEnvelope(bytes));
+  if (envelope === null || !checkHeader(envelope, run)) return null;
+  const payload = run.parse('nitro.payload', () => parseNitroPayload(envelope.payload));
   if (payload === null) return null;
   const ders = [...payload.cabundle, payload.certificate];
   const certificateSha256 = ders.map(trust.crypto.sha256);
-  const root = findRoot(certificateSha256, trust.roots, report);
+  const root = findRoot(certificateSha256, trust.roots, run);
   if (root === null) return null;
-  const chain = attempt('nitro.chain.certificates', report, () => parseChain(ders));
-  if (chain === null || !verifyChain(chain, trust, report)) return null;
-  if (!report(signatureCheck(envelope, chain, trust.crypto))) return null;
+  const chain = run.parse('nitro.chain.certificates', () => parseChain(ders));
+  if (chain === null || !verifyChain(chain, trust, run)) return null;
+  if (!checkSignature(envelope, chain, trust.crypto, run)) return null;
   return claimsOf(payload, chain, certificateSha256, root);
 }
 
-/** Runs a parser as a check: what it throws about its input is the failure. */
-function attempt<T>(id: CheckId, report: Report, parse: () => T): T | null {
-  try {
-    const value = parse();
-    report(passed(id));
-    return value;
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
-    const { code, path, expected, got } = error;
-    report({ ...failed(id, code, expected, got), reason: `at ${path}` });
-    return null;
-  }
-}
-
-function headerCheck({ protectedHeader }: NitroEnvelope): Check {
-  const holds = bytesEqual(protectedHeader, PROTECTED_HEADER);
-  return check('nitro.header', 'nitro.header', holds, toHex(PROTECTED_HEADER), toHex(protectedHeader));
+function checkHeader({ protectedHeader }: NitroEnvelope, run: Run): boolean {
+  const [expected, got] = [toHex(PROTECTED_HEADER), toHex(protectedHeader)];
+  return run.note(check('nitro.header', 'nitro.header', expected === got, expected, got));
 }
 
 function findRoot(
   certificateSha256: readonly Uint8Array[],
   roots: readonly TrustRoot[],
-  report: Report,
+  run: Run,
 ): TrustRoot | null {
   const sha256 = certificateSha256[0] as Uint8Array;
   const root = findTrustRoot(roots, sha256);
@@ -121,7 +99,7 @@ function findRoot(
     roots.length === 0
       ? 'a trusted root; none is given'
       : roots.map((each) => toHex(each.sha256)).join(' | ');
-  report(check('nitro.chain.root', 'nitro.root-untrusted', root !== undefined, expected, toHex(sha256)));
+  run.note(check('nitro.chain.root', 'nitro.root-untrusted', root !== undefined, expected, toHex(sha256)));
   return root ?? null;
 }
 
@@ -129,34 +107,31 @@ function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {
   return ders.map((der, i) => parseCertificate(der, i === ders.length - 1 ? 'certificate' : `cabundle.${i}`));
 }
 
-function verifyChain(chain: readonly Certificate[], trust: NitroTrust, report: Report): boolean {
-  const pass = (id: CheckId, findFault: () => ChainFault | null): boolean => {
-    const fault = findFault();
-    if (fault === null) return report(passed(id));
-    const { code, position, expected, got } = fault;
-    return report({
-      ...failed(id, code, expected, got),
-      reason: `certificate ${position} of ${chain.length - 1}`,
-    });
-  };
+function verifyChain(
+  chain: readonly Certificate[],
+  { nowMs, revoked, crypto }: NitroTrust,
+  run: Run,
+): boolean {
+  const { length } = chain;
   return (
-    pass('nitro.chain.profile', () => profileFault(chain, P384_SHA384_PROFILE)) &&
-    pass('nitro.chain.names', () => nameFault(chain)) &&
-    pass('nitro.chain.window', () => windowFault(chain, trust.nowMs)) &&
-    pass('nitro.chain.revocation', () => revocationFault(chain, trust.revoked)) &&
-    pass('nitro.chain.signatures', () => signatureFault(chain, P384_SHA384_PROFILE, trust.crypto))
+    run.chain('nitro.chain.profile', profileFault(chain, P384_SHA384_PROFILE), length) &&
+    run.chain('nitro.chain.names', nameFault(chain), length) &&
+    run.chain('nitro.chain.window', windowFault(chain, nowMs), length) &&
+    run.chain('nitro.chain.revocation', revocationFault(chain, revoked), length) &&
+    run.chain('nitro.chain.signatures', signatureFault(chain, P384_SHA384_PROFILE, crypto), length)
   );
 }
 
-function signatureCheck(
+function checkSignature(
   envelope: NitroEnvelope,
   chain: readonly Certificate[],
   crypto: CryptoProvider,
-): Check {
+  run: Run,
+): boolean {
   const leaf = chain[chain.length - 1] as Certificate;
   const holds = crypto.verifyEcdsaP384(leaf.publicKey, sigStructure(envelope), envelope.signature);
   const got = holds ? 'one' : 'one that does not verify';
-  return check('nitro.signature', 'nitro.signature', holds, "a signature by the leaf's key", got);
+  return run.note(check('nitro.signature', 'nitro.signature', holds, "a signature by the leaf's key", got));
 }
 
 /** RFC 9052 section 4.4, with empty external data. */
@@ -181,10 +156,13 @@ function claimsOf(
     kind: 'nitro',
     ...signed,
     isDebug: isDebugMode(signed.pcrs),
+    registers: pcrRegisters(signed.pcrs),
     certificateSha256,
     isSimulated: root.simulated,
     leafNotAfterMs: (chain[chain.length - 1] as Certificate).notAfterMs,
     evidenceEndMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
     claimsDigest: nitroClaimsDigest({ ...signed, certificateSha256 }),
+    hardware: [],
+    facts: encodeChainFacts(chain),
   };
 }
