@@ -201,7 +201,13 @@ test('a long-lived enclave renews its leaf in time', async () => {
 
 test('NITRO-26 evidence is dispatched by kind', () => {
   const nitro = { roots: context.roots, policy };
-  const shared = { crypto: nodeCrypto, nowMs: NOW_MS, revoked: [], collateral: NO_COLLATERAL };
+  const shared = {
+    crypto: nodeCrypto,
+    nowMs: NOW_MS,
+    revoked: [],
+    collateral: NO_COLLATERAL,
+    collateralGraceMs: 0,
+  };
   assert.equal(appraiseEvidence('nitro', document, { ...shared, nitro }).verdict.ok, true);
   for (const kind of ['tpm', 'NITRO', '', 'constructor', '__proto__', 'toString']) {
     const { verdict, claims } = appraiseEvidence(kind, document, { ...shared, nitro });

@@ -266,7 +266,7 @@ test('a folder belongs to one genesis', async (t) => {
   const later = genesisDocument(Date.now() + 1);
   await assert.rejects(testNode(t, { genesis: later, home: node.home }), /belongs to another genesis/);
   const app = { ...(genesis.json['app_state'] as Record<string, unknown>), measurements: [] as unknown[] };
-  app.measurements = [{ name: 'x', kind: 'nitro', pcrs: { '0': '00'.repeat(48) } }];
+  app.measurements = [{ name: 'x', kind: 'nitro', registers: { pcr0: '00'.repeat(48) } }];
   const changed = parseGenesisDocument({ ...genesis.json, app_state: app });
   await assert.rejects(testNode(t, { genesis: changed, home: node.home }), /belongs to another genesis/);
   await (await testNode(t, { genesis, home: node.home })).close();

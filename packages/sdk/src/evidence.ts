@@ -40,6 +40,7 @@ export const appraiseRegistration: AppraiseEvidence = (crypto, envelope, binding
     nowMs,
     revoked: [],
     collateral: NO_COLLATERAL,
+    collateralGraceMs: 0,
     nitro: {
       roots: genesisTrustRoots('nitro', config),
       policy: {

@@ -1,11 +1,12 @@
 /** Evidence of any kind: dispatches on the kind, so that callers need not know which kinds there are. */
 import type { CryptoProvider } from '@haca/primitives';
-import { type EvidenceKind, failed, verdictOf } from '@haca/protocol';
+import { type EvidenceKind, failed, type Verdict, verdictOf } from '@haca/protocol';
 import type { RevokedCertificate } from './der/chain.ts';
 import type { Appraisal } from './tee/check-run.ts';
 import type { TeeClaims } from './tee/claims.ts';
 import type { CollateralSource } from './tee/collateral.ts';
 import { appraiseNitro } from './tee/nitro/appraise.ts';
+import { rescoreNitro } from './tee/nitro/rescore.ts';
 import type { NitroPolicy } from './tee/nitro/validate.ts';
 import type { TrustRoot } from './tee/trust-root.ts';
 
@@ -23,6 +24,8 @@ export interface EvidenceTrust {
   /** Certificates taken back by other ways than the vendors' revocation lists. */
   readonly revoked: readonly RevokedCertificate[];
   readonly collateral: CollateralSource;
+  /** How long after its `nextUpdate` collateral is still good; 0 for the vendors' own rule. */
+  readonly collateralGraceMs: number;
 }
 
 /** Roots and policy of each kind that is accepted; a kind left out is refused. */
@@ -42,14 +45,44 @@ function accepted<Policy>(
     const given = acceptance(context);
     if (given === undefined)
       return refuse('evidence.kind-not-accepted', 'a kind with roots and policy', kind);
-    const { crypto, nowMs, revoked, collateral } = context;
-    return appraise(document, { crypto, nowMs, revoked, collateral, ...given });
+    return appraise(document, { ...trustOf(context), ...given });
   };
 }
 
 const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
   nitro: accepted('nitro', ({ nitro }) => nitro, appraiseNitro),
 };
+
+/** What a judgement of facts gives. */
+export interface Rescoring {
+  /** The checks that hang on collateral, revocation and TCB policy. */
+  readonly verdict: Verdict;
+  /** As in `TeeClaims`. */
+  readonly collateralEndMs: number | null;
+}
+
+type Rescore = (facts: Uint8Array, context: EvidenceContext) => Rescoring;
+
+const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
+  nitro: (facts, { revoked }) => rescoreNitro(facts, revoked),
+};
+
+/**
+ * Judges the facts of evidence that was accepted before (`TeeClaims.facts`) against newer collateral, revocations and policy.
+ * Signatures and measurements are not looked at again. Total: facts that are none are a failed check.
+ */
+export function rescoreEvidence(kind: EvidenceKind, facts: Uint8Array, context: EvidenceContext): Rescoring {
+  const rescore = RESCORERS[kind];
+  if (rescore === undefined) {
+    const { verdict } = refuse('evidence.kind-unknown', APPRAISED_KINDS.join(' | '), kind);
+    return { verdict, collateralEndMs: null };
+  }
+  return rescore(facts, context);
+}
+
+function trustOf({ crypto, nowMs, revoked, collateral, collateralGraceMs }: EvidenceContext): EvidenceTrust {
+  return { crypto, nowMs, revoked, collateral, collateralGraceMs };
+}
 
 /** Kinds this build can appraise. */
 export const APPRAISED_KINDS: readonly EvidenceKind[] = Object.keys(APPRAISERS) as EvidenceKind[];

@@ -14,6 +14,8 @@ export {
   appraiseEvidence,
   type EvidenceContext,
   type EvidenceTrust,
+  type Rescoring,
+  rescoreEvidence,
 } from './evidence.ts';
 export type { Appraisal, Validation, Verification } from './tee/check-run.ts';
 export type { HardwareIdentity, TeeClaims } from './tee/claims.ts';

@@ -18,6 +18,8 @@ const claims: NitroClaims = {
   digest: 'SHA384',
   pcrs: MEASURED,
   registers: new Map([...MEASURED].map(([index, pcr]) => [`pcr${index}`, pcr])),
+  collateralEndMs: null,
+  cloud: 'aws',
   hardware: [],
   facts: new Uint8Array(0),
   publicKey: Uint8Array.of(1),

@@ -11,6 +11,7 @@ export const appraiseKeyEvidence: AppraiseEvidence = (envelope, expected, crypto
     nowMs: expected.nowMs,
     revoked: [],
     collateral: NO_COLLATERAL,
+    collateralGraceMs: 0,
     nitro: {
       roots: genesisTrustRoots('nitro', expected),
       policy: {

@@ -50,6 +50,7 @@ function runEvidence(call: Call): number {
     nowMs: Number(at),
     revoked: [],
     collateral: NO_COLLATERAL,
+    collateralGraceMs: 0,
     nitro: { roots, policy: parsePolicy(call.text('policy')) },
   });
   const shown = {

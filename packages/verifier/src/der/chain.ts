@@ -115,9 +115,9 @@ const UNDERSTOOD_CRITICAL: readonly string[] = [EXTENSION_OID.basicConstraints, 
 
 type Fault = Omit<ChainFault, 'position'> | null;
 
-function firstFault(
-  chain: readonly Certificate[],
-  faultOf: (certificate: Certificate, position: number) => Fault,
+function firstFault<T>(
+  chain: readonly T[],
+  faultOf: (certificate: T, position: number) => Fault,
 ): ChainFault | null {
   if (chain.length < 2) throw new UsageError('a chain has at least a root and a leaf');
   for (const [position, certificate] of chain.entries()) {
@@ -239,7 +239,7 @@ export function windowFault(chain: readonly Certificate[], nowMs: number): Chain
 
 /** No certificate is on the list, the root included. */
 export function revocationFault(
-  chain: readonly Certificate[],
+  chain: readonly RevokedCertificate[],
   revoked: readonly RevokedCertificate[],
 ): ChainFault | null {
   return firstFault(chain, ({ issuer, serial }) => {

@@ -10,7 +10,7 @@ const revocable = struct({
 });
 
 /** Root first. Embed it in facts that say more. */
-export const chainFactsCodec = arrayOf(revocable, 9);
+export const chainFactsCodec = arrayOf(revocable, 9, 2);
 
 export function chainFactsOf(chain: readonly Certificate[]): readonly RevokedCertificate[] {
   return chain.map(({ issuer, serial }) => ({ issuer, serial }));

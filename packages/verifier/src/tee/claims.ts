@@ -20,6 +20,10 @@ export interface TeeClaims {
   readonly evidenceEndMs: number;
   /** 32 bytes naming the claims whatever bytes carried them: the only key for deduplication and replay. */
   readonly claimsDigest: Uint8Array;
+  /** The earliest `nextUpdate` of the collateral it was judged by; null where none was used. Unix milliseconds. */
+  readonly collateralEndMs: number | null;
+  /** The cloud in whose data centre it provably runs, e.g. `aws`, `azure`; null where anybody may own the host. */
+  readonly cloud: string | null;
   /** Empty where the vendor hides it. */
   readonly hardware: readonly HardwareIdentity[];
   /**

@@ -162,6 +162,8 @@ function claimsOf(
     leafNotAfterMs: (chain[chain.length - 1] as Certificate).notAfterMs,
     evidenceEndMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
     claimsDigest: nitroClaimsDigest({ ...signed, certificateSha256 }),
+    collateralEndMs: null,
+    cloud: root.simulated ? null : 'aws',
     hardware: [],
     facts: encodeChainFacts(chain),
   };
