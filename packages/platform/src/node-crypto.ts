@@ -57,16 +57,23 @@ function ecdsa(spkiPrefix: string, hashName: string, keyBytes: number, signature
 /** r || s as the DER of `SEQUENCE { INTEGER r, INTEGER s }` (RFC 3279 section 2.2.3), at most 104 bytes. */
 function derSignature(signature: Uint8Array): Uint8Array {
   const width = signature.length / 2;
-  const r = derInteger(signature.subarray(0, width));
-  const s = derInteger(signature.subarray(width));
-  return Uint8Array.of(0x30, r.length + s.length, ...r, ...s);
+  const der = new Uint8Array(signature.length + 8);
+  const middle = putInteger(der, 2, signature, 0, width);
+  const end = putInteger(der, middle, signature, width, signature.length);
+  der[0] = 0x30;
+  der[1] = end - 2;
+  return der.subarray(0, end);
 }
 
-function derInteger(bytes: Uint8Array): readonly number[] {
-  const start = bytes.findIndex((byte) => byte !== 0);
-  const digits = start < 0 ? [0] : [...bytes.subarray(start)];
-  const isNegative = (digits[0] as number) >= 0x80;
-  return [0x02, digits.length + (isNegative ? 1 : 0), ...(isNegative ? [0] : []), ...digits];
+/** Writes `bytes` from `from` to before `to` as a non-negative INTEGER at `at`; returns where the next goes. */
+function putInteger(der: Uint8Array, at: number, bytes: Uint8Array, from: number, to: number): number {
+  let first = from;
+  while (first < to - 1 && bytes[first] === 0) first++;
+  const padding = (bytes[first] as number) >= 0x80 ? 1 : 0;
+  der[at] = 0x02;
+  der[at + 1] = to - first + padding;
+  for (let i = first; i < to; i++) der[at + 2 + padding + i - first] = bytes[i] as number;
+  return at + 2 + padding + to - first;
 }
 
 const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {

@@ -110,7 +110,7 @@ function readName(tbs: DerReader, name: string): Uint8Array {
     const attributes = relativeNames.open(TAG.set, 'relativeName');
     do {
       const attribute = attributes.sequence('attribute');
-      attribute.element(TAG.oid, 'type');
+      attribute.content(TAG.oid, 'type');
       attribute.any('value');
       attribute.end();
     } while (!attributes.isAtEnd);

@@ -54,12 +54,16 @@ export class DerReader {
   readonly #bytes: Uint8Array;
   readonly #path: string;
   readonly #depth: number;
-  #offset = 0;
+  readonly #end: number;
+  #offset: number;
 
-  constructor(bytes: Uint8Array, path: string, depth = 0) {
+  /** Reads `bytes` from `start` to before `end`: all of them unless said otherwise. */
+  constructor(bytes: Uint8Array, path: string, depth = 0, start = 0, end = bytes.length) {
     this.#bytes = bytes;
     this.#path = path;
     this.#depth = depth;
+    this.#offset = start;
+    this.#end = end;
     if (depth > DER_DEPTH_MAX) this.fail('der.depth', '', `at most ${DER_DEPTH_MAX} levels`, 'more');
   }
 
@@ -69,47 +73,52 @@ export class DerReader {
 
   /** Throws unless every byte was read. */
   end(): void {
-    const left = this.#bytes.length - this.#offset;
+    const left = this.#end - this.#offset;
     if (left !== 0) this.fail('der.trailing-bytes', '', 'the end of the element', `${left} more bytes`);
   }
 
   get isAtEnd(): boolean {
-    return this.#offset === this.#bytes.length;
+    return this.#offset === this.#end;
   }
 
   /** Whether the next element has this tag; false at the end. */
   nextIs(tag: number): boolean {
-    return this.#bytes[this.#offset] === tag;
+    return this.#offset < this.#end && this.#bytes[this.#offset] === tag;
   }
 
   /** The next element, whatever its tag. */
   any(name: string): DerElement {
     const start = this.#offset;
-    const tag = this.#octet(name);
-    if ((tag & 0x1f) === 0x1f) this.fail('der.tag', name, 'a tag number below 31', 'the long form');
-    const length = this.#length(name);
-    const left = this.#bytes.length - this.#offset;
-    if (length > left) this.fail('der.truncated', name, `${length} bytes of content`, `${left}`);
+    const length = this.#header(name);
     const contentStart = this.#offset;
     this.#offset += length;
     return {
-      tag,
+      tag: this.#bytes[start] as number,
       content: this.#bytes.subarray(contentStart, this.#offset),
       raw: this.#bytes.subarray(start, this.#offset),
     };
   }
 
   element(tag: number, name: string): DerElement {
-    if (!this.nextIs(tag)) {
-      const next = this.#bytes[this.#offset];
-      this.fail('der.tag', name, hexOctet(tag), next === undefined ? 'the end' : hexOctet(next));
-    }
+    this.#expect(tag, name);
     return this.any(name);
+  }
+
+  /** The content of the next element, which has this tag. */
+  content(tag: number, name: string): Uint8Array {
+    this.#expect(tag, name);
+    const length = this.#header(name);
+    this.#offset += length;
+    return this.#bytes.subarray(this.#offset - length, this.#offset);
   }
 
   /** A reader over the content of a constructed element. */
   open(tag: number, name: string): DerReader {
-    return this.inside(this.element(tag, name), name);
+    this.#expect(tag, name);
+    const length = this.#header(name);
+    const start = this.#offset;
+    this.#offset += length;
+    return new DerReader(this.#bytes, `${this.#path}.${name}`, this.#depth + 1, start, this.#offset);
   }
 
   sequence(name: string): DerReader {
@@ -122,7 +131,7 @@ export class DerReader {
   }
 
   boolean(name: string): boolean {
-    const { content } = this.element(TAG.boolean, name);
+    const content = this.content(TAG.boolean, name);
     if (content.length !== 1 || (content[0] !== 0x00 && content[0] !== 0xff))
       this.fail('der.boolean', name, '00 or ff', `${content.length} other bytes`);
     return content[0] === 0xff;
@@ -130,7 +139,7 @@ export class DerReader {
 
   /** A non-negative INTEGER as big-endian bytes without leading zeros (zero is one zero byte). */
   unsigned(name: string, maxBytes: number): Uint8Array {
-    const { content } = this.element(TAG.integer, name);
+    const content = this.content(TAG.integer, name);
     const [first, second] = content;
     if (first === undefined) this.fail('der.integer', name, 'at least one byte', 'none');
     if (first >= 0x80) this.fail('der.integer', name, 'a non-negative integer', 'a negative one');
@@ -153,9 +162,29 @@ export class DerReader {
 
   /** An OBJECT IDENTIFIER in dotted form. */
   oid(name: string): string {
-    const { content } = this.element(TAG.oid, name);
+    const content = this.content(TAG.oid, name);
     if (content.length === 0 || content.length > 64)
       this.fail('der.oid', name, '1 to 64 bytes', `${content.length}`);
+    let text = '';
+    let arc = 0;
+    let isStart = true;
+    for (let i = 0; i < content.length; i++) {
+      const byte = content[i] as number;
+      if (isStart && byte === 0x80) this.fail('der.oid', name, 'shortest arcs', 'a padded arc');
+      arc = arc * 128 + (byte & 0x7f);
+      isStart = byte < 0x80;
+      if (!isStart) continue;
+      // Beyond 2^53 the number is not exact.
+      if (arc > Number.MAX_SAFE_INTEGER) return this.#largeOid(content, name);
+      text = text === '' ? rootArcs(arc) : `${text}.${arc}`;
+      arc = 0;
+    }
+    if (!isStart) this.fail('der.oid', name, 'a complete last arc', 'a cut one');
+    return text;
+  }
+
+  /** An OBJECT IDENTIFIER one arc of which is beyond 2^53. */
+  #largeOid(content: Uint8Array, name: string): string {
     const arcs: bigint[] = [];
     let arc = 0n;
     let isStart = true;
@@ -175,11 +204,11 @@ export class DerReader {
   }
 
   octetString(name: string): Uint8Array {
-    return this.element(TAG.octetString, name).content;
+    return this.content(TAG.octetString, name);
   }
 
   bitString(name: string): BitString {
-    const { content } = this.element(TAG.bitString, name);
+    const content = this.content(TAG.bitString, name);
     const unusedBits = content[0];
     if (unusedBits === undefined || unusedBits > 7 || (unusedBits > 0 && content.length === 1))
       this.fail('der.bit-string', name, 'a count of 0 to 7 unused bits', 'none or another');
@@ -200,11 +229,25 @@ export class DerReader {
     return { ms, form: isUtc ? 'utc' : 'generalized' };
   }
 
+  #expect(tag: number, name: string): void {
+    if (this.nextIs(tag)) return;
+    const next = this.#offset < this.#end ? hexOctet(this.#bytes[this.#offset] as number) : 'the end';
+    this.fail('der.tag', name, hexOctet(tag), next);
+  }
+
+  /** Reads tag and length of an element whose content is all there; returns the length of the content. */
+  #header(name: string): number {
+    const tag = this.#octet(name);
+    if ((tag & 0x1f) === 0x1f) this.fail('der.tag', name, 'a tag number below 31', 'the long form');
+    const length = this.#length(name);
+    const left = this.#end - this.#offset;
+    if (length > left) this.fail('der.truncated', name, `${length} bytes of content`, `${left}`);
+    return length;
+  }
+
   #octet(name: string): number {
-    const octet = this.#bytes[this.#offset];
-    if (octet === undefined) this.fail('der.truncated', name, 'more bytes', 'the end');
-    this.#offset++;
-    return octet;
+    if (this.#offset >= this.#end) this.fail('der.truncated', name, 'more bytes', 'the end');
+    return this.#bytes[this.#offset++] as number;
   }
 
   #length(name: string): number {
@@ -220,6 +263,12 @@ export class DerReader {
       this.fail('der.length', name, 'the shortest form', `${octets} octets for ${length}`);
     return length;
   }
+}
+
+/** The first octets of an OID hold two arcs (X.690 section 8.19.4). */
+function rootArcs(value: number): string {
+  const top = value < 40 ? 0 : value < 80 ? 1 : 2;
+  return `${top}.${value - 40 * top}`;
 }
 
 function hexOctet(octet: number): string {
