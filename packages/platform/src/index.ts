@@ -12,6 +12,7 @@ export { type Ed25519Signer, ed25519SignerFromSeed, generateEd25519Signer } from
 export { FolderBusyError, type FolderLock, lockFolder } from './folder-lock.ts';
 export {
   nodeCrypto,
+  openNodeCrypto,
   type SignatureCheck,
   type SignatureScheme,
   verifySignatureAsync,
@@ -19,5 +20,6 @@ export {
 export { nodeZkKernels } from './node-zk-kernels.ts';
 export { portableCrypto } from './portable-crypto.ts';
 export { STOP_WITH_PARENT, untilAskedToStop } from './process-stop.ts';
+export { rememberSignatures } from './remembered-signatures.ts';
 export * from './rpc-client.ts';
 export { wasmZkKernels } from './zk-kernels.ts';

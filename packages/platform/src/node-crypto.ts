@@ -76,27 +76,34 @@ function putInteger(der: Uint8Array, at: number, bytes: Uint8Array, from: number
   return at + 2 + padding + to - first;
 }
 
-const SCHEMES: Readonly<Record<SignatureScheme, NativeScheme>> = {
-  ed25519: {
-    hashName: null,
-    admits: isAdmissibleEd25519,
-    importKey: openKeyImport(Buffer.from('302a300506032b6570032100', 'hex')),
-    nativeSignature: (signature) => signature,
-  },
-  'ecdsa-p256': ecdsa('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'sha256', 65, 64),
-  'ecdsa-p384': ecdsa('3076301006072a8648ce3d020106052b81040022036200', 'sha384', 97, 96),
-};
+type NativeSchemes = Readonly<Record<SignatureScheme, NativeScheme>>;
+
+/** Each with imported keys of its own. */
+function openSchemes(): NativeSchemes {
+  return {
+    ed25519: {
+      hashName: null,
+      admits: isAdmissibleEd25519,
+      importKey: openKeyImport(Buffer.from('302a300506032b6570032100', 'hex')),
+      nativeSignature: (signature) => signature,
+    },
+    'ecdsa-p256': ecdsa('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'sha256', 65, 64),
+    'ecdsa-p384': ecdsa('3076301006072a8648ce3d020106052b81040022036200', 'sha384', 97, 96),
+  };
+}
+
+const SCHEMES = openSchemes();
 
 /** What OpenSSL is asked, or null where the answer is no without asking. */
-function nativeInput({ scheme, publicKey, signature }: SignatureCheck) {
-  const { hashName, admits, importKey, nativeSignature } = SCHEMES[scheme];
+function nativeInput(schemes: NativeSchemes, { scheme, publicKey, signature }: SignatureCheck) {
+  const { hashName, admits, importKey, nativeSignature } = schemes[scheme];
   if (!admits(publicKey, signature)) return null;
   const key = importKey(publicKey);
   return key === null ? null : { hashName, key, signature: nativeSignature(signature) };
 }
 
-function verifySignature(check: SignatureCheck): boolean {
-  const input = nativeInput(check);
+function verifySignature(schemes: NativeSchemes, check: SignatureCheck): boolean {
+  const input = nativeInput(schemes, check);
   return input !== null && verify(input.hashName, check.message, input.key, input.signature);
 }
 
@@ -105,7 +112,7 @@ function verifySignature(check: SignatureCheck): boolean {
  * be computed, for want of memory or threads: it says nothing about the signature.
  */
 export function verifySignatureAsync(check: SignatureCheck): Promise<boolean> {
-  const input = nativeInput(check);
+  const input = nativeInput(SCHEMES, check);
   if (input === null) return Promise.resolve(false);
   return new Promise((resolve, reject) => {
     verify(input.hashName, check.message, input.key, input.signature, (error, holds) => {
@@ -116,11 +123,9 @@ export function verifySignatureAsync(check: SignatureCheck): Promise<boolean> {
 }
 
 const verifierOf =
-  (scheme: SignatureScheme) =>
+  (schemes: NativeSchemes, scheme: SignatureScheme) =>
   (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
-    verifySignature({ scheme, publicKey, message, signature });
-
-const importRsaKey = boundedRsaKeys();
+    verifySignature(schemes, { scheme, publicKey, message, signature });
 
 function boundedRsaKeys(): (publicKey: Uint8Array) => KeyObject | null {
   const known = boundedCache<KeyObject | null>(256);
@@ -141,23 +146,37 @@ const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 } as cons
 const PKCS1 = { padding: constants.RSA_PKCS1_PADDING } as const;
 
 const rsaVerifierOf =
-  (hashName: string, padding: { readonly padding: number; readonly saltLength?: number }) =>
+  (
+    importRsaKey: (publicKey: Uint8Array) => KeyObject | null,
+    hashName: string,
+    padding: { readonly padding: number; readonly saltLength?: number },
+  ) =>
   (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
     const key = importRsaKey(publicKey);
     return key !== null && verify(hashName, message, { key, ...padding }, signature);
   };
 
-/** Native crypto of Node: the implementation that nodes run. */
-export const nodeCrypto: CryptoProvider = {
-  name: 'node',
-  sha256,
-  sha384: digest('sha384'),
-  sha512: digest('sha512'),
-  verifyEd25519: verifierOf('ed25519'),
-  verifyEcdsaP256: verifierOf('ecdsa-p256'),
-  verifyEcdsaP384: verifierOf('ecdsa-p384'),
-  verifyRsaPssSha384: rsaVerifierOf('sha384', PSS),
-  verifyRsaPkcs1Sha256: rsaVerifierOf('sha256', PKCS1),
-};
+function providerOf(schemes: NativeSchemes): CryptoProvider {
+  const importRsaKey = boundedRsaKeys();
+  return {
+    name: 'node',
+    sha256,
+    sha384: digest('sha384'),
+    sha512: digest('sha512'),
+    verifyEd25519: verifierOf(schemes, 'ed25519'),
+    verifyEcdsaP256: verifierOf(schemes, 'ecdsa-p256'),
+    verifyEcdsaP384: verifierOf(schemes, 'ecdsa-p384'),
+    verifyRsaPssSha384: rsaVerifierOf(importRsaKey, 'sha384', PSS),
+    verifyRsaPkcs1Sha256: rsaVerifierOf(importRsaKey, 'sha256', PKCS1),
+  };
+}
+
+/** Native crypto of Node: the implementation that nodes run. It keeps the keys it imported, a bounded number. */
+export const nodeCrypto: CryptoProvider = providerOf(SCHEMES);
+
+/** The same answers from a provider that has imported no key yet: what a first look at evidence costs. */
+export function openNodeCrypto(): CryptoProvider {
+  return providerOf(openSchemes());
+}
 
 installSha256(sha256);
