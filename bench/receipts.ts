@@ -92,6 +92,12 @@ function inclusionsPerSecond(): number {
   });
 }
 
+const REQUEST = {
+  bindingHash: new Uint8Array(64).fill(1),
+  signPublicKey: new Uint8Array(32).fill(2),
+  refBlockHash: new Uint8Array(32).fill(3),
+};
+
 async function nitroColdMs(): Promise<number> {
   const nowMs = 1_800_000_000_000;
   const root = createTestRoot(new Uint8Array(32).fill(5));
@@ -99,7 +105,7 @@ async function nitroColdMs(): Promise<number> {
   const samples: number[] = [];
   for (let i = 0; i < NITRO_DOCUMENTS; i++) {
     const enclave = createTestEnclave({ root, measurement, nowMs: () => nowMs });
-    const document = await enclave.attest({ userData: null, publicKey: null, nonce: null });
+    const document = await enclave.attest(REQUEST);
     const startedAt = performance.now();
     const { verdict } = appraiseNitro(document, {
       crypto: nodeCrypto,
@@ -111,9 +117,9 @@ async function nitroColdMs(): Promise<number> {
         measurements: [{ kind: 'nitro', name: 'bench', registers: pcrRegisters(measurement) }],
         maxAgeMs: 60_000,
         maxFutureSkewMs: 60_000,
-        userData: null,
-        nonce: null,
-        publicKey: null,
+        userData: REQUEST.bindingHash,
+        nonce: REQUEST.refBlockHash,
+        publicKey: REQUEST.signPublicKey,
       },
     });
     samples.push(performance.now() - startedAt);

@@ -56,7 +56,12 @@ const REQUEST = {
   publicKey: new Uint8Array(32).fill(4),
   nonce: new Uint8Array(32).fill(5),
 };
-const document = await enclave.attest(REQUEST);
+const ASKED = {
+  bindingHash: REQUEST.userData,
+  signPublicKey: REQUEST.publicKey,
+  refBlockHash: REQUEST.nonce,
+};
+const document = await enclave.attest(ASKED);
 
 const policy: NitroPolicy = {
   allowDebug: false,
@@ -111,7 +116,7 @@ test('NITRO-8 NITRO-25 only a simulated genesis makes a test root trusted', () =
 test('NITRO-8 a root of the same name made from another seed is not trusted', async () => {
   const other = createTestRoot(new Uint8Array(32).fill(9));
   const forged = createTestEnclave({ root: other, measurement, nowMs: () => NOW_MS, seed: enclaveSeed });
-  assert.deepEqual(failures(await forged.attest(REQUEST)), ['nitro.chain.root:nitro.root-untrusted']);
+  assert.deepEqual(failures(await forged.attest(ASKED)), ['nitro.chain.root:nitro.root-untrusted']);
 });
 
 test('NITRO-22 a registration is bound by user data, public key and nonce', async () => {
@@ -130,9 +135,9 @@ test('NITRO-22 a registration is bound by user data, public key and nonce', asyn
     refBlockHash: new Uint8Array(32).fill(15),
   };
   const bytes = await enclave.attest({
-    userData: registrationBindingHash(nodeCrypto, binding),
-    publicKey: binding.signPublicKey,
-    nonce: binding.refBlockHash,
+    bindingHash: registrationBindingHash(nodeCrypto, binding),
+    signPublicKey: binding.signPublicKey,
+    refBlockHash: binding.refBlockHash,
   });
   const judge = (changes: Partial<RegistrationBinding>) =>
     failures(bytes, {
@@ -153,7 +158,7 @@ test('NITRO-22 a registration is bound by user data, public key and nonce', asyn
 
 test('NITRO-20 a test enclave in debug mode is refused unless the policy allows it', async () => {
   const debug = createTestEnclave({ root, measurement, nowMs: () => NOW_MS, debug: true });
-  const bytes = await debug.attest(REQUEST);
+  const bytes = await debug.attest(ASKED);
   const open: NitroPolicy = { ...policy, measurements: 'allow-any' };
   assert.deepEqual(failures(bytes), ['nitro.debug:nitro.debug-mode', 'nitro.measurement:nitro.measurement']);
   assert.deepEqual(failures(bytes, { policy: open }), ['nitro.debug:nitro.debug-mode']);
@@ -166,7 +171,7 @@ test('NITRO-21 another image is refused', async () => {
     measurement: measureTestImage(Uint8Array.of(0)),
     nowMs: () => NOW_MS,
   });
-  assert.deepEqual(failures(await other.attest(REQUEST)), ['nitro.measurement:nitro.measurement']);
+  assert.deepEqual(failures(await other.attest(ASKED)), ['nitro.measurement:nitro.measurement']);
 });
 
 test('NITRO-19 NITRO-13 a document ages out, and its leaf after three hours', async () => {
@@ -189,7 +194,7 @@ test('a long-lived enclave renews its leaf in time', async () => {
   const living = createTestEnclave({ root, measurement, nowMs: () => nowMs });
   const ends = new Set<number | undefined>();
   for (let hour = 0; hour < 30; hour++) {
-    const bytes = await living.attest(REQUEST);
+    const bytes = await living.attest(ASKED);
     const { verdict, claims } = appraiseNitro(bytes, { ...context, nowMs });
     assert.equal(verdict.ok, true, `hour ${hour}`);
     assert.ok((claims?.evidenceEndMs ?? 0) >= nowMs + 0.99 * HOUR_MS, `hour ${hour}`);

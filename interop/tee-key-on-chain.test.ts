@@ -144,9 +144,9 @@ async function openKey(rpc: RpcClient, over: Variation = {}): Promise<Op> {
     seed: new Uint8Array(32).fill(5),
   });
   const document = await enclave.attest({
-    userData: over.userData ?? bindingHash,
-    publicKey: over.publicKey ?? NODE_SIGNER.publicKey,
-    nonce: over.nonce ?? binding.refBlockHash,
+    bindingHash: over.userData ?? bindingHash,
+    signPublicKey: over.publicKey ?? NODE_SIGNER.publicKey,
+    refBlockHash: over.nonce ?? binding.refBlockHash,
   });
   const possession = NODE_SIGNER.sign(possessionMessage(bindingHash));
   return {

@@ -4,7 +4,7 @@
  */
 import { hash, randomBytes } from 'node:crypto';
 import { UsageError } from '@haca/primitives';
-import type { AttestationRequest, Attester } from './attester.ts';
+import { type Attester, requireRequest } from './attester.ts';
 import {
   caConstraints,
   certificateParts,
@@ -31,7 +31,6 @@ const CA_LIVES = [
 ] as const;
 /** Certificates begin a little before they are made, as AWS has it: clocks differ. */
 const BACKDATE_MS = 3_000;
-const FIELD_BYTES_MAX = 1024;
 const PCR_COUNT = 16;
 const PCR_BYTES = 48;
 
@@ -87,12 +86,14 @@ export function createTestEnclave(options: TestEnclaveOptions): Attester {
     kind: 'nitro',
     isSimulated: true,
     attest: async (request) => {
-      requireFields(request);
+      requireRequest(request);
       const timestampMs = options.nowMs();
       if (chain === undefined || !isFresh(chain, timestampMs))
         chain = mintTestChain(options.root, seed, moduleId, timestampMs);
       const { certificate, cabundle, leaf } = chain;
-      const fields = { moduleId, digest: 'SHA384', timestampMs, pcrs, certificate, cabundle, ...request };
+      const { bindingHash: userData, signPublicKey: publicKey, refBlockHash: nonce } = request;
+      const asked = { userData, publicKey, nonce };
+      const fields = { moduleId, digest: 'SHA384', timestampMs, pcrs, certificate, cabundle, ...asked };
       return signNitroPayload(encodeNitroPayload(fields), leaf);
     },
   };
@@ -189,13 +190,6 @@ export function measureTestImage(image: Uint8Array): TestMeasurement {
     const event = digest('sha384', Buffer.concat([Buffer.from(`haca test enclave ${part}\0`), image]));
     return [index, digest('sha384', Buffer.concat([new Uint8Array(PCR_BYTES), event]))] as const;
   });
-}
-
-function requireFields(request: AttestationRequest): void {
-  for (const [name, value] of Object.entries(request)) {
-    if (value !== null && value.length > FIELD_BYTES_MAX)
-      throw new UsageError(`${name} has ${value.length} bytes, the limit is ${FIELD_BYTES_MAX}`);
-  }
 }
 
 function digest(algorithm: 'sha256' | 'sha384', bytes: Uint8Array): Uint8Array {

@@ -23,9 +23,9 @@ const seed = new Uint8Array(32).fill(1);
 const root = createTestRoot(seed);
 const measurement = measureTestImage(Uint8Array.of(1, 2, 3));
 const REQUEST = {
-  userData: new Uint8Array(64).fill(3),
-  publicKey: new Uint8Array(32).fill(4),
-  nonce: null,
+  bindingHash: new Uint8Array(64).fill(3),
+  signPublicKey: new Uint8Array(32).fill(4),
+  refBlockHash: new Uint8Array(32).fill(5),
 };
 
 function enclaveOf(changes: Partial<TestEnclaveOptions> = {}) {
@@ -70,7 +70,7 @@ test('a document holds what was asked for, signed by its leaf', async () => {
   for (const [index, value] of measurement) assert.deepEqual(members.pcrs.get(index), value);
   assert.deepEqual(
     [members.user_data, members.public_key, members.nonce],
-    [REQUEST.userData, REQUEST.publicKey, null],
+    [REQUEST.bindingHash, REQUEST.signPublicKey, REQUEST.refBlockHash],
   );
   const structure = cborg.encode(['Signature1', header, new Uint8Array(0), payload]);
   const key = new X509Certificate(members.certificate).publicKey;
@@ -116,9 +116,9 @@ test('debug mode zeroes PCR0 to PCR2 and says it is simulated like any other', a
 
 test('requests and measurements that no enclave could have are refused', async () => {
   const enclave = enclaveOf();
-  for (const name of ['userData', 'publicKey', 'nonce'] as const) {
-    await enclave.attest({ ...REQUEST, [name]: new Uint8Array(1024) });
-    await assert.rejects(enclave.attest({ ...REQUEST, [name]: new Uint8Array(1025) }), UsageError);
+  for (const [name, bytes] of Object.entries(REQUEST)) {
+    for (const length of [0, bytes.length - 1, bytes.length + 1])
+      await assert.rejects(enclave.attest({ ...REQUEST, [name]: new Uint8Array(length) }), UsageError);
   }
   const zero = new Uint8Array(48);
   const bad = [[], measurement.slice(1), [...measurement.slice(0, 2), [2, zero] as const]];

@@ -243,11 +243,7 @@ async function attest(
   { signPublicKey, refBlockHash }: RegistrationBinding,
 ): Promise<EvidenceEnvelope | null> {
   if (attester === null) return null;
-  const document = await attester.attest({
-    userData: bindingHash,
-    publicKey: signPublicKey,
-    nonce: refBlockHash,
-  });
+  const document = await attester.attest({ bindingHash, signPublicKey, refBlockHash });
   return { kind: attester.kind, document };
 }
 

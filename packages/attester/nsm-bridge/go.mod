@@ -1,0 +1,3 @@
+module haca/nsm-bridge
+
+go 1.21

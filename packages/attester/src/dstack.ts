@@ -1,0 +1,167 @@
+/** Evidence of a dstack app: its guest agent gives a TDX quote and the log of what was measured, over a Unix socket. */
+import { createHash } from 'node:crypto';
+import { request } from 'node:http';
+import { concatBytes, encode, fromHex, MalformedError, toHex, utf8Encode } from '@haca/primitives';
+import { type DstackDocument, dstackDocumentCodec } from '@haca/protocol';
+import { type Attester, AttesterError, messageOf, requireRequest, systemCode } from './attester.ts';
+import { trimTdxQuote } from './tdx-quote.ts';
+
+export const DSTACK_SOCKET = '/var/run/dstack.sock';
+
+export interface DstackOptions {
+  /** `DSTACK_SOCKET` without. The app's container has to have it mounted. */
+  readonly socketPath?: string;
+  /** 30 s without. */
+  readonly timeoutMs?: number;
+}
+
+type DstackEvent = DstackDocument['events'][number];
+
+const ANSWER_MAX_BYTES = 1024 * 1024;
+/** Events that the guest software extends while it runs; all others were measured at boot. */
+const RUNTIME_EVENT = 0x0800_0001;
+const COMPLAINT_CHARS = 300;
+
+export function openDstackAttester({
+  socketPath = DSTACK_SOCKET,
+  timeoutMs = 30_000,
+}: DstackOptions = {}): Attester {
+  return {
+    kind: 'dstack',
+    isSimulated: false,
+    attest: async (asked) => {
+      requireRequest(asked);
+      const body = JSON.stringify({ report_data: toHex(asked.bindingHash) });
+      const answer = await post(socketPath, '/GetQuote', body, timeoutMs);
+      return dstackDocument(answer, asked.bindingHash);
+    },
+  };
+}
+
+/** The agent's answer as evidence travels. Throws `AttesterError`. */
+function dstackDocument(answer: string, reportData: Uint8Array): Uint8Array {
+  try {
+    const members = object(json(answer, 'answer'), 'answer');
+    const quote = trimTdxQuote(hex(members, 'quote'), reportData);
+    const log = json(text(members, 'event_log'), 'event_log');
+    if (!Array.isArray(log)) throw new MalformedError('dstack.event-log', 'event_log', 'a list', typeof log);
+    return encode(dstackDocumentCodec, { quote, events: log.map(parseEvent) });
+  } catch (error) {
+    if (error instanceof AttesterError) throw error;
+    throw new AttesterError(
+      'attester.malformed',
+      `the agent's answer can't be used: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
+
+function parseEvent(value: unknown, index: number): DstackEvent {
+  const path = `event_log.${index}`;
+  const event = object(value, path);
+  const imr = integer(event, 'imr', path);
+  const eventType = integer(event, 'event_type', path);
+  const name = text(event, 'event', path);
+  const payload = hex(event, 'event_payload', path);
+  const isRuntime = imr === 3 && eventType === RUNTIME_EVENT;
+  const digest = isRuntime && (event['digest'] ?? '') === '' ? null : hex(event, 'digest', path);
+  if (!isRuntime) return { imr, eventType, digest, name, payload };
+  if (digest !== null && !Buffer.from(digest).equals(runtimeDigest(eventType, name, payload)))
+    throw new MalformedError('dstack.event-digest', path, 'the digest of its fields', toHex(digest));
+  return { imr, eventType, digest: null, name, payload };
+}
+
+/** What dstack extends into RTMR3 for an event of its own. */
+function runtimeDigest(eventType: number, name: string, payload: Uint8Array): Uint8Array {
+  const type = new Uint8Array(4);
+  new DataView(type.buffer).setUint32(0, eventType, true);
+  const colon = utf8Encode(':');
+  return createHash('sha384')
+    .update(concatBytes(type, colon, utf8Encode(name), colon, payload))
+    .digest();
+}
+
+async function post(socketPath: string, path: string, body: string, timeoutMs: number): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const signal = AbortSignal.timeout(timeoutMs);
+  const headers = { 'content-type': 'application/json', host: 'dstack' };
+  const call = request({ socketPath, path, method: 'POST', headers, signal }, (response) => {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    response.on('data', (chunk: Uint8Array) => {
+      length += chunk.length;
+      chunks.push(chunk);
+      if (length > ANSWER_MAX_BYTES) response.destroy(new Error(`more than ${ANSWER_MAX_BYTES} bytes`));
+    });
+    response.on('error', reject);
+    response.on('end', () => {
+      const said = Buffer.concat(chunks).toString('utf8');
+      if (response.statusCode === 200) resolve(said);
+      else reject(refusal(path, response.statusCode ?? 0, said));
+    });
+  });
+  call.on('error', reject);
+  call.end(body);
+  try {
+    return await promise;
+  } catch (error) {
+    throw error instanceof AttesterError ? error : socketError(socketPath, timeoutMs, error);
+  }
+}
+
+function refusal(path: string, status: number, said: string): AttesterError {
+  const why = said.slice(0, COMPLAINT_CHARS).trim();
+  return new AttesterError(
+    'attester.refused',
+    `the guest agent refused ${path} with status ${status}: ${why}`,
+  );
+}
+
+function socketError(socketPath: string, timeoutMs: number, error: unknown): AttesterError {
+  const code = systemCode(error);
+  if (code === 'ENOENT' || code === 'ECONNREFUSED')
+    return new AttesterError(
+      'attester.missing',
+      `no dstack guest agent at ${socketPath} (${code}): mount the socket into the container`,
+      error,
+    );
+  if (code === 'EACCES')
+    return new AttesterError('attester.denied', `${socketPath} may not be used by this user`, error);
+  if (error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError'))
+    return new AttesterError('attester.unavailable', `the guest agent was silent for ${timeoutMs} ms`, error);
+  return new AttesterError('attester.refused', `the guest agent failed: ${messageOf(error)}`, error);
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function json(source: string, path: string): unknown {
+  try {
+    return JSON.parse(source);
+  } catch {
+    throw new MalformedError('json.syntax', path, 'JSON', `${source.length} characters that are none`);
+  }
+}
+
+function object(value: unknown, path: string): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new MalformedError('json.type', path, 'an object', typeof value);
+  return value as Json;
+}
+
+function text(members: Json, name: string, path = 'answer'): string {
+  const value = members[name];
+  if (typeof value !== 'string')
+    throw new MalformedError('json.type', `${path}.${name}`, 'a text', typeof value);
+  return value;
+}
+
+function integer(members: Json, name: string, path: string): number {
+  const value = members[name];
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw new MalformedError('json.type', `${path}.${name}`, 'a count', String(value));
+  return value;
+}
+
+function hex(members: Json, name: string, path = 'answer'): Uint8Array {
+  return fromHex(text(members, name, path).toLowerCase(), `${path}.${name}`);
+}
