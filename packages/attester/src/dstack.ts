@@ -21,6 +21,11 @@ const ANSWER_MAX_BYTES = 1024 * 1024;
 /** Events that the guest software extends while it runs; all others were measured at boot. */
 const RUNTIME_EVENT = 0x0800_0001;
 const COMPLAINT_CHARS = 300;
+/** What a document of a dstack app can hold. */
+const NAME_MAX_BYTES = 128;
+const PAYLOAD_MAX_BYTES = 4_096;
+const EVENTS_MAX = 256;
+const DIGEST_BYTES = 48;
 
 export function openDstackAttester({
   socketPath = DSTACK_SOCKET,
@@ -44,7 +49,13 @@ function dstackDocument(answer: string, reportData: Uint8Array): Uint8Array {
     const members = object(json(answer, 'answer'), 'answer');
     const quote = trimTdxQuote(hex(members, 'quote'), reportData);
     const log = json(text(members, 'event_log'), 'event_log');
-    if (!Array.isArray(log)) throw new MalformedError('dstack.event-log', 'event_log', 'a list', typeof log);
+    if (!Array.isArray(log) || log.length > EVENTS_MAX)
+      throw new MalformedError(
+        'dstack.event-log',
+        'event_log',
+        `a list of at most ${EVENTS_MAX} events`,
+        typeof log,
+      );
     return encode(dstackDocumentCodec, { quote, events: log.map(parseEvent) });
   } catch (error) {
     if (error instanceof AttesterError) throw error;
@@ -59,12 +70,16 @@ function dstackDocument(answer: string, reportData: Uint8Array): Uint8Array {
 function parseEvent(value: unknown, index: number): DstackEvent {
   const path = `event_log.${index}`;
   const event = object(value, path);
-  const imr = integer(event, 'imr', path);
-  const eventType = integer(event, 'event_type', path);
+  const imr = integer(event, 'imr', path, 3);
+  const eventType = integer(event, 'event_type', path, 0xffff_ffff);
   const name = text(event, 'event', path);
   const payload = hex(event, 'event_payload', path);
+  requireAtMost(NAME_MAX_BYTES, utf8Encode(name), `${path}.event`);
+  requireAtMost(PAYLOAD_MAX_BYTES, payload, `${path}.event_payload`);
   const isRuntime = imr === 3 && eventType === RUNTIME_EVENT;
   const digest = isRuntime && (event['digest'] ?? '') === '' ? null : hex(event, 'digest', path);
+  if (digest !== null && digest.length !== DIGEST_BYTES)
+    throw new MalformedError('dstack.event-digest', path, `a digest of ${DIGEST_BYTES} bytes`, toHex(digest));
   if (!isRuntime) return { imr, eventType, digest, name, payload };
   if (digest !== null && !Buffer.from(digest).equals(runtimeDigest(eventType, name, payload)))
     throw new MalformedError('dstack.event-digest', path, 'the digest of its fields', toHex(digest));
@@ -155,11 +170,16 @@ function text(members: Json, name: string, path = 'answer'): string {
   return value;
 }
 
-function integer(members: Json, name: string, path: string): number {
+function integer(members: Json, name: string, path: string, max: number): number {
   const value = members[name];
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw new MalformedError('json.type', `${path}.${name}`, 'a count', String(value));
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || value > max)
+    throw new MalformedError('json.type', `${path}.${name}`, `a count of at most ${max}`, String(value));
   return value;
+}
+
+function requireAtMost(max: number, bytes: Uint8Array, path: string): void {
+  if (bytes.length > max)
+    throw new MalformedError('dstack.event-length', path, `at most ${max} bytes`, `${bytes.length}`);
 }
 
 function hex(members: Json, name: string, path = 'answer'): Uint8Array {

@@ -99,7 +99,7 @@ function responseReader(bytes: Uint8Array) {
     const end = start + length(lead % 32);
     if (end > bytes.length) throw malformed(`it ends after ${bytes.length} bytes`);
     at = end;
-    return bytes.slice(start, end);
+    return new Uint8Array(bytes.subarray(start, end));
   };
   return {
     /** A map of one entry; the function it returns reads its end. */

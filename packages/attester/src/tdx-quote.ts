@@ -28,7 +28,7 @@ export function trimTdxQuote(bytes: Uint8Array, reportData: Uint8Array): Uint8Ar
   if (bytes.subarray(end).some((byte) => byte !== 0)) throw malformed('something follows it');
   const from = bodyAt + REPORT_DATA_AT;
   requireReportData(bytes.subarray(from, from + REPORT_DATA_BYTES), reportData);
-  return bytes.slice(0, end);
+  return new Uint8Array(bytes.subarray(0, end));
 }
 
 function bodyOf(version: number, view: DataView): readonly [at: number, length: number] {

@@ -38,10 +38,7 @@ const PRIVLEVEL_MAX = 3;
 
 export function openTsmAttester(options: TsmOptions): Attester {
   const { kind, privlevel, retryPauseMs = 200, triesMax = 5 } = options;
-  if (
-    privlevel !== undefined &&
-    (kind !== 'snp' || !Number.isInteger(privlevel) || privlevel > PRIVLEVEL_MAX)
-  )
+  if (privlevel !== undefined && (kind !== 'snp' || !isPrivlevel(privlevel)))
     throw new UsageError('a privilege level is 0 to 3, and of SNP guests');
   return {
     kind,
@@ -59,6 +56,10 @@ export function openTsmAttester(options: TsmOptions): Attester {
       }
     },
   };
+}
+
+function isPrivlevel(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= PRIVLEVEL_MAX;
 }
 
 async function askOnce(options: TsmOptions, reportData: Uint8Array): Promise<Uint8Array> {
