@@ -41,7 +41,7 @@ export interface Certificate {
   readonly der: Uint8Array;
   /** What the issuer signed. */
   readonly tbs: Uint8Array;
-  /** Positive, big-endian, no leading zero. */
+  /** Big-endian, no leading zero; positive unless zero was accepted, then it may be one zero byte. */
   readonly serial: Uint8Array;
   readonly signatureAlgorithm: AlgorithmIdentifier;
   /** DER of the Name: names are compared as bytes. */
@@ -60,8 +60,15 @@ export interface Certificate {
   readonly signature: Uint8Array;
 }
 
-/** Parses exactly one certificate; throws `MalformedError` whose path begins with `name`. */
-export function parseCertificate(der: Uint8Array, name: string): Certificate {
+/**
+ * Parses exactly one certificate; throws `MalformedError` whose path begins with `name`. RFC 5280 section 4.1.2.2 demands a
+ * positive serial; AMD gives every endorsement certificate the serial 0, so where those are read it is accepted.
+ */
+export function parseCertificate(
+  der: Uint8Array,
+  name: string,
+  zeroSerial: 'refused' | 'accepted' = 'refused',
+): Certificate {
   const input = new DerReader(der, name);
   if (der.length > CERTIFICATE_MAX_BYTES)
     input.fail('der.too-large', '', `at most ${CERTIFICATE_MAX_BYTES} bytes`, `${der.length}`);
@@ -74,7 +81,7 @@ export function parseCertificate(der: Uint8Array, name: string): Certificate {
   const tbs = outer.inside(tbsElement, 'tbs');
   readVersion3(tbs);
   const serial = tbs.unsigned('serial', SERIAL_MAX_BYTES);
-  if (serial.length === 1 && serial[0] === 0)
+  if (zeroSerial === 'refused' && serial.length === 1 && serial[0] === 0)
     tbs.fail('certificate.serial', 'serial', 'a positive number', '0');
   const innerAlgorithm = tbs.element(TAG.sequence, 'signature');
   if (!bytesEqual(innerAlgorithm.raw, outerAlgorithm.raw))

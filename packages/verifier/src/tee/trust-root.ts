@@ -26,13 +26,16 @@ export const AMD_ARK_MILAN: TrustRoot = vendorRoot(
 export const AMD_ARK_GENOA: TrustRoot = vendorRoot(
   '4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1',
 );
+export const AMD_ARK_TURIN: TrustRoot = vendorRoot(
+  '1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a',
+);
 /** NVIDIA Device Identity CA. */
 export const NVIDIA_DEVICE_ROOT: TrustRoot = vendorRoot(
   '102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48',
 );
 
 const INTEL_ROOTS = [INTEL_SGX_ROOT] as const;
-const AMD_ROOTS = [AMD_ARK_MILAN, AMD_ARK_GENOA] as const;
+const AMD_ROOTS = [AMD_ARK_MILAN, AMD_ARK_GENOA, AMD_ARK_TURIN] as const;
 
 /** Roots of one vendor never vouch for evidence of another. */
 const VENDOR_ROOTS: Readonly<Record<EvidenceKind, readonly TrustRoot[]>> = {
