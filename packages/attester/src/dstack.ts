@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
 import { concatBytes, encode, fromHex, MalformedError, toHex, utf8Encode } from '@haca/primitives';
-import { type DstackDocument, dstackDocumentCodec } from '@haca/protocol';
+import { type DstackEvent, dstackDocumentCodec, dstackEventOf } from '@haca/protocol';
 import { type Attester, AttesterError, messageOf, requireRequest, systemCode } from './attester.ts';
 import { trimTdxQuote } from './tdx-quote.ts';
 
@@ -14,8 +14,6 @@ export interface DstackOptions {
   /** 30 s without. */
   readonly timeoutMs?: number;
 }
-
-type DstackEvent = DstackDocument['events'][number];
 
 const ANSWER_MAX_BYTES = 1024 * 1024;
 /** Events that the guest software extends while it runs; all others were measured at boot. */
@@ -80,20 +78,24 @@ function parseEvent(value: unknown, index: number): DstackEvent {
   const digest = isRuntime && (event['digest'] ?? '') === '' ? null : hex(event, 'digest', path);
   if (digest !== null && digest.length !== DIGEST_BYTES)
     throw new MalformedError('dstack.event-digest', path, `a digest of ${DIGEST_BYTES} bytes`, toHex(digest));
-  if (!isRuntime) return { imr, eventType, digest, name, payload };
-  if (digest !== null && !Buffer.from(digest).equals(runtimeDigest(eventType, name, payload)))
+  const version = event['version'] === 2 ? { version: 2 } : {};
+  const entry: DstackEvent = { imr, eventType, digest, name, payload, ...version };
+  if (isRuntime && digest !== null && !Buffer.from(digest).equals(runtimeDigest(entry)))
     throw new MalformedError('dstack.event-digest', path, 'the digest of its fields', toHex(digest));
-  return { imr, eventType, digest: null, name, payload };
+  return dstackEventOf(entry);
 }
 
 /** What dstack extends into RTMR3 for an event of its own. */
-function runtimeDigest(eventType: number, name: string, payload: Uint8Array): Uint8Array {
+function runtimeDigest({ eventType, name, payload, version }: DstackEvent): Uint8Array {
+  const hash = createHash('sha384');
+  if (version === 2) {
+    const json = { name, payload: toHex(payload), type: eventType };
+    return hash.update(JSON.stringify(json)).digest();
+  }
   const type = new Uint8Array(4);
   new DataView(type.buffer).setUint32(0, eventType, true);
   const colon = utf8Encode(':');
-  return createHash('sha384')
-    .update(concatBytes(type, colon, utf8Encode(name), colon, payload))
-    .digest();
+  return hash.update(concatBytes(type, colon, utf8Encode(name), colon, payload)).digest();
 }
 
 async function post(socketPath: string, path: string, body: string, timeoutMs: number): Promise<string> {
