@@ -1,0 +1,94 @@
+/** Genuine documents, changed and appraised: none may be accepted as anything but the claims it carried. */
+import { nodeCrypto, rememberSignatures } from '@haca/platform';
+import { type CryptoProvider, toHex } from '@haca/primitives';
+import type { Appraisal, TeeClaims } from '@haca/verifier';
+import type { Fault } from './fuzz-parser.ts';
+import { INPUT_TIME_MAX_MS } from './fuzz-parser.ts';
+import { genuineDocuments } from './genuine.ts';
+import { openInputs } from './inputs.ts';
+import { createRandom } from './random.ts';
+import type { Form } from './trees.ts';
+
+/** A document that is accepted at its time, under a policy that waives every expectation. */
+export interface GenuineDocument {
+  readonly kind: string;
+  readonly id: string;
+  readonly form: Form;
+  readonly bytes: Uint8Array;
+  readonly appraise: (bytes: Uint8Array, crypto: CryptoProvider) => Appraisal<TeeClaims>;
+}
+
+export interface AppraisalFigures {
+  readonly kind: string;
+  readonly inputs: number;
+  /** Accepted although the bytes differ, with the digest of the genuine claims. */
+  readonly accepted: number;
+  readonly inputsPerSecond: number;
+  readonly worstMs: number;
+  readonly faults: readonly Fault[];
+}
+
+/** `inputs` in all, shared evenly between the kinds. */
+export function appraiseMutations({
+  seed,
+  inputs,
+}: {
+  seed: number;
+  inputs: number;
+}): readonly AppraisalFigures[] {
+  const documents = genuineDocuments();
+  const kinds = [...new Set(documents.map(({ kind }) => kind))];
+  return kinds.map((kind) => {
+    const own = documents.filter((document) => document.kind === kind);
+    return appraiseKind(kind, own, { seed, inputs: Math.ceil(inputs / kinds.length) });
+  });
+}
+
+function appraiseKind(
+  kind: string,
+  documents: readonly GenuineDocument[],
+  { seed, inputs }: { seed: number; inputs: number },
+): AppraisalFigures {
+  const crypto = rememberSignatures(nodeCrypto, 4096);
+  const streams = documents.map((document) => ({
+    document,
+    digest: digestOf(document, crypto),
+    next: openInputs([document.bytes], document.form, createRandom(seed, document.id)),
+  }));
+  const faults: Fault[] = [];
+  let accepted = 0;
+  let worstMs = 0;
+  const startedAt = performance.now();
+  for (let number = 0; number < inputs; number++) {
+    const { document, digest, next } = streams[number % streams.length] as (typeof streams)[number];
+    const input = next();
+    const fault = (what: string): void => void faults.push({ parser: document.id, number, what, input });
+    const before = performance.now();
+    try {
+      const { verdict, claims } = document.appraise(input, crypto);
+      if (verdict.ok && (claims === null || toHex(claims.claimsDigest) !== digest))
+        fault('accepted with other claims');
+      else if (verdict.ok && !isSame(input, document.bytes)) accepted++;
+    } catch (error) {
+      fault(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    const ms = performance.now() - before;
+    if (ms > worstMs) worstMs = ms;
+    if (ms > INPUT_TIME_MAX_MS) fault(`took ${ms} ms`);
+  }
+  const inputsPerSecond = Math.round((inputs * 1000) / (performance.now() - startedAt));
+  return { kind, inputs, accepted, inputsPerSecond, worstMs, faults };
+}
+
+function digestOf({ id, bytes, appraise }: GenuineDocument, crypto: CryptoProvider): string {
+  const { verdict, claims } = appraise(bytes, crypto);
+  if (!verdict.ok || claims === null)
+    throw new Error(
+      `${id} is refused: ${JSON.stringify(verdict.checks.filter(({ status }) => status === 'failed'))}`,
+    );
+  return toHex(claims.claimsDigest);
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
