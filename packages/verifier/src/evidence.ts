@@ -8,6 +8,9 @@ import type { CollateralSource } from './tee/collateral.ts';
 import { appraiseNitro } from './tee/nitro/appraise.ts';
 import { rescoreNitro } from './tee/nitro/rescore.ts';
 import type { NitroPolicy } from './tee/nitro/validate.ts';
+import { appraiseNvidia } from './tee/nvidia/appraise.ts';
+import { rescoreNvidia } from './tee/nvidia/rescore.ts';
+import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
 import type { TrustRoot } from './tee/trust-root.ts';
 
 /** What a caller accepts evidence of a kind by. */
@@ -31,6 +34,7 @@ export interface EvidenceTrust {
 /** Roots and policy of each kind that is accepted; a kind left out is refused. */
 export interface EvidenceContext extends EvidenceTrust {
   readonly nitro?: Acceptance<NitroPolicy>;
+  readonly nvidia?: Acceptance<NvidiaPolicy>;
 }
 
 type Appraise = (document: Uint8Array, context: EvidenceContext) => Appraisal<TeeClaims>;
@@ -51,6 +55,7 @@ function accepted<Policy>(
 
 const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
   nitro: accepted('nitro', ({ nitro }) => nitro, appraiseNitro),
+  nvidia: accepted('nvidia', ({ nvidia }) => nvidia, appraiseNvidia),
 };
 
 /** What a judgement of facts gives. */
@@ -65,6 +70,7 @@ type Rescore = (facts: Uint8Array, context: EvidenceContext) => Rescoring;
 
 const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
   nitro: (facts, { revoked }) => rescoreNitro(facts, revoked),
+  nvidia: (facts, { revoked }) => rescoreNvidia(facts, revoked),
 };
 
 /**

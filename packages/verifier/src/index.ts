@@ -35,6 +35,34 @@ export { parseNitroPolicy } from './tee/nitro/policy-json.ts';
 export { nitroRegistrationPolicy } from './tee/nitro/registration-policy.ts';
 export { NITRO_VALIDATE_CHECKS, type NitroPolicy, validateNitro } from './tee/nitro/validate.ts';
 export { NITRO_VERIFY_CHECKS, type NitroTrust, verifyNitro } from './tee/nitro/verify.ts';
+export { appraiseNvidia, type NvidiaContext } from './tee/nvidia/appraise.ts';
+export { type NvidiaClaims, nvidiaClaimsDigest } from './tee/nvidia/claims.ts';
+export type { NvidiaMode } from './tee/nvidia/fields.ts';
+export {
+  type NvidiaEvidence,
+  parseNvidiaChainPem,
+  parseNvidiaEvidenceJson,
+  parseNvidiaReportHex,
+} from './tee/nvidia/from-json.ts';
+export { type GoldenMeasurement, nvidiaMeasurementsDigest } from './tee/nvidia/golden.ts';
+export type { NvidiaArchitecture, NvidiaDeviceType } from './tee/nvidia/names.ts';
+export {
+  appraiseNrasToken,
+  NRAS_CHECKS,
+  type NrasClaims,
+  type NrasContext,
+  type NrasDevice,
+  type NrasKey,
+} from './tee/nvidia/nras-token.ts';
+export { nvidiaRegistrationPolicy } from './tee/nvidia/registration-policy.ts';
+export { type MeasurementBlock, type NvidiaReport, parseNvidiaReport } from './tee/nvidia/report.ts';
+export { NVIDIA_VALIDATE_CHECKS, type NvidiaPolicy, validateNvidia } from './tee/nvidia/validate.ts';
+export {
+  NVIDIA_LIMITS,
+  NVIDIA_VERIFY_CHECKS,
+  type NvidiaTrust,
+  verifyNvidia,
+} from './tee/nvidia/verify.ts';
 export {
   AMD_ARK_GENOA,
   AMD_ARK_MILAN,

@@ -1,0 +1,112 @@
+/**
+ * An NVIDIA attestation report as bytes: the SPDM 1.1 GET_MEASUREMENTS request that was asked and the MEASUREMENTS response
+ * that was signed (DMTF DSP0274 1.1, sections 10.11.1 and 10.11.2), one behind the other. Parsing checks form and nothing else.
+ */
+import { type OpaqueData, parseOpaqueData } from './opaque-data.ts';
+import { SpanReader } from './span-reader.ts';
+
+const SPDM_1_1 = 0x11;
+const GET_MEASUREMENTS = 0xe0;
+const MEASUREMENTS = 0x60;
+/** Request attributes: a signature, and digests rather than raw bit streams. */
+const SIGNATURE_REQUESTED = 0x01;
+const ALL_MEASUREMENTS = 0xff;
+const SLOT_MAX = 7;
+const DMTF_MEASUREMENT = 0x01;
+/** Set in the type of a value that is no digest. */
+const RAW_VALUE = 0x80;
+const SHA384_BYTES = 48;
+const RAW_VALUE_MAX_BYTES = 1024;
+export const NONCE_BYTES = 32;
+const SIGNATURE_BYTES = 96;
+/** DSP0274 bounds what a responder may append. */
+const OPAQUE_MAX_BYTES = 1024;
+
+export interface MeasurementBlock {
+  /** As in NVIDIA's reference manifests: 0 for the first block, one less than SPDM counts. */
+  readonly index: number;
+  /** DMTFSpecMeasurementValueType. */
+  readonly type: number;
+  /** 48 bytes (SHA-384) unless the type says that it is raw. */
+  readonly value: Uint8Array;
+}
+
+/** Byte fields are views into the parsed input. */
+export interface NvidiaReport {
+  /** What the verifier asked with: 32 bytes. */
+  readonly nonce: Uint8Array;
+  /** The certificate slot whose key signs. */
+  readonly slot: number;
+  /** What the device added of its own: 32 bytes. */
+  readonly responderNonce: Uint8Array;
+  /** Ascending without gaps from index 0. */
+  readonly blocks: readonly MeasurementBlock[];
+  readonly opaque: OpaqueData;
+  /** Request and response without the signature: what is signed. */
+  readonly signed: Uint8Array;
+  /** ECDSA P-384 with SHA-384, r || s, big-endian, 96 bytes. */
+  readonly signature: Uint8Array;
+}
+
+/** Throws `MalformedError`. */
+export function parseNvidiaReport(bytes: Uint8Array): NvidiaReport {
+  const reader = new SpanReader(bytes, 'report');
+  const { nonce, slot } = readRequest(reader);
+  reader.constant(SPDM_1_1, 1, 'response.version');
+  reader.constant(MEASUREMENTS, 1, 'response.code');
+  reader.constant(0, 1, 'response.param1');
+  reader.constant(slot, 1, 'response.param2');
+  const blocks = readBlocks(reader);
+  const responderNonce = reader.bytes(NONCE_BYTES, 'response.nonce');
+  const opaqueBytes = reader.uint(2, 'response.opaqueLength');
+  if (opaqueBytes > OPAQUE_MAX_BYTES)
+    reader.fail('spdm.length', 'response.opaqueLength', `at most ${OPAQUE_MAX_BYTES}`, `${opaqueBytes}`);
+  const opaque = parseOpaqueData(reader.bytes(opaqueBytes, 'opaque'));
+  const signed = bytes.subarray(0, reader.offset);
+  const signature = reader.bytes(SIGNATURE_BYTES, 'signature');
+  reader.end();
+  return { nonce, slot, responderNonce, blocks, opaque, signed, signature };
+}
+
+function readRequest(reader: SpanReader): Pick<NvidiaReport, 'nonce' | 'slot'> {
+  reader.constant(SPDM_1_1, 1, 'request.version');
+  reader.constant(GET_MEASUREMENTS, 1, 'request.code');
+  reader.constant(SIGNATURE_REQUESTED, 1, 'request.param1');
+  reader.constant(ALL_MEASUREMENTS, 1, 'request.param2');
+  const nonce = reader.bytes(NONCE_BYTES, 'request.nonce');
+  const slot = reader.uint(1, 'request.slot');
+  if (slot > SLOT_MAX) reader.fail('spdm.value', 'request.slot', `0 to ${SLOT_MAX}`, `${slot}`);
+  return { nonce, slot };
+}
+
+function readBlocks(reader: SpanReader): readonly MeasurementBlock[] {
+  const count = reader.uint(1, 'response.numberOfBlocks');
+  if (count === 0) reader.fail('spdm.value', 'response.numberOfBlocks', 'at least 1', '0');
+  const recordBytes = reader.uint(3, 'response.recordLength');
+  const start = reader.offset;
+  const blocks: MeasurementBlock[] = [];
+  for (let index = 0; index < count; index++) blocks.push(readBlock(reader, index));
+  const readBytes = reader.offset - start;
+  if (readBytes !== recordBytes)
+    reader.fail('spdm.length', 'response.recordLength', `${readBytes} bytes of blocks`, `${recordBytes}`);
+  return blocks;
+}
+
+function readBlock(reader: SpanReader, index: number): MeasurementBlock {
+  const name = `block.${index}`;
+  const spdmIndex = reader.uint(1, `${name}.index`);
+  if (spdmIndex !== index + 1)
+    reader.fail('spdm.block-index', `${name}.index`, `${index + 1}`, `${spdmIndex}`);
+  reader.constant(DMTF_MEASUREMENT, 1, `${name}.specification`);
+  const measurementBytes = reader.uint(2, `${name}.measurementSize`);
+  const type = reader.uint(1, `${name}.type`);
+  const valueBytes = reader.uint(2, `${name}.valueSize`);
+  if (measurementBytes !== valueBytes + 3)
+    reader.fail('spdm.length', `${name}.measurementSize`, `${valueBytes + 3}`, `${measurementBytes}`);
+  const isRaw = (type & RAW_VALUE) !== 0;
+  if (isRaw ? valueBytes < 1 || valueBytes > RAW_VALUE_MAX_BYTES : valueBytes !== SHA384_BYTES) {
+    const expected = isRaw ? `1 to ${RAW_VALUE_MAX_BYTES}` : `${SHA384_BYTES}`;
+    reader.fail('spdm.length', `${name}.valueSize`, expected, `${valueBytes}`);
+  }
+  return { index, type, value: reader.bytes(valueBytes, `${name}.value`) };
+}
