@@ -1,8 +1,21 @@
 /** Evidence of a dstack app: its guest agent gives a TDX quote and the log of what was measured, over a Unix socket. */
-import { createHash } from 'node:crypto';
 import { request } from 'node:http';
-import { concatBytes, encode, fromHex, MalformedError, toHex, utf8Encode } from '@haca/primitives';
-import { type DstackEvent, dstackDocumentCodec, dstackEventOf } from '@haca/protocol';
+import { nodeCrypto } from '@haca/platform';
+import {
+  bytesEqual,
+  concatBytes,
+  encode,
+  fromHex,
+  MalformedError,
+  toHex,
+  utf8Encode,
+} from '@haca/primitives';
+import {
+  DSTACK_RUNTIME_EVENT_TYPE,
+  type DstackEvent,
+  dstackDocumentCodec,
+  dstackEventOf,
+} from '@haca/protocol';
 import { type Attester, AttesterError, messageOf, requireRequest, systemCode } from './attester.ts';
 import { trimTdxQuote } from './tdx-quote.ts';
 
@@ -16,8 +29,6 @@ export interface DstackOptions {
 }
 
 const ANSWER_MAX_BYTES = 1024 * 1024;
-/** Events that the guest software extends while it runs; all others were measured at boot. */
-const RUNTIME_EVENT = 0x0800_0001;
 const COMPLAINT_CHARS = 300;
 /** What a document of a dstack app can hold. */
 const NAME_MAX_BYTES = 128;
@@ -65,37 +76,43 @@ function dstackDocument(answer: string, reportData: Uint8Array): Uint8Array {
   }
 }
 
+/** What the document carries of an entry; of a digest that is computed, the log's own has to be it. */
 function parseEvent(value: unknown, index: number): DstackEvent {
   const path = `event_log.${index}`;
-  const event = object(value, path);
-  const imr = integer(event, 'imr', path, 3);
-  const eventType = integer(event, 'event_type', path, 0xffff_ffff);
-  const name = text(event, 'event', path);
-  const payload = hex(event, 'event_payload', path);
-  requireAtMost(NAME_MAX_BYTES, utf8Encode(name), `${path}.event`);
-  requireAtMost(PAYLOAD_MAX_BYTES, payload, `${path}.event_payload`);
-  const isRuntime = imr === 3 && eventType === RUNTIME_EVENT;
-  const digest = isRuntime && (event['digest'] ?? '') === '' ? null : hex(event, 'digest', path);
-  if (digest !== null && digest.length !== DIGEST_BYTES)
-    throw new MalformedError('dstack.event-digest', path, `a digest of ${DIGEST_BYTES} bytes`, toHex(digest));
-  const version = event['version'] === 2 ? { version: 2 } : {};
-  const entry: DstackEvent = { imr, eventType, digest, name, payload, ...version };
-  if (isRuntime && digest !== null && !Buffer.from(digest).equals(runtimeDigest(entry)))
-    throw new MalformedError('dstack.event-digest', path, 'the digest of its fields', toHex(digest));
-  return dstackEventOf(entry);
+  const entry = object(value, path);
+  const imr = integer(entry, 'imr', path, 3);
+  const eventType = integer(entry, 'event_type', path, 0xffff_ffff);
+  const nothing = { name: '', payload: new Uint8Array(0) };
+  if (eventType !== DSTACK_RUNTIME_EVENT_TYPE)
+    return dstackEventOf({ imr, eventType, digest: digestOf(entry, path), ...nothing });
+  const name = text(entry, 'event', path);
+  const payload = hex(entry, 'event_payload', path);
+  const version = entry['version'] === undefined ? 1 : integer(entry, 'version', path, 2);
+  if ((entry['digest'] ?? '') !== '') {
+    const digest = digestOf(entry, path);
+    if (!bytesEqual(digest, runtimeDigest(name, payload, version)))
+      throw new MalformedError('dstack.event-digest', path, 'the digest of its fields', toHex(digest));
+  }
+  const event = { imr, eventType, digest: null, name, payload, ...(version === 2 ? { version } : {}) };
+  const carried = dstackEventOf(event);
+  requireAtMost(NAME_MAX_BYTES, utf8Encode(carried.name), `${path}.event`);
+  requireAtMost(PAYLOAD_MAX_BYTES, carried.payload, `${path}.event_payload`);
+  return carried;
 }
 
-/** What dstack extends into RTMR3 for an event of its own. */
-function runtimeDigest({ eventType, name, payload, version }: DstackEvent): Uint8Array {
-  const hash = createHash('sha384');
-  if (version === 2) {
-    const json = { name, payload: toHex(payload), type: eventType };
-    return hash.update(JSON.stringify(json)).digest();
-  }
+/** What a dstack guest extends into RTMR3: version 1 joins the fields, version 2 writes them as canonical JSON (RFC 8785). */
+function runtimeDigest(name: string, payload: Uint8Array, version: number): Uint8Array {
   const type = new Uint8Array(4);
-  new DataView(type.buffer).setUint32(0, eventType, true);
-  const colon = utf8Encode(':');
-  return hash.update(concatBytes(type, colon, utf8Encode(name), colon, payload)).digest();
+  new DataView(type.buffer).setUint32(0, DSTACK_RUNTIME_EVENT_TYPE, true);
+  const joined = concatBytes(type, utf8Encode(`:${name}:`), payload);
+  const json = { name, payload: toHex(payload), type: DSTACK_RUNTIME_EVENT_TYPE };
+  return nodeCrypto.sha384(version === 2 ? utf8Encode(JSON.stringify(json)) : joined);
+}
+
+function digestOf(entry: Json, path: string): Uint8Array {
+  const digest = hex(entry, 'digest', path);
+  if (digest.length === DIGEST_BYTES) return digest;
+  throw new MalformedError('dstack.event-digest', path, `a digest of ${DIGEST_BYTES} bytes`, toHex(digest));
 }
 
 async function post(socketPath: string, path: string, body: string, timeoutMs: number): Promise<string> {

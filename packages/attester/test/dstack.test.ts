@@ -39,6 +39,7 @@ interface LogEvent {
   digest?: unknown;
   event?: unknown;
   event_payload?: unknown;
+  version?: unknown;
 }
 
 const BOOT = { imr: 0, event_type: 10, digest: 'ab'.repeat(48), event: '', event_payload: '00ff' };
@@ -124,6 +125,18 @@ test('the answer of a real agent is carried whole', { skip: vectorsMissing }, as
   );
 });
 
+test('events of version 2 keep their version, and colons move as the digest has them', async (t) => {
+  const two = { ...RUNTIME, digest: '', event: 'a:b', event_payload: 'ff' };
+  const socketPath = await startAgent(t, (_body, response) =>
+    response.end(answerOf([{ ...two, version: 2 }, two, { ...two, version: 1 }])),
+  );
+  const bytes = await openDstackAttester({ socketPath }).attest(ASKED);
+  const { events } = decode(dstackDocumentCodec, bytes, 'document');
+  const common = { imr: 3, eventType: 134_217_729, digest: null };
+  const one = { ...common, name: 'a', payload: Uint8Array.of(0x62, 0x3a, 0xff) };
+  assert.deepEqual(events, [{ ...common, name: 'a:b', payload: Uint8Array.of(0xff), version: 2 }, one, one]);
+});
+
 test('answers that cannot be used are refused', async (t) => {
   const say =
     (text: string): Answer =>
@@ -142,9 +155,14 @@ test('answers that cannot be used are refused', async (t) => {
     [bad({ ...BOOT, event_type: 2 ** 32 }), /event_type/],
     [bad({ ...BOOT, digest: 'ab' }), /digest/],
     [bad({ ...BOOT, digest: undefined }), /digest/],
-    [bad({ ...BOOT, event: 'x'.repeat(129) }), /event-length at event_log\.0\.event:/],
-    [bad({ ...BOOT, event_payload: '0' }), /event_payload/],
-    [bad({ ...BOOT, event_payload: '00'.repeat(4_097) }), /event-length at event_log\.0\.event_payload/],
+    [bad({ ...RUNTIME, digest: '', event: 'x'.repeat(129) }), /event-length at event_log\.0\.event:/],
+    [bad({ ...RUNTIME, event_payload: '0' }), /event_payload/],
+    [bad({ ...RUNTIME, digest: '', version: 3 }), /version/],
+    [bad({ ...RUNTIME, version: 2 }), /dstack\.event-digest/],
+    [
+      bad({ ...RUNTIME, digest: '', event_payload: '00'.repeat(4_097) }),
+      /event-length at event_log\.0\.event_payload/,
+    ],
     [bad({ ...RUNTIME, event: 'system-prepared' }), /dstack\.event-digest/],
     [bad({ ...RUNTIME, event_payload: '00' }), /dstack\.event-digest/],
     [say(answerOf(Array.from({ length: 257 }, () => BOOT))), /at most 256 events/],
