@@ -26,7 +26,7 @@ for (const folder of ['interop', 'e2e', 'bench', 'tools']) {
   writeProject(folder, {
     types: ['node'],
     include: ['.'],
-    references: [...packages.map(packageDir)],
+    references: [...packages.map(packageDir), ...(folder === 'bench' ? ['interop'] : [])],
   });
 }
 write('tsconfig.json', {

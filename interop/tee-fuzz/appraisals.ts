@@ -1,22 +1,12 @@
 /** Genuine documents, changed and appraised: none may be accepted as anything but the claims it carried. */
 import { nodeCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, toHex } from '@haca/primitives';
-import type { Appraisal, TeeClaims } from '@haca/verifier';
+import { appraiseGenuine, type GenuineDocument, genuineDocuments } from '../tee-documents/genuine.ts';
 import type { Fault } from './fuzz-parser.ts';
 import { INPUT_TIME_MAX_MS } from './fuzz-parser.ts';
-import { genuineDocuments } from './genuine.ts';
 import { openInputs } from './inputs.ts';
 import { createRandom } from './random.ts';
 import type { Form } from './trees.ts';
-
-/** A document that is accepted at its time, under a policy that waives every expectation. */
-export interface GenuineDocument {
-  readonly kind: string;
-  readonly id: string;
-  readonly form: Form;
-  readonly bytes: Uint8Array;
-  readonly appraise: (bytes: Uint8Array, crypto: CryptoProvider) => Appraisal<TeeClaims>;
-}
 
 export interface AppraisalFigures {
   readonly kind: string;
@@ -53,7 +43,7 @@ function appraiseKind(
   const streams = documents.map((document) => ({
     document,
     digest: digestOf(document, crypto),
-    next: openInputs([document.bytes], document.form, createRandom(seed, document.id)),
+    next: openInputs([document.bytes], formOf(document), createRandom(seed, document.id)),
   }));
   const faults: Fault[] = [];
   let accepted = 0;
@@ -65,7 +55,7 @@ function appraiseKind(
     const fault = (what: string): void => void faults.push({ parser: document.id, number, what, input });
     const before = performance.now();
     try {
-      const { verdict, claims } = document.appraise(input, crypto);
+      const { verdict, claims } = appraiseGenuine(document, input, crypto);
       if (verdict.ok && (claims === null || toHex(claims.claimsDigest) !== digest))
         fault('accepted with other claims');
       else if (verdict.ok && !isSame(input, document.bytes)) accepted++;
@@ -80,8 +70,9 @@ function appraiseKind(
   return { kind, inputs, accepted, inputsPerSecond, worstMs, faults };
 }
 
-function digestOf({ id, bytes, appraise }: GenuineDocument, crypto: CryptoProvider): string {
-  const { verdict, claims } = appraise(bytes, crypto);
+function digestOf(document: GenuineDocument, crypto: CryptoProvider): string {
+  const { id, bytes } = document;
+  const { verdict, claims } = appraiseGenuine(document, bytes, crypto);
   if (!verdict.ok || claims === null)
     throw new Error(
       `${id} is refused: ${JSON.stringify(verdict.checks.filter(({ status }) => status === 'failed'))}`,
@@ -91,4 +82,9 @@ function digestOf({ id, bytes, appraise }: GenuineDocument, crypto: CryptoProvid
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+/** Intel's quotes are bytes at fixed places, everything else is CBOR outside. */
+function formOf({ kind }: GenuineDocument): Form {
+  return kind === 'tdx' || kind === 'sgx' ? 'bytes' : 'cbor';
 }

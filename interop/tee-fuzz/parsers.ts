@@ -15,7 +15,13 @@ import {
   parseNitroPolicy,
   parsePemCertificates,
 } from '@haca/verifier';
-import { certificates, nitroPayloads, pemCertificates, textOf, vectorFiles } from './corpus.ts';
+import {
+  certificates,
+  nitroPayloads,
+  pemCertificates,
+  textOf,
+  vectorFiles,
+} from '../tee-documents/vector-files.ts';
 import type { Form } from './trees.ts';
 
 export interface FuzzedParser {

@@ -1,4 +1,4 @@
-/** What fuzzing starts from: the genuine vectors where they lie, and shapes of our own making everywhere. */
+/** The recorded vectors, read where they lie: whole, and the parts that are inside them. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { parseNitroEnvelope, parseNitroPayload, parsePemCertificates } from '@ha
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDER = join(process.env['HACA_VECTORS'] ?? join(REPOSITORY, '../shared/vectors'), 'tee');
 
-/** False, or why there are no genuine seeds. */
+/** False, or why there are none. */
 export const vectorsMissing: string | false = existsSync(FOLDER) ? false : `no recorded vectors at ${FOLDER}`;
 
 /** Files of the vectors of `kind` whose name ends so, largest names last; none where the folder is missing. */
@@ -24,10 +24,17 @@ export function vectorFile(kind: string, file: string): Uint8Array {
   return new Uint8Array(readFileSync(join(FOLDER, kind, file)));
 }
 
-/** A JSON file of the vectors; undefined where the folder is missing. */
-export function vectorJson<T>(kind: string, file: string): T | undefined {
-  if (vectorsMissing !== false) return undefined;
-  return JSON.parse(readFileSync(join(FOLDER, kind, file), 'utf8')) as T;
+export interface ManifestEntry<Expect> {
+  readonly id: string;
+  readonly files: readonly { readonly file: string }[];
+  readonly expect: Expect;
+}
+
+/** The vectors of `kind`, with what their manifest expects of them; none where the folder is missing. */
+export function vectorManifest<Expect>(kind: string): readonly ManifestEntry<Expect>[] {
+  if (vectorsMissing !== false) return [];
+  const text = textOf(vectorFile(kind, 'manifest.json'));
+  return (JSON.parse(text) as { readonly vectors: readonly ManifestEntry<Expect>[] }).vectors;
 }
 
 export function textOf(bytes: Uint8Array): string {
@@ -37,6 +44,11 @@ export function textOf(bytes: Uint8Array): string {
 /** Text files of hexadecimal digits. */
 export function fromHexFile(bytes: Uint8Array): Uint8Array {
   return fromHex(textOf(bytes).replaceAll(/\s/g, '').toLowerCase());
+}
+
+/** DER of the certificates of one PEM file, in its order. */
+export function pemChain(kind: string, file: string): readonly Uint8Array[] {
+  return parsePemCertificates(textOf(vectorFile(kind, file)), file);
 }
 
 /** DER of the certificates inside PEM files of the vectors. */
