@@ -258,7 +258,8 @@ function link(level: Level): Link {
     subject: derName(`${level}.test`),
     notBeforeMs: NOW_MS - HOUR_MS,
     notAfterMs: NOW_MS + HOUR_MS,
-    publicKey: signer.publicKey,
+    keyInfo: signer.keyInfo,
+    algorithm: signer.algorithm,
     extensions,
   });
   return { parts, signer };

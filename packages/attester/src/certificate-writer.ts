@@ -1,8 +1,10 @@
-/** X.509 version 3 certificates on P-384 (RFC 5280, RFC 5480), as the AWS Nitro PKI shapes them. */
+/** X.509 version 3 certificates (RFC 5280) of test roots. */
+import { createHash } from 'node:crypto';
 import { concatBytes } from '@haca/primitives';
 import {
   derBitString,
   derBoolean,
+  derElement,
   derExplicit,
   derNamedBits,
   derOctetString,
@@ -13,22 +15,18 @@ import {
   derUnsigned,
   derUtf8,
 } from './der-writer.ts';
-import type { P384Signer } from './p384.ts';
+import type { Signer } from './signers.ts';
 
 const OID = {
-  ecdsaWithSha384: '1.2.840.10045.4.3.3',
-  ecPublicKey: '1.2.840.10045.2.1',
-  p384: '1.3.132.0.34',
+  subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   basicConstraints: '2.5.29.19',
+  authorityKeyIdentifier: '2.5.29.35',
   country: '2.5.4.6',
   organization: '2.5.4.10',
   organizationalUnit: '2.5.4.11',
   commonName: '2.5.4.3',
 } as const;
-
-/** AlgorithmIdentifier of ECDSA with SHA-384. */
-export const ECDSA_SHA384: Uint8Array = derSequence(derOid(OID.ecdsaWithSha384));
 
 /** Every part of a certificate, each a whole DER element unless said otherwise: what is put in is what comes out. */
 export interface CertificateParts {
@@ -53,8 +51,9 @@ export interface CertificateFields {
   readonly subject: Uint8Array;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** Uncompressed point, 97 bytes. */
-  readonly publicKey: Uint8Array;
+  /** Of the key it is about, and of the key that signs it. */
+  readonly keyInfo: Uint8Array;
+  readonly algorithm: Uint8Array;
   readonly extensions: readonly Uint8Array[];
 }
 
@@ -62,22 +61,19 @@ export function certificateParts(fields: CertificateFields): CertificateParts {
   return {
     version: derExplicit(0, derUnsigned(Uint8Array.of(2))),
     serial: derUnsigned(fields.serial),
-    innerAlgorithm: ECDSA_SHA384,
-    outerAlgorithm: ECDSA_SHA384,
+    innerAlgorithm: fields.algorithm,
+    outerAlgorithm: fields.algorithm,
     issuer: fields.issuer,
     notBefore: derTime(fields.notBeforeMs),
     notAfter: derTime(fields.notAfterMs),
     subject: fields.subject,
-    subjectPublicKeyInfo: derSequence(
-      derSequence(derOid(OID.ecPublicKey), derOid(OID.p384)),
-      derBitString(fields.publicKey),
-    ),
+    subjectPublicKeyInfo: fields.keyInfo,
     extensions: fields.extensions,
   };
 }
 
 /** The signed certificate, DER. Whatever `parts` say is signed: tests mint bad certificates with it. */
-export function signCertificate(parts: CertificateParts, issuer: P384Signer): Uint8Array {
+export function signCertificate(parts: CertificateParts, issuer: Signer): Uint8Array {
   const tbs = derSequence(
     parts.version,
     parts.serial,
@@ -88,16 +84,10 @@ export function signCertificate(parts: CertificateParts, issuer: P384Signer): Ui
     parts.subjectPublicKeyInfo,
     derExplicit(3, derSequence(...parts.extensions)),
   );
-  return derSequence(tbs, parts.outerAlgorithm, derBitString(ecdsaSignatureToDer(issuer.sign(tbs))));
+  return derSequence(tbs, parts.outerAlgorithm, derBitString(issuer.signatureBits(tbs)));
 }
 
-/** r || s to ECDSA-Sig-Value (RFC 3279 section 2.2.3). */
-export function ecdsaSignatureToDer(signature: Uint8Array): Uint8Array {
-  const half = signature.length / 2;
-  return derSequence(derUnsigned(signature.subarray(0, half)), derUnsigned(signature.subarray(half)));
-}
-
-/** A Name of the form the Nitro PKI uses, with this common name. */
+/** A Name that says what it is, with this common name. */
 export function derName(commonName: string): Uint8Array {
   const attribute = (oid: string, text: string): Uint8Array =>
     derSet(derSequence(derOid(oid), derUtf8(text)));
@@ -130,4 +120,21 @@ export const KEY_USAGE_BIT = { digitalSignature: 0, nonRepudiation: 1, keyCertSi
 
 export function keyUsage(critical: boolean, ...bits: readonly number[]): Uint8Array {
   return extension(OID.keyUsage, critical, derNamedBits(...bits));
+}
+
+/** 20 bytes naming a key (RFC 5280 section 4.2.1.2, method of our own choice). */
+export function keyIdentifier({ keyInfo }: Pick<Signer, 'keyInfo'>): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(keyInfo).digest()).slice(0, 20);
+}
+
+/** Not critical, as RFC 5280 asks: subject and authority key identifiers. */
+export function keyIdentifiers(
+  subject: Pick<Signer, 'keyInfo'>,
+  issuer: Pick<Signer, 'keyInfo'>,
+): Uint8Array[] {
+  const authority = derSequence(derElement(0x80, keyIdentifier(issuer)));
+  return [
+    extension(OID.subjectKeyIdentifier, false, derOctetString(keyIdentifier(subject))),
+    extension(OID.authorityKeyIdentifier, false, authority),
+  ];
 }

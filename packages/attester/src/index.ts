@@ -6,16 +6,16 @@ export {
   type AttesterErrorCode,
   type GpuAttester,
 } from './attester.ts';
+export type { Authority, TestRoot } from './authority.ts';
 export {
   type CertificateFields,
   type CertificateParts,
   caConstraints,
   certificateParts,
   derName,
-  ECDSA_SHA384,
-  ecdsaSignatureToDer,
   extension,
   KEY_USAGE_BIT,
+  keyIdentifiers,
   keyUsage,
   leafConstraints,
   signCertificate,
@@ -30,17 +30,25 @@ export {
   signNitroPayload,
 } from './nitro-document.ts';
 export { type NvidiaOptions, openNvidiaAttester, parseNvidiaEvidence } from './nvidia.ts';
-export { type P384Signer, p384SignerFromSeed } from './p384.ts';
+export {
+  type EcSigner,
+  ecdsaSignatureToDer,
+  type P256Signer,
+  type P384Signer,
+  p256SignerFromSeed,
+  p384SignerFromSeed,
+  type Signer,
+} from './signers.ts';
 export {
   createTestEnclave,
   createTestRoot,
   LEAF_LIFE_MS,
   measureTestImage,
   mintTestChain,
+  type NitroTestRoot,
   type TestChain,
   type TestEnclaveOptions,
   type TestMeasurement,
-  type TestRoot,
 } from './test-enclave.ts';
 export { openTsmAttester, TSM_REPORT_ROOT, type TsmOptions } from './tsm.ts';
 export { nodeTsmFiles, type TsmFiles } from './tsm-files.ts';

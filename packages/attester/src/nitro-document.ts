@@ -1,6 +1,6 @@
 /** Nitro attestation documents: the CBOR payload in the member order AWS uses, and COSE_Sign1 around it. */
 import { CborWriter } from '@haca/primitives';
-import type { P384Signer } from './p384.ts';
+import type { P384Signer } from './signers.ts';
 
 export interface NitroDocumentFields {
   readonly moduleId: string;

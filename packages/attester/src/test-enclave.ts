@@ -2,26 +2,25 @@
  * The software test enclave: documents of the shape AWS Nitro gives, under a root made from a seed. They prove nothing
  * about hardware. Only a genesis marked simulated may list such a root.
  */
-import { hash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { UsageError } from '@haca/primitives';
 import { type Attester, requireRequest } from './attester.ts';
 import {
-  caConstraints,
-  certificateParts,
-  derName,
-  KEY_USAGE_BIT,
-  keyUsage,
-  leafConstraints,
-  signCertificate,
-} from './certificate-writer.ts';
+  type Authority,
+  authorityExtensions,
+  digest,
+  issue,
+  ROOT_NOT_AFTER_MS,
+  ROOT_NOT_BEFORE_MS,
+  selfSign,
+  type TestRoot,
+} from './authority.ts';
+import { KEY_USAGE_BIT, keyUsage, leafConstraints } from './certificate-writer.ts';
 import { encodeNitroPayload, signNitroPayload } from './nitro-document.ts';
-import { type P384Signer, p384SignerFromSeed } from './p384.ts';
+import { type P384Signer, p384SignerFromSeed } from './signers.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** A fixed window, so that one seed always gives one root, byte for byte. */
-const ROOT_NOT_BEFORE_MS = Date.UTC(2020, 0, 1);
-const ROOT_NOT_AFTER_MS = Date.UTC(2049, 11, 31);
 /** How long AWS lets each certificate live. */
 export const LEAF_LIFE_MS = 3 * HOUR_MS;
 const CA_LIVES = [
@@ -37,36 +36,26 @@ const PCR_BYTES = 48;
 /** Index 0 to 15 and 48 bytes each; PCR0 to PCR2 at least. */
 export type TestMeasurement = readonly (readonly [index: number, value: Uint8Array])[];
 
-/** A certificate authority of a test: DER and the key that signs below it. */
-export interface TestRoot {
-  readonly der: Uint8Array;
-  /** What a simulated genesis lists. */
-  readonly sha256: Uint8Array;
-  readonly subject: Uint8Array;
+/** The root of Nitro-shaped enclaves. */
+export interface NitroTestRoot extends TestRoot {
   readonly signer: P384Signer;
 }
 
 /** The root of a seed of at least 16 bytes; a fresh one without. Who knows the seed can forge everything below it. */
-export function createTestRoot(seed: Uint8Array = randomBytes(32)): TestRoot {
+export function createTestRoot(seed: Uint8Array = randomBytes(32)): NitroTestRoot {
   const signer = p384SignerFromSeed(seed, 'haca test enclave root');
-  const subject = derName('haca.test-enclaves');
-  const der = signCertificate(
-    certificateParts({
-      serial: serialOf('root', signer.publicKey),
-      issuer: subject,
-      subject,
-      notBeforeMs: ROOT_NOT_BEFORE_MS,
-      notAfterMs: ROOT_NOT_AFTER_MS,
-      publicKey: signer.publicKey,
-      extensions: [caConstraints(null), caUsage()],
-    }),
+  const root = selfSign({
+    commonName: 'haca.test-enclaves',
     signer,
-  );
-  return { der, sha256: digest('sha256', der), subject, signer };
+    notBeforeMs: ROOT_NOT_BEFORE_MS,
+    notAfterMs: ROOT_NOT_AFTER_MS,
+    extensions: authorityExtensions(null),
+  });
+  return { ...root, signer };
 }
 
 export interface TestEnclaveOptions {
-  readonly root: TestRoot;
+  readonly root: NitroTestRoot;
   readonly measurement: TestMeasurement;
   /** Milliseconds since the Unix epoch. */
   readonly nowMs: () => number;
@@ -110,27 +99,29 @@ export interface TestChain {
 
 /** Three CAs and a leaf that begin at `timestampMs`, with the names and path lengths of the AWS chain. */
 export function mintTestChain(
-  root: TestRoot,
+  root: NitroTestRoot,
   seed: Uint8Array,
   moduleId: string,
   timestampMs: number,
 ): TestChain {
   const notBeforeMs = timestampMs - BACKDATE_MS;
   const cabundle = [root.der];
-  let issuer: Pick<TestRoot, 'subject' | 'signer'> = root;
+  let issuer: Authority = root;
   for (const [i, [level, lifeMs]] of CA_LIVES.entries()) {
-    const signer = p384SignerFromSeed(seed, `haca test enclave ${level}`);
-    const subject = derName(`${level}.${moduleId}.test-enclaves`);
-    const extensions = [caConstraints(CA_LIVES.length - 1 - i), caUsage()];
-    const validity = { notBeforeMs, notAfterMs: notBeforeMs + lifeMs };
-    cabundle.push(mint(issuer, { subject, publicKey: signer.publicKey, extensions, ...validity }));
-    issuer = { subject, signer };
+    issuer = issue(issuer, {
+      commonName: `${level}.${moduleId}.test-enclaves`,
+      signer: p384SignerFromSeed(seed, `haca test enclave ${level}`),
+      extensions: authorityExtensions(CA_LIVES.length - 1 - i),
+      notBeforeMs,
+      notAfterMs: notBeforeMs + lifeMs,
+    });
+    cabundle.push(issuer.der);
   }
   const leaf = p384SignerFromSeed(seed, 'haca test enclave leaf');
   const notAfterMs = timestampMs + LEAF_LIFE_MS;
-  const certificate = mint(issuer, {
-    subject: derName(`${moduleId}.test-enclaves`),
-    publicKey: leaf.publicKey,
+  const { der: certificate } = issue(issuer, {
+    commonName: `${moduleId}.test-enclaves`,
+    signer: leaf,
     extensions: [
       leafConstraints(),
       keyUsage(false, KEY_USAGE_BIT.digitalSignature, KEY_USAGE_BIT.nonRepudiation),
@@ -139,27 +130,6 @@ export function mintTestChain(
     notAfterMs,
   });
   return { cabundle, certificate, leaf, notBeforeMs, notAfterMs };
-}
-
-type SubjectFields = Pick<
-  Parameters<typeof certificateParts>[0],
-  'subject' | 'publicKey' | 'extensions' | 'notBeforeMs' | 'notAfterMs'
->;
-
-function mint(issuer: Pick<TestRoot, 'subject' | 'signer'>, fields: SubjectFields): Uint8Array {
-  const serial = serialOf(`${fields.notBeforeMs}`, fields.publicKey);
-  return signCertificate(certificateParts({ ...fields, serial, issuer: issuer.subject }), issuer.signer);
-}
-
-function caUsage(): Uint8Array {
-  return keyUsage(true, KEY_USAGE_BIT.digitalSignature, KEY_USAGE_BIT.keyCertSign, KEY_USAGE_BIT.crlSign);
-}
-
-/** 16 bytes, positive and never zero. */
-function serialOf(label: string, publicKey: Uint8Array): Uint8Array {
-  const serial = digest('sha256', Buffer.concat([Buffer.from(`${label}\0`), publicKey])).slice(0, 16);
-  serial[0] = ((serial[0] as number) & 0x7f) | 0x40;
-  return serial;
 }
 
 /** A leaf is replaced in the last third of its life, so that a document leaves time to be submitted. */
@@ -190,8 +160,4 @@ export function measureTestImage(image: Uint8Array): TestMeasurement {
     const event = digest('sha384', Buffer.concat([Buffer.from(`haca test enclave ${part}\0`), image]));
     return [index, digest('sha384', Buffer.concat([new Uint8Array(PCR_BYTES), event]))] as const;
   });
-}
-
-function digest(algorithm: 'sha256' | 'sha384', bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(hash(algorithm, bytes, 'buffer'));
 }
