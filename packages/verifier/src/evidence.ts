@@ -5,6 +5,9 @@ import type { RevokedCertificate } from './der/chain.ts';
 import type { Appraisal } from './tee/check-run.ts';
 import type { TeeClaims } from './tee/claims.ts';
 import type { CollateralSource } from './tee/collateral.ts';
+import { rescoreIntel } from './tee/intel/rescore.ts';
+import { appraiseSgx, type SgxPolicy } from './tee/intel/sgx.ts';
+import { appraiseTdx, type TdxPolicy } from './tee/intel/tdx.ts';
 import { appraiseNitro } from './tee/nitro/appraise.ts';
 import { rescoreNitro } from './tee/nitro/rescore.ts';
 import type { NitroPolicy } from './tee/nitro/validate.ts';
@@ -34,6 +37,8 @@ export interface EvidenceTrust {
 /** Roots and policy of each kind that is accepted; a kind left out is refused. */
 export interface EvidenceContext extends EvidenceTrust {
   readonly nitro?: Acceptance<NitroPolicy>;
+  readonly tdx?: Acceptance<TdxPolicy>;
+  readonly sgx?: Acceptance<SgxPolicy>;
   readonly nvidia?: Acceptance<NvidiaPolicy>;
 }
 
@@ -55,6 +60,8 @@ function accepted<Policy>(
 
 const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
   nitro: accepted('nitro', ({ nitro }) => nitro, appraiseNitro),
+  tdx: accepted('tdx', ({ tdx }) => tdx, appraiseTdx),
+  sgx: accepted('sgx', ({ sgx }) => sgx, appraiseSgx),
   nvidia: accepted('nvidia', ({ nvidia }) => nvidia, appraiseNvidia),
 };
 
@@ -68,8 +75,24 @@ export interface Rescoring {
 
 type Rescore = (facts: Uint8Array, context: EvidenceContext) => Rescoring;
 
+/** As `accepted`: facts of a kind that the context does not accept are refused. */
+function rescored<Policy>(
+  kind: keyof EvidenceContext & EvidenceKind,
+  acceptance: (context: EvidenceContext) => Acceptance<Policy> | undefined,
+  rescore: (facts: Uint8Array, context: EvidenceTrust & Acceptance<Policy>) => Rescoring,
+): Rescore {
+  return (facts, context) => {
+    const given = acceptance(context);
+    if (given !== undefined) return rescore(facts, { ...trustOf(context), ...given });
+    const { verdict } = refuse('evidence.kind-not-accepted', 'a kind with roots and policy', kind);
+    return { verdict, collateralEndMs: null };
+  };
+}
+
 const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
   nitro: (facts, { revoked }) => rescoreNitro(facts, revoked),
+  tdx: rescored('tdx', ({ tdx }) => tdx, rescoreIntel),
+  sgx: rescored('sgx', ({ sgx }) => sgx, rescoreIntel),
   nvidia: (facts, { revoked }) => rescoreNvidia(facts, revoked),
 };
 

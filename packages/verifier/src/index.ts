@@ -6,6 +6,7 @@ export {
   parseCertificate,
 } from './der/certificate.ts';
 export type { RevokedCertificate } from './der/chain.ts';
+export { parseCrl, type RevocationList, type RevokedEntry } from './der/crl.ts';
 export { parsePemCertificates } from './der/pem.ts';
 export { DerReader } from './der/reader.ts';
 export {
@@ -17,10 +18,49 @@ export {
   type Rescoring,
   rescoreEvidence,
 } from './evidence.ts';
+export {
+  collateralRoots,
+  type EvidenceRules,
+  registrationContext,
+  rescoringContext,
+} from './registration-context.ts';
 export type { Appraisal, Validation, Verification } from './tee/check-run.ts';
 export type { HardwareIdentity, TeeClaims } from './tee/claims.ts';
 export { type CollateralSource, NO_COLLATERAL } from './tee/collateral.ts';
 export type { Expected } from './tee/expected.ts';
+export type { QuoteClaims } from './tee/intel/claims.ts';
+export { type PckExtension, parsePckExtension } from './tee/intel/pck-extension.ts';
+export type { IntelPolicy, IntelTcbPolicy } from './tee/intel/policy.ts';
+export { parseQeIdentity, type QeIdentity } from './tee/intel/qe-identity.ts';
+export { parseQuote, type Quote, type QuoteHeader, stripQuotePadding } from './tee/intel/quote.ts';
+export { parseQuotePem } from './tee/intel/quote-pem.ts';
+export { intelRegistrationPolicy } from './tee/intel/registration-policy.ts';
+export type { SgxReport, TdReport } from './tee/intel/reports.ts';
+export { type IntelRescoring, rescoreIntel } from './tee/intel/rescore.ts';
+export {
+  appraiseSgx,
+  SGX_VALIDATE_CHECKS,
+  SGX_VERIFY_CHECKS,
+  type SgxClaims,
+  type SgxContext,
+  type SgxPolicy,
+  validateSgx,
+  verifySgx,
+} from './tee/intel/sgx.ts';
+export { parseTcbInfo, type TcbInfo } from './tee/intel/tcb-info.ts';
+export type { TcbClaims } from './tee/intel/tcb-level.ts';
+export { TCB_STATUSES, type TcbStatus } from './tee/intel/tcb-status.ts';
+export {
+  appraiseTdx,
+  TDX_VALIDATE_CHECKS,
+  TDX_VERIFY_CHECKS,
+  type TdxClaims,
+  type TdxContext,
+  type TdxPolicy,
+  validateTdx,
+  verifyTdx,
+} from './tee/intel/tdx.ts';
+export type { IntelTrust } from './tee/intel/trust.ts';
 export { requiredRegisters } from './tee/measurements.ts';
 export { appraiseNitro, type NitroContext } from './tee/nitro/appraise.ts';
 export { type NitroClaims, nitroClaimsDigest } from './tee/nitro/claims.ts';
@@ -66,6 +106,7 @@ export {
 export {
   AMD_ARK_GENOA,
   AMD_ARK_MILAN,
+  AMD_ARK_TURIN,
   AWS_NITRO_ROOT_G1,
   AWS_NITRO_ROOT_G1_SHA256,
   findTrustRoot,

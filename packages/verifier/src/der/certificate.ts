@@ -41,7 +41,7 @@ export interface Certificate {
   readonly der: Uint8Array;
   /** What the issuer signed. */
   readonly tbs: Uint8Array;
-  /** Big-endian, no leading zero; positive unless zero was accepted, then it may be one zero byte. */
+  /** Big-endian, no leading zero; positive, or one zero byte where that is tolerated. */
   readonly serial: Uint8Array;
   readonly signatureAlgorithm: AlgorithmIdentifier;
   /** DER of the Name: names are compared as bytes. */
@@ -61,13 +61,19 @@ export interface Certificate {
 }
 
 /**
- * Parses exactly one certificate; throws `MalformedError` whose path begins with `name`. RFC 5280 section 4.1.2.2 demands a
- * positive serial; AMD gives every endorsement certificate the serial 0, so where those are read it is accepted.
+ * What a vendor writes although the standards forbid it: serial 0 (RFC 5280 section 4.1.2.2), and a keyUsage with zero bits behind
+ * its last one (X.690 section 11.2.2).
  */
+export type CertificateDeviation = 'zero-serial' | 'key-usage-tail';
+
+/** AMD: its endorsement keys all have serial 0, and its signing CAs such a keyUsage. */
+export const AMD_DEVIATIONS: readonly CertificateDeviation[] = ['zero-serial', 'key-usage-tail'];
+
+/** Parses exactly one certificate; throws `MalformedError` whose path begins with `name`. */
 export function parseCertificate(
   der: Uint8Array,
   name: string,
-  zeroSerial: 'refused' | 'accepted' = 'refused',
+  tolerated: readonly CertificateDeviation[] = [],
 ): Certificate {
   const input = new DerReader(der, name);
   if (der.length > CERTIFICATE_MAX_BYTES)
@@ -81,7 +87,7 @@ export function parseCertificate(
   const tbs = outer.inside(tbsElement, 'tbs');
   readVersion3(tbs);
   const serial = tbs.unsigned('serial', SERIAL_MAX_BYTES);
-  if (zeroSerial === 'refused' && serial.length === 1 && serial[0] === 0)
+  if (serial.length === 1 && serial[0] === 0 && !tolerated.includes('zero-serial'))
     tbs.fail('certificate.serial', 'serial', 'a positive number', '0');
   const innerAlgorithm = tbs.element(TAG.sequence, 'signature');
   if (!bytesEqual(innerAlgorithm.raw, outerAlgorithm.raw))
@@ -103,13 +109,13 @@ export function parseCertificate(
     ...key,
     extensions,
     basicConstraints: readBasicConstraints(extensions, name),
-    keyUsage: readKeyUsage(extensions, name),
+    keyUsage: readKeyUsage(extensions, name, tolerated.includes('key-usage-tail')),
     signature,
   };
 }
 
 /** A Name: one or more relative names of one or more attributes. Their texts are opaque here. */
-function readName(tbs: DerReader, name: string): Uint8Array {
+export function readName(tbs: DerReader, name: string): Uint8Array {
   const element = tbs.element(TAG.sequence, name);
   const relativeNames = tbs.inside(element, name);
   if (relativeNames.isAtEnd) tbs.fail('certificate.name', name, 'at least one attribute', 'an empty name');
@@ -133,13 +139,13 @@ function readVersion3(tbs: DerReader): void {
 }
 
 /** A BIT STRING that holds whole bytes. */
-function wholeBytes(reader: DerReader, name: string): Uint8Array {
+export function wholeBytes(reader: DerReader, name: string): Uint8Array {
   const { bytes, unusedBits } = reader.bitString(name);
   if (unusedBits !== 0) reader.fail('der.bit-string', name, 'whole bytes', `${unusedBits} unused bits`);
   return bytes;
 }
 
-function readAlgorithm(reader: DerReader): AlgorithmIdentifier {
+export function readAlgorithm(reader: DerReader): AlgorithmIdentifier {
   const oid = reader.oid('oid');
   const parameters = reader.isAtEnd ? null : reader.any('parameters').raw;
   reader.end();
@@ -156,7 +162,7 @@ function readValidity(reader: DerReader): Pick<Certificate, 'notBeforeMs' | 'not
 /** 2050-01-01T00:00:00Z: from here on GeneralizedTime, before it UTCTime. */
 const GENERALIZED_FROM_MS = 2_524_608_000_000;
 
-function readCertificateTime(reader: DerReader, name: string): number {
+export function readCertificateTime(reader: DerReader, name: string): number {
   const { ms, form } = reader.time(name);
   if (form === 'generalized' && ms < GENERALIZED_FROM_MS)
     reader.fail('der.time', name, 'UTCTime through 2049', 'GeneralizedTime');
@@ -173,6 +179,11 @@ function readPublicKey(reader: DerReader): Pick<Certificate, 'keyAlgorithm' | 'p
 function readExtensions(explicit: DerReader): readonly Extension[] {
   const list = explicit.sequence('list');
   explicit.end();
+  return readExtensionList(list);
+}
+
+/** Extensions (RFC 5280 section 4.1.2.9) of a certificate, a revocation list or one of its entries: one at least. */
+export function readExtensionList(list: DerReader): readonly Extension[] {
   const extensions: Extension[] = [];
   while (!list.isAtEnd) {
     const name = `${extensions.length}`;
@@ -212,7 +223,11 @@ function readTrueOrAbsent(reader: DerReader, name: string): boolean {
   return true;
 }
 
-function readKeyUsage(extensions: readonly Extension[], name: string): number | null {
+function readKeyUsage(
+  extensions: readonly Extension[],
+  name: string,
+  isTailTolerated: boolean,
+): number | null {
   const extension = extensions.find(({ oid }) => oid === EXTENSION_OID.keyUsage);
   if (extension === undefined) return null;
   const value = new DerReader(extension.value, `${name}.keyUsage`);
@@ -226,7 +241,7 @@ function readKeyUsage(extensions: readonly Extension[], name: string): number | 
     if (((bytes[bit >> 3] as number) & (0x80 >> (bit & 7))) !== 0) usage |= 1 << bit;
   }
   // A named bit list drops trailing zero bits (X.690 section 11.2.2).
-  if ((usage & (1 << (bitCount - 1))) === 0)
+  if ((usage & (1 << (bitCount - 1))) === 0 && !isTailTolerated)
     value.fail('certificate.key-usage', '', 'a last bit of one', 'trailing zero bits');
   return usage;
 }

@@ -1,0 +1,131 @@
+/** The two things a quote can be about: the report of an SGX enclave, and the report of a trust domain (TDX 1.0 and 1.5). */
+import { openByteCursor } from './byte-cursor.ts';
+
+export const SGX_REPORT_BYTES = 384;
+export const TD_REPORT_10_BYTES = 584;
+export const TD_REPORT_15_BYTES = 648;
+
+/** REPORTBODY of the Intel SDM, volume 3D, table 37-21. Byte fields are views. */
+export interface SgxReport {
+  readonly kind: 'sgx';
+  /** All 384 bytes. */
+  readonly bytes: Uint8Array;
+  /** 16 bytes. */
+  readonly cpuSvn: Uint8Array;
+  /** 4 bytes, as in the report. */
+  readonly miscSelect: Uint8Array;
+  readonly isvExtProdId: Uint8Array;
+  /** 16 bytes: flags and XFRM. */
+  readonly attributes: Uint8Array;
+  readonly mrEnclave: Uint8Array;
+  readonly mrSigner: Uint8Array;
+  readonly configId: Uint8Array;
+  readonly isvProdId: number;
+  readonly isvSvn: number;
+  readonly configSvn: number;
+  readonly isvFamilyId: Uint8Array;
+  /** 64 bytes. */
+  readonly reportData: Uint8Array;
+}
+
+/** TDREPORT as quotes carry it (Intel TDX DCAP quote library, TD quote bodies 2 and 3). Byte fields are views. */
+export interface TdReport {
+  readonly kind: 'tdx';
+  readonly bytes: Uint8Array;
+  /** 16 bytes: [0] and [1] are the minor and major SVN of the TDX module. */
+  readonly teeTcbSvn: Uint8Array;
+  readonly mrSeam: Uint8Array;
+  readonly mrSignerSeam: Uint8Array;
+  readonly seamAttributes: Uint8Array;
+  /** 8 bytes. */
+  readonly tdAttributes: Uint8Array;
+  readonly xfam: Uint8Array;
+  readonly mrTd: Uint8Array;
+  readonly mrConfigId: Uint8Array;
+  readonly mrOwner: Uint8Array;
+  readonly mrOwnerConfig: Uint8Array;
+  /** Four, of 48 bytes each. */
+  readonly rtmrs: readonly Uint8Array[];
+  readonly reportData: Uint8Array;
+  /** TDX 1.5 only: what the module was when the TD was asked, which may be newer than when it was launched; else null. */
+  readonly teeTcbSvn2: Uint8Array | null;
+  /** TDX 1.5 only: the service TD bound to this one, zero without one; else null. */
+  readonly mrServiceTd: Uint8Array | null;
+}
+
+/** Exactly 384 bytes; reserved fields are zero. Throws `MalformedError`. */
+export function parseSgxReport(bytes: Uint8Array, path: string): SgxReport {
+  const cursor = openByteCursor(bytes, path);
+  const cpuSvn = cursor.take(16, 'cpuSvn');
+  const miscSelect = cursor.take(4, 'miscSelect');
+  cursor.zeros(12, 'reserved1');
+  const isvExtProdId = cursor.take(16, 'isvExtProdId');
+  const attributes = cursor.take(16, 'attributes');
+  const mrEnclave = cursor.take(32, 'mrEnclave');
+  cursor.zeros(32, 'reserved2');
+  const mrSigner = cursor.take(32, 'mrSigner');
+  cursor.zeros(32, 'reserved3');
+  const configId = cursor.take(64, 'configId');
+  const isvProdId = cursor.u16('isvProdId');
+  const isvSvn = cursor.u16('isvSvn');
+  const configSvn = cursor.u16('configSvn');
+  cursor.zeros(42, 'reserved4');
+  const isvFamilyId = cursor.take(16, 'isvFamilyId');
+  const reportData = cursor.take(64, 'reportData');
+  cursor.end();
+  return {
+    kind: 'sgx',
+    bytes,
+    cpuSvn,
+    miscSelect,
+    isvExtProdId,
+    attributes,
+    mrEnclave,
+    mrSigner,
+    configId,
+    isvProdId,
+    isvSvn,
+    configSvn,
+    isvFamilyId,
+    reportData,
+  };
+}
+
+/** Exactly 584 bytes (TDX 1.0) or 648 (1.5). Throws `MalformedError`. */
+export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
+  const cursor = openByteCursor(bytes, path);
+  const teeTcbSvn = cursor.take(16, 'teeTcbSvn');
+  const mrSeam = cursor.take(48, 'mrSeam');
+  const mrSignerSeam = cursor.take(48, 'mrSignerSeam');
+  const seamAttributes = cursor.take(8, 'seamAttributes');
+  const tdAttributes = cursor.take(8, 'tdAttributes');
+  const xfam = cursor.take(8, 'xfam');
+  const mrTd = cursor.take(48, 'mrTd');
+  const mrConfigId = cursor.take(48, 'mrConfigId');
+  const mrOwner = cursor.take(48, 'mrOwner');
+  const mrOwnerConfig = cursor.take(48, 'mrOwnerConfig');
+  const rtmrs = [0, 1, 2, 3].map((index) => cursor.take(48, `rtmr${index}`));
+  const reportData = cursor.take(64, 'reportData');
+  const is15 = bytes.length === TD_REPORT_15_BYTES;
+  const teeTcbSvn2 = is15 ? cursor.take(16, 'teeTcbSvn2') : null;
+  const mrServiceTd = is15 ? cursor.take(48, 'mrServiceTd') : null;
+  cursor.end();
+  return {
+    kind: 'tdx',
+    bytes,
+    teeTcbSvn,
+    mrSeam,
+    mrSignerSeam,
+    seamAttributes,
+    tdAttributes,
+    xfam,
+    mrTd,
+    mrConfigId,
+    mrOwner,
+    mrOwnerConfig,
+    rtmrs,
+    reportData,
+    teeTcbSvn2,
+    mrServiceTd,
+  };
+}

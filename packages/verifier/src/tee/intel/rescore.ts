@@ -1,0 +1,47 @@
+import { type Verdict, verdictOf } from '@haca/protocol';
+import { openCheckRun } from '../check-run.ts';
+import { findTrustRoot } from '../trust-root.ts';
+import { JUDGE_CHECKS, JUDGE_TDX_CHECKS, judgePlatform } from './judge.ts';
+import { decodePlatformFacts, type PlatformFacts } from './platform-facts.ts';
+import { type IntelTcbPolicy, tcbPolicyChecks } from './policy.ts';
+import type { TcbClaims } from './tcb-level.ts';
+import { assertTrust, type IntelTrust } from './trust.ts';
+import { rootCheck } from './verify.ts';
+
+export interface IntelRescoring {
+  readonly verdict: Verdict;
+  readonly collateralEndMs: number | null;
+  readonly tcb: TcbClaims | null;
+}
+
+/**
+ * Judges a platform again by the facts kept of its quote (`TeeClaims.facts`): root, revocation, QE identity, TCB level and TCB
+ * policy, by the same code as the appraisal. Total: facts that are none are a failed check. At most 6 signatures.
+ */
+export function rescoreIntel(
+  facts: Uint8Array,
+  context: IntelTrust & { readonly policy: IntelTcbPolicy },
+): IntelRescoring {
+  assertTrust(context);
+  const opening = openCheckRun(['intel.facts']);
+  const platform = opening.parse('intel.facts', () => decodePlatformFacts(facts));
+  if (platform === null) return { verdict: verdictOf(opening.checks()), collateralEndMs: null, tcb: null };
+  const run = openCheckRun<string>(rescoreIds(platform));
+  const sha256 = context.crypto.sha256(platform.root.der);
+  const root = findTrustRoot(context.roots, sha256);
+  run.note(rootCheck(`${platform.tee}.chain.root`, root, context.roots, sha256));
+  if (root === undefined)
+    return { verdict: verdictOf([...opening.checks(), ...run.checks()]), collateralEndMs: null, tcb: null };
+  const { tcb, collateralEndMs } = judgePlatform(platform, context, run);
+  const policyChecks = tcbPolicyChecks(platform.tee, tcb, context.policy);
+  return {
+    verdict: verdictOf([...opening.checks(), ...run.checks(), ...policyChecks]),
+    collateralEndMs,
+    tcb,
+  };
+}
+
+function rescoreIds({ tee }: PlatformFacts): readonly string[] {
+  const names = ['chain.root', ...(tee === 'tdx' ? JUDGE_TDX_CHECKS : JUDGE_CHECKS)];
+  return names.map((name) => `${tee}.${name}`);
+}

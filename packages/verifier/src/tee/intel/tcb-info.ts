@@ -1,0 +1,140 @@
+/** TCB information of version 3, the signed object as the Intel Provisioning Certification Service sends it. */
+import { compareBytes } from '@haca/primitives';
+import { type JsonObject, parseStrictJson } from './strict-json.ts';
+import { TCB_LEVEL_STATUSES, type TcbLevelStatus } from './tcb-status.ts';
+
+export interface TcbLevel {
+  /** SVNs of the 16 SGX components that a platform must have at least. */
+  readonly sgxComponents: Uint8Array;
+  readonly pceSvn: number;
+  /** Of TDX; null in information on SGX. */
+  readonly tdxComponents: Uint8Array | null;
+  readonly tcbDateMs: number;
+  readonly status: TcbLevelStatus;
+  readonly advisoryIds: readonly string[];
+}
+
+/** Level of a TDX module or of a quoting enclave. */
+export interface SvnLevel {
+  readonly isvSvn: number;
+  readonly tcbDateMs: number;
+  readonly status: TcbLevelStatus;
+  readonly advisoryIds: readonly string[];
+}
+
+export interface TdxModule {
+  /** 48 bytes. */
+  readonly mrSigner: Uint8Array;
+  /** 8 bytes. */
+  readonly attributes: Uint8Array;
+}
+
+export interface TdxModuleIdentity extends TdxModule {
+  /** `TDX_` and the major SVN of the module, two hexadecimal digits in upper case. */
+  readonly id: string;
+  /** In the order given. */
+  readonly levels: readonly SvnLevel[];
+}
+
+export interface TcbInfo {
+  readonly id: 'SGX' | 'TDX';
+  readonly issueDateMs: number;
+  readonly nextUpdateMs: number;
+  readonly fmspc: Uint8Array;
+  readonly pceId: Uint8Array;
+  readonly evaluationDataNumber: number;
+  /** Highest first, as Intel's library sorts them: by SGX components, PCE SVN, TDX components. */
+  readonly levels: readonly TcbLevel[];
+  /** Null in information on SGX. */
+  readonly tdxModule: TdxModule | null;
+  readonly tdxModuleIdentities: readonly TdxModuleIdentity[];
+}
+
+const COMPONENTS = 16;
+
+/** `body` is the signed object alone. Throws `MalformedError`. Version 2, which has no TDX, is refused. */
+export function parseTcbInfo(body: Uint8Array): TcbInfo {
+  const info = parseStrictJson(body, 'tcbInfo');
+  const version = info.uint('version', 0xffff);
+  if (version !== 3) info.fail('tcb-info.version', 'version', 'version 3', `${version}`);
+  const id = info.oneOf('id', 'SGX', 'TDX');
+  const tcbType = info.uint('tcbType', 255);
+  if (tcbType !== 0) info.fail('tcb-info.type', 'tcbType', '0', `${tcbType}`);
+  if (id === 'SGX' && (info.has('tdxModule') || info.has('tdxModuleIdentities')))
+    info.fail('tcb-info.tdx-module', 'tdxModule', 'none in information on SGX', 'one');
+  return {
+    id,
+    issueDateMs: info.time('issueDate'),
+    nextUpdateMs: info.time('nextUpdate'),
+    fmspc: info.hex('fmspc', 6),
+    pceId: info.hex('pceId', 2),
+    evaluationDataNumber: info.uint('tcbEvaluationDataNumber', 0xffff_ffff),
+    levels: sortedLevels(info, id),
+    tdxModule: id === 'TDX' ? readModule(info.object('tdxModule')) : null,
+    tdxModuleIdentities: info.has('tdxModuleIdentities') ? readIdentities(info) : [],
+  };
+}
+
+function sortedLevels(info: JsonObject, id: TcbInfo['id']): readonly TcbLevel[] {
+  const levels = info.objects('tcbLevels').map((level) => readLevel(level, id));
+  levels.sort((a, b) => compareLevels(b, a));
+  const isRepeated = levels.some(
+    (level, i) => i > 0 && compareLevels(levels[i - 1] as TcbLevel, level) === 0,
+  );
+  if (isRepeated) info.fail('tcb-info.duplicate-level', 'tcbLevels', 'each level once', 'one twice');
+  return levels;
+}
+
+function compareLevels(a: TcbLevel, b: TcbLevel): number {
+  const bySgx = compareBytes(a.sgxComponents, b.sgxComponents) || a.pceSvn - b.pceSvn;
+  if (bySgx !== 0 || a.tdxComponents === null || b.tdxComponents === null) return bySgx;
+  return compareBytes(a.tdxComponents, b.tdxComponents);
+}
+
+function readLevel(level: JsonObject, id: TcbInfo['id']): TcbLevel {
+  const tcb = level.object('tcb');
+  return {
+    sgxComponents: readComponents(tcb, 'sgxtcbcomponents'),
+    pceSvn: tcb.uint('pcesvn', 0xffff),
+    tdxComponents: id === 'TDX' ? readComponents(tcb, 'tdxtcbcomponents') : null,
+    ...readJudgement(level),
+  };
+}
+
+/** What every level says beside its SVNs. */
+export function readJudgement(level: JsonObject): Pick<SvnLevel, 'tcbDateMs' | 'status' | 'advisoryIds'> {
+  return {
+    tcbDateMs: level.time('tcbDate'),
+    status: level.oneOf('tcbStatus', ...TCB_LEVEL_STATUSES),
+    advisoryIds: level.has('advisoryIDs') ? level.texts('advisoryIDs') : [],
+  };
+}
+
+function readComponents(tcb: JsonObject, name: string): Uint8Array {
+  const components = tcb.objects(name);
+  if (components.length !== COMPONENTS)
+    tcb.fail('tcb-info.components', name, `${COMPONENTS} components`, `${components.length}`);
+  return Uint8Array.from(components, (component) => component.uint('svn', 255));
+}
+
+function readModule(module: JsonObject): TdxModule {
+  // The mask is read for its form alone: Intel's library takes only zero attributes, so there is nothing left to mask.
+  module.hex('attributesMask', 8);
+  return { mrSigner: module.hex('mrsigner', 48), attributes: module.hex('attributes', 8) };
+}
+
+function readIdentities(info: JsonObject): readonly TdxModuleIdentity[] {
+  const identities = info.objects('tdxModuleIdentities').map((identity) => ({
+    ...readModule(identity),
+    id: identity.text('id').toUpperCase(),
+    levels: identity.objects('tcbLevels').map(readSvnLevel),
+  }));
+  const ids = new Set(identities.map(({ id }) => id));
+  if (ids.size !== identities.length)
+    info.fail('tcb-info.duplicate-identity', 'tdxModuleIdentities', 'each id once', 'one twice');
+  return identities;
+}
+
+export function readSvnLevel(level: JsonObject): SvnLevel {
+  return { isvSvn: level.object('tcb').uint('isvsvn', 0xffff), ...readJudgement(level) };
+}
