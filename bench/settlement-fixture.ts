@@ -46,7 +46,7 @@ export function makeSettlementChain(count: number): SettlementChain {
   const context: ExecutionContext = {
     crypto: nodeCrypto,
     config,
-    appraise: refuseAllEvidence,
+    evidence: refuseAllEvidence,
     zk: refuseAllProofs,
   };
   const chain: SettlementChain = { tree, context, height: 0, nodes };

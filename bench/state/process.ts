@@ -56,7 +56,7 @@ async function run(directory: string, accounts: number): Promise<ProcessFigures>
   const application = openApplication({
     store,
     crypto: nodeCrypto,
-    appraise: refuseAllEvidence,
+    evidence: refuseAllEvidence,
     snapshots: { directory: join(directory, 'snapshots'), intervalHeights: SNAPSHOT_INTERVAL },
     log: (line) => {
       process.stderr.write(`${line}\n`);

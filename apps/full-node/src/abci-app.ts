@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { appraiseKeyEvidence, openApplication, openCallLog, openStore, serveAbci } from '@haca/chain';
+import { EVIDENCE_VERIFIER, openApplication, openCallLog, openStore, serveAbci } from '@haca/chain';
 import { parseGenesisDocument } from '@haca/light-client';
 import { lockFolder, nodeCrypto, untilAskedToStop } from '@haca/platform';
 import { UsageError } from '@haca/primitives';
@@ -34,7 +34,7 @@ const store = openStore(data, { indexTxs: false });
 const application = openApplication({
   store,
   crypto: nodeCrypto,
-  appraise: appraiseKeyEvidence,
+  evidence: EVIDENCE_VERIFIER,
   checkInvariants: checkInvariants ?? app.simulated,
   snapshots: { directory: join(home, 'snapshots'), intervalHeights: engine.snapshotIntervalHeights },
   retention: { retainBlocks: engine.retainBlocks },

@@ -41,13 +41,13 @@ import { ZK_BACKEND, type ZkBackend } from './application/zk-backend.ts';
 import { createStateSync, type SnapshotOptions } from './snapshots/index.ts';
 import {
   type AdmissionWindow,
-  type AppraiseEvidence,
   applyGenesis,
   type BlockInput,
   type BlockOutput,
   type ChainConfig,
   type Change,
   checkInvariants,
+  type EvidenceVerifier,
   type ExecutionContext,
   executeBlock,
   executeProposal,
@@ -69,7 +69,7 @@ export interface ApplicationOptions {
   readonly crypto: CryptoProvider;
   /** As `crypto` answers, on other threads; the thread pool's if not said. */
   readonly verifyAsync?: VerifyAsync;
-  readonly appraise: AppraiseEvidence;
+  readonly evidence: EvidenceVerifier;
   /** The proof system and where its worker threads find it; the one of `@haca/verifier` if not said. */
   readonly zk?: ZkBackend;
   /** Recompute every invariant from scratch after each block that changed state. Costs a walk of the whole state. */
@@ -138,7 +138,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
   const context = (checker: Checker): ExecutionContext => ({
     crypto: checker,
     config: chainConfig(),
-    appraise: options.appraise,
+    evidence: options.evidence,
     zk: checkedProofSystem(zk.system, checker),
     decode: (tx) => known.lookUp(tx).decoded,
   });

@@ -6,14 +6,14 @@ import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/lig
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import { bytesEqual, UsageError } from '@haca/primitives';
 import { eventTags } from './application/event-tags.ts';
-import { appraiseKeyEvidence } from './application/evidence.ts';
+import { EVIDENCE_VERIFIER } from './application/evidence.ts';
 import { type HacaApplication, openApplication } from './application.ts';
 import { createBlockReader } from './engine/block-reader.ts';
 import { type Engine, startEngine } from './engine/engine.ts';
 import { openSignGuard } from './engine/sign-guard.ts';
 import { genesisAppHash } from './genesis-document.ts';
 import { type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
-import type { AppraiseEvidence } from './state-machine/index.ts';
+import type { EvidenceVerifier } from './state-machine/index.ts';
 import { openStore, type Store } from './storage/index.ts';
 
 export interface FullNodeOptions {
@@ -35,7 +35,7 @@ export interface FullNodeOptions {
   /** Recompute all invariants after each block that changed state; what genesis says of `simulated` if not said. */
   readonly checkInvariants?: boolean;
   readonly versionsKept?: number;
-  readonly appraise?: AppraiseEvidence;
+  readonly evidence?: EvidenceVerifier;
   readonly rpcLimits?: Partial<RpcLimits>;
   readonly pages?: ReadonlyMap<string, StaticPage>;
   readonly log?: (line: string) => void;
@@ -73,7 +73,7 @@ export async function startFullNode(options: FullNodeOptions): Promise<FullNode>
     const application = openApplication({
       store,
       crypto: nodeCrypto,
-      appraise: options.appraise ?? appraiseKeyEvidence,
+      evidence: options.evidence ?? EVIDENCE_VERIFIER,
       checkInvariants: options.checkInvariants ?? options.genesis.app.simulated,
       ...(options.log === undefined ? {} : { log: options.log }),
       ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),

@@ -32,7 +32,7 @@ export {
   serveAbci,
 } from './abci-socket/server.ts';
 export { eventTags } from './application/event-tags.ts';
-export { appraiseKeyEvidence } from './application/evidence.ts';
+export { EVIDENCE_VERIFIER } from './application/evidence.ts';
 export { type InvariantReport, STATE_PROOF_TYPE } from './application/queries.ts';
 export type { RetentionOptions } from './application/retention.ts';
 export { ZK_BACKEND, type ZkBackend } from './application/zk-backend.ts';
@@ -81,7 +81,6 @@ export {
 export { RPC_LIMITS, type RpcLimits, type RpcServer, type StaticPage, startRpcServer } from './rpc/server.ts';
 export type { SnapshotOptions } from './snapshots/index.ts';
 export {
-  type AppraiseEvidence,
   applyGenesis,
   type BlockInput,
   type BlockOutput,
@@ -91,6 +90,8 @@ export {
   decodeRecordValue,
   type EvidenceClaims,
   type EvidenceExpectations,
+  type EvidenceRules,
+  type EvidenceVerifier,
   type ExecutionContext,
   executeBlock,
   type KeyPhase,

@@ -22,7 +22,7 @@ import {
   testApplication,
   transfer,
 } from './engine-fixture.ts';
-import { actor, OPG, PROPOSER } from './state-machine-world.ts';
+import { actor, OPG, PROPOSER, verifierOf } from './state-machine-world.ts';
 import { appraiseSignatures, forgedEvidence, testEvidence } from './test-evidence.ts';
 
 const GENESIS = genesisDocument();
@@ -82,10 +82,10 @@ async function withNode(t: TestContext, over: Partial<ApplicationOptions> = {}) 
         pool.push(check);
         return verifyAsync(check);
       },
-      appraise: (envelope, expected, given) => {
+      evidence: verifierOf((envelope, expected, given) => {
         appraisals++;
         return appraiseSignatures(envelope, expected, given);
-      },
+      }),
     },
   });
   const { application } = opened;

@@ -36,7 +36,7 @@ export interface Scenario {
   readonly genesis: AppGenesis;
   readonly genesisTimeMs: number;
   readonly blocks: readonly BlockRequest[];
-  readonly appraise: ApplicationOptions['appraise'];
+  readonly evidence: ApplicationOptions['evidence'];
 }
 
 export function requestOf(input: BlockInput): BlockRequest {
@@ -71,11 +71,11 @@ export function initChainRequest({ genesis, genesisTimeMs }: Pick<Scenario, 'gen
 
 function open(folder: string, scenario: Scenario) {
   const store = openStore(folder);
-  const { appraise } = scenario;
+  const { evidence } = scenario;
   const application = openApplication({
     store,
     crypto: nodeCrypto,
-    appraise,
+    evidence,
     zk: TEST_BACKEND,
     checkInvariants: true,
   });

@@ -29,7 +29,7 @@ import {
 import { FAUCET, GENESIS_TIME_MS, temporaryFolder, transfer, VALIDATOR_SEED } from './engine-fixture.ts';
 import { HISTORY_PARAMS, learn, randomTx, startHistory } from './random-history.ts';
 import { actor, CHAIN, OPG, PROPOSER, SHORT_PARAMS, testGenesis, type World } from './state-machine-world.ts';
-import { appraiseSignatures, forgedEvidence, testEvidence } from './test-evidence.ts';
+import { forgedEvidence, SIGNATURES_VERIFIER, testEvidence } from './test-evidence.ts';
 
 interface Recorded {
   readonly scenario: Scenario;
@@ -44,7 +44,7 @@ function record(seed: number, blockCount: number, withProofs = false): Recorded 
   const evidence = [testEvidence, testEvidence, forgedEvidence(0), forgedEvidence(2)];
   let opened = 0;
   const history = startHistory(seed, {
-    world: { genesis, appraise: appraiseSignatures, audit: false },
+    world: { genesis, evidence: SIGNATURES_VERIFIER, audit: false },
     evidenceOf: (bindingHash) => (evidence[opened++ % evidence.length] as typeof testEvidence)(bindingHash),
     withStaking: true,
     withProofs,
@@ -73,7 +73,7 @@ function record(seed: number, blockCount: number, withProofs = false): Recorded 
     learn(history, sent, results);
   }
   const blocks = world.inputs.map(requestOf);
-  const scenario = { genesis, genesisTimeMs: 1_700_000_000_000, blocks, appraise: appraiseSignatures };
+  const scenario = { genesis, genesisTimeMs: 1_700_000_000_000, blocks, evidence: SIGNATURES_VERIFIER };
   return { scenario, world, met };
 }
 
@@ -196,7 +196,7 @@ test('CHAIN-93: blocks that the embedded engine makes lead to the same over the 
   const application = openApplication({
     store,
     crypto: nodeCrypto,
-    appraise: appraiseSignatures,
+    evidence: SIGNATURES_VERIFIER,
     checkInvariants: true,
   });
   const { recorded, blocks, outcomes } = recordBlocks(application);
@@ -234,7 +234,7 @@ test('CHAIN-93: blocks that the embedded engine makes lead to the same over the 
   await store.close();
   assert.ok(blocks.some(({ txs }) => txs.length > 1));
   assert.ok(outcomes.at(-1)?.modules['nodeKey'] !== undefined, 'a key was opened');
-  const scenario = { genesis: app, genesisTimeMs: GENESIS_TIME_MS, blocks, appraise: appraiseSignatures };
+  const scenario = { genesis: app, genesisTimeMs: GENESIS_TIME_MS, blocks, evidence: SIGNATURES_VERIFIER };
   assert.deepEqual(await driveOverSocket(t, scenario), outcomes);
   for (const way of Object.values(WAYS)) assert.deepEqual(await driveDirectly(t, scenario, way), outcomes);
 });

@@ -12,7 +12,14 @@ import { type ApplicationOptions, type HacaApplication, openApplication } from '
 import { type FullNode, type FullNodeOptions, startFullNode } from '../src/full-node.ts';
 import { makeGenesisDocument } from '../src/genesis-document.ts';
 import { openStore, type Store } from '../src/storage/index.ts';
-import { type Actor, appraiseTest, CHAIN, FAUCET, SHORT_PARAMS, testGenesis } from './state-machine-world.ts';
+import {
+  type Actor,
+  CHAIN,
+  FAUCET,
+  SHORT_PARAMS,
+  TEST_VERIFIER,
+  testGenesis,
+} from './state-machine-world.ts';
 
 export const GENESIS_TIME_MS = Date.UTC(2026, 0, 1);
 export const VALIDATOR_SEED = sha256(utf8Encode('test actor validator'));
@@ -84,7 +91,7 @@ export async function testNode(
     home,
     genesis,
     validatorSeed: VALIDATOR_SEED,
-    appraise: appraiseTest,
+    evidence: TEST_VERIFIER,
     blockIntervalMs: 5,
     ...options,
   });
@@ -114,7 +121,7 @@ export function testApplication(
   const application = openApplication({
     store,
     crypto: nodeCrypto,
-    appraise: appraiseTest,
+    evidence: TEST_VERIFIER,
     checkInvariants: true,
     ...(options.versionsKept === undefined ? {} : { versionsKept: options.versionsKept }),
     ...(options.pendingLimits === undefined ? {} : { pendingLimits: options.pendingLimits }),

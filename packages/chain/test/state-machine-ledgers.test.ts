@@ -149,5 +149,5 @@ test('CHAIN-32: the audit notices when any record that holds or counts money is 
     world.state.set(name, entry);
     seen.add(table);
   }
-  assert.equal(seen.size, 12, [...seen].join());
+  assert.equal(seen.size, 14, [...seen].join());
 });

@@ -270,7 +270,11 @@ test('CHAIN-42 E_OVERFLOW attack 52: an allocation that is paid and topped up fo
 });
 
 test('CHAIN-53 E_INTERNAL: claims that no record can hold open no key, and the chain goes on', () => {
-  for (const claims of [{ measurement: '' }, { endMs: Number.NaN }, { claimsDigest: new Uint8Array(31) }]) {
+  for (const claims of [
+    { facts: new Uint8Array(4_097) },
+    { endMs: Number.POSITIVE_INFINITY },
+    { claimsDigest: new Uint8Array(31) },
+  ]) {
     const world = createWorld({
       allowInternal: true,
       appraise: (envelope, expected, crypto) => {
@@ -595,7 +599,7 @@ test('CHAIN-53: evidence is appraised with what the chain expects, and refused w
 test('CHAIN-53 E_EVIDENCE: no verifier, claims of a test enclave on a real network, and evidence that is over', () => {
   const genuine = testGenesis(SHORT_PARAMS, false);
   for (const appraise of [
-    refuseAllEvidence,
+    refuseAllEvidence.appraise,
     ((envelope, expected, crypto) => {
       const result = appraiseTest(envelope, expected, crypto);
       return { ...result, claims: result.claims && { ...result.claims, simulated: true } };

@@ -32,6 +32,7 @@ import {
   keyIdOf,
   type LaneRecord,
   laneRecordCodec,
+  type Measurement,
   type ModelManifest,
   modelIdOf,
   type NodeKeyRecord,
@@ -70,9 +71,12 @@ import {
   checkInvariants,
   consensusAddress,
   type EnumerableView,
+  type EvidenceClaims,
+  type EvidenceVerifier,
   type ExecutionContext,
   executeBlock,
   readChainConfig,
+  refuseAllEvidence,
   type TxResult,
   transitionViolations,
   type ZkProofSystem,
@@ -133,26 +137,60 @@ export function testGenesis(params: ProtocolParams = SHORT_PARAMS, simulated = t
     accounts: [{ accountId: FAUCET.id, nopg: OPG_SUPPLY_NOPG - reserveNopg - selfBond }],
     validators: [{ consensusKey: VALIDATOR_KEY, operator: VALIDATOR_OPERATOR.id, selfBond }],
     assets: [{ asset: USDC, symbol: 'CRED', issuer: FAUCET.id }],
-    measurements: [],
+    measurements: [TEST_MEASUREMENT],
     testRoots: [],
   };
 }
 
 /** Accepts a document that is exactly the binding hash; everything else fails the check named in its text, if any. */
-export const appraiseTest: AppraiseEvidence = ({ document }, { bindingHash, nowMs, simulated }) => {
-  if (bytesEqual(document, bindingHash)) {
+export const appraiseTest: AppraiseEvidence = ({ document }, expected) => {
+  const { bindingHash, nowMs, simulated, measurements } = expected;
+  const measurement = measurements[0];
+  if (bytesEqual(document, bindingHash) && measurement !== undefined) {
     return {
       verdict: verdictOf([passed('test.binding')]),
       claims: {
-        claimsDigest: sha256(document),
-        endMs: nowMs + 30_000,
+        ...testClaims(document, nowMs + 30_000, measurement),
         simulated: simulated || document[0] === 0,
-        measurement: 'test',
       },
+      tcbStatus: null,
     };
   }
   const id = document.length < 40 ? `test.${new TextDecoder().decode(document)}` : 'test.binding';
-  return { verdict: verdictOf([failed(id, id, 'the binding', 'another')]), claims: null };
+  const verdict = verdictOf([failed(id, id, 'the binding', 'another')]);
+  return { verdict, claims: null, tcbStatus: null };
+};
+
+/** Claims of a document that says nothing but how long it is good. */
+export function testClaims(document: Uint8Array, endMs: number, measurement: Measurement): EvidenceClaims {
+  return {
+    claimsDigest: sha256(document),
+    endMs,
+    collateralEndMs: null,
+    simulated: true,
+    measurement,
+    facts: new Uint8Array(0),
+    cloud: null,
+    hardware: [],
+  };
+}
+
+/** A verifier around one way to appraise: what was accepted stays good, and no collateral is. */
+export function verifierOf(appraise: AppraiseEvidence): EvidenceVerifier {
+  return {
+    ...refuseAllEvidence,
+    appraise,
+    rescore: () => ({ fault: null, tcbStatus: null, collateralEndMs: null }),
+  };
+}
+
+export const TEST_VERIFIER: EvidenceVerifier = verifierOf(appraiseTest);
+
+/** Approved by the genesis of every test. */
+export const TEST_MEASUREMENT: Measurement = {
+  kind: 'nitro',
+  name: 'test',
+  registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(7) }],
 };
 
 export interface World extends EnumerableView {
@@ -191,6 +229,8 @@ export interface WorldOptions {
   readonly params?: Partial<ProtocolParams>;
   readonly genesis?: AppGenesis;
   readonly appraise?: AppraiseEvidence;
+  /** Instead of one made of `appraise`. */
+  readonly evidence?: EvidenceVerifier;
   readonly zk?: ZkProofSystem;
   readonly blockMs?: number;
   /** For tests of E_INTERNAL itself. */
@@ -227,7 +267,7 @@ export function createWorld(options: WorldOptions = {}): World {
   const ctx: ExecutionContext = {
     crypto: nodeCrypto,
     config: readChainConfig(view),
-    appraise: options.appraise ?? appraiseTest,
+    evidence: options.evidence ?? verifierOf(options.appraise ?? appraiseTest),
     zk: options.zk ?? TEST_PROOF_SYSTEM,
     collectPostings: true,
   };

@@ -1,8 +1,9 @@
 /** Evidence with the cost and shape of a real document: three ECDSA signatures on P-384 over the binding, one after the other. */
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { bytesEqual, concatBytes, sha256 } from '@haca/primitives';
+import { concatBytes, sha256 } from '@haca/primitives';
 import { failed, passed, verdictOf } from '@haca/protocol';
-import type { AppraiseEvidence } from '../src/state-machine/index.ts';
+import type { AppraiseEvidence, EvidenceVerifier } from '../src/state-machine/index.ts';
+import { testClaims, verifierOf } from './state-machine-world.ts';
 
 const SIGNATURES = 3;
 const POINT_BYTES = 97;
@@ -39,7 +40,8 @@ export function forgedEvidence(position: number): (bindingHash: Uint8Array) => U
 }
 
 /** Accepts what `testEvidence` makes; stops at the first signature that does not verify. */
-export const appraiseSignatures: AppraiseEvidence = ({ document }, { bindingHash, nowMs }, crypto) => {
+export const appraiseSignatures: AppraiseEvidence = ({ document }, expected, crypto) => {
+  const { bindingHash, nowMs, measurements } = expected;
   for (const [position, { point }] of KEYS.entries()) {
     const from = position * SIGNATURE_BYTES;
     const signature = document.subarray(from, from + SIGNATURE_BYTES);
@@ -47,16 +49,17 @@ export const appraiseSignatures: AppraiseEvidence = ({ document }, { bindingHash
     return {
       verdict: verdictOf([failed('test.signature', 'test.signature', 'a good one', `${position}`)]),
       claims: null,
+      tcbStatus: null,
     };
   }
-  const isWhole = bytesEqual(document.subarray(SIGNATURES * SIGNATURE_BYTES), new Uint8Array(0));
-  if (!isWhole)
-    return { verdict: verdictOf([failed('test.end', 'test.end', 'the end', 'more')]), claims: null };
-  const claims = {
-    claimsDigest: sha256(document),
-    endMs: nowMs + 3_600_000,
-    simulated: true,
-    measurement: 'test',
-  };
-  return { verdict: verdictOf([passed('test.signature')]), claims };
+  const measurement = measurements[0];
+  const isWhole = document.length === SIGNATURES * SIGNATURE_BYTES && measurement !== undefined;
+  if (!isWhole) {
+    const verdict = verdictOf([failed('test.end', 'test.end', 'the end', 'more')]);
+    return { verdict, claims: null, tcbStatus: null };
+  }
+  const claims = testClaims(document, nowMs + 3_600_000, measurement);
+  return { verdict: verdictOf([passed('test.signature')]), claims, tcbStatus: null };
 };
+
+export const SIGNATURES_VERIFIER: EvidenceVerifier = verifierOf(appraiseSignatures);

@@ -12,7 +12,6 @@ const CONFIG = encode(chainConfigRecordCodec, {
   genesisTimeMs: 0,
   simulated: true,
   params: DEFAULT_PARAMS,
-  measurements: [],
   testRoots: [],
 });
 

@@ -144,7 +144,6 @@ export async function startFakeChain(params: Partial<ChainConfigRecord['params']
     genesisTimeMs: 1_800_000_000_000,
     simulated: true,
     params: { ...DEFAULT_PARAMS, ...params },
-    measurements: [],
     testRoots: [],
   };
   const world: World = {

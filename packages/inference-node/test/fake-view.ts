@@ -105,7 +105,6 @@ export function openFakeView(params: Partial<ProtocolParams> = {}): FakeView {
       genesisTimeMs: 0,
       simulated: true,
       params: { ...DEFAULT_PARAMS, ...params },
-      measurements: [],
       testRoots: [],
     },
     rpc: undefined as unknown as RpcClient,

@@ -26,7 +26,7 @@ function openKeyImport(spkiPrefix: Buffer): (publicKey: Uint8Array) => KeyObject
   };
 }
 
-export type SignatureScheme = 'ed25519' | 'ecdsa-p256' | 'ecdsa-p384';
+export type SignatureScheme = 'ed25519' | 'ecdsa-p256' | 'ecdsa-p384' | 'rsa-pss-sha384' | 'rsa-pkcs1-sha256';
 
 /** One signature check by value, with keys and signatures as `CryptoProvider` takes them. */
 export interface SignatureCheck {
@@ -42,6 +42,8 @@ interface NativeScheme {
   readonly importKey: (publicKey: Uint8Array) => KeyObject | null;
   /** As OpenSSL takes it. Naming its form in the key argument instead costs more than this and the call together. */
   readonly nativeSignature: (signature: Uint8Array) => Uint8Array;
+  /** RSA only. */
+  readonly padding?: { readonly padding: number; readonly saltLength?: number };
 }
 
 function ecdsa(spkiPrefix: string, hashName: string, keyBytes: number, signatureBytes: number): NativeScheme {
@@ -80,15 +82,41 @@ type NativeSchemes = Readonly<Record<SignatureScheme, NativeScheme>>;
 
 /** Each with imported keys of its own. */
 function openSchemes(): NativeSchemes {
+  const rsa = { admits: () => true, importKey: openRsaKeyImport(), nativeSignature: same };
   return {
     ed25519: {
       hashName: null,
       admits: isAdmissibleEd25519,
       importKey: openKeyImport(Buffer.from('302a300506032b6570032100', 'hex')),
-      nativeSignature: (signature) => signature,
+      nativeSignature: same,
     },
     'ecdsa-p256': ecdsa('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'sha256', 65, 64),
     'ecdsa-p384': ecdsa('3076301006072a8648ce3d020106052b81040022036200', 'sha384', 97, 96),
+    'rsa-pss-sha384': {
+      ...rsa,
+      hashName: 'sha384',
+      padding: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 },
+    },
+    'rsa-pkcs1-sha256': { ...rsa, hashName: 'sha256', padding: { padding: constants.RSA_PKCS1_PADDING } },
+  };
+}
+
+function same(signature: Uint8Array): Uint8Array {
+  return signature;
+}
+
+function openRsaKeyImport(): (publicKey: Uint8Array) => KeyObject | null {
+  const known = boundedCache<KeyObject | null>(256);
+  return (publicKey) => {
+    if (rsaModulus(publicKey) === null) return null;
+    const key = Buffer.from(publicKey);
+    return known(key.toString('latin1'), () => {
+      try {
+        return createPublicKey({ key, format: 'der', type: 'pkcs1' });
+      } catch {
+        return null;
+      }
+    });
   };
 }
 
@@ -96,10 +124,12 @@ const SCHEMES = openSchemes();
 
 /** What OpenSSL is asked, or null where the answer is no without asking. */
 function nativeInput(schemes: NativeSchemes, { scheme, publicKey, signature }: SignatureCheck) {
-  const { hashName, admits, importKey, nativeSignature } = schemes[scheme];
+  const { hashName, admits, importKey, nativeSignature, padding } = schemes[scheme];
   if (!admits(publicKey, signature)) return null;
-  const key = importKey(publicKey);
-  return key === null ? null : { hashName, key, signature: nativeSignature(signature) };
+  const imported = importKey(publicKey);
+  if (imported === null) return null;
+  const key = padding === undefined ? imported : { key: imported, ...padding };
+  return { hashName, key, signature: nativeSignature(signature) };
 }
 
 function verifySignature(schemes: NativeSchemes, check: SignatureCheck): boolean {
@@ -127,37 +157,7 @@ const verifierOf =
   (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
     verifySignature(schemes, { scheme, publicKey, message, signature });
 
-function boundedRsaKeys(): (publicKey: Uint8Array) => KeyObject | null {
-  const known = boundedCache<KeyObject | null>(256);
-  return (publicKey) => {
-    if (rsaModulus(publicKey) === null) return null;
-    const key = Buffer.from(publicKey);
-    return known(key.toString('latin1'), () => {
-      try {
-        return createPublicKey({ key, format: 'der', type: 'pkcs1' });
-      } catch {
-        return null;
-      }
-    });
-  };
-}
-
-const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 } as const;
-const PKCS1 = { padding: constants.RSA_PKCS1_PADDING } as const;
-
-const rsaVerifierOf =
-  (
-    importRsaKey: (publicKey: Uint8Array) => KeyObject | null,
-    hashName: string,
-    padding: { readonly padding: number; readonly saltLength?: number },
-  ) =>
-  (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
-    const key = importRsaKey(publicKey);
-    return key !== null && verify(hashName, message, { key, ...padding }, signature);
-  };
-
 function providerOf(schemes: NativeSchemes): CryptoProvider {
-  const importRsaKey = boundedRsaKeys();
   return {
     name: 'node',
     sha256,
@@ -166,8 +166,8 @@ function providerOf(schemes: NativeSchemes): CryptoProvider {
     verifyEd25519: verifierOf(schemes, 'ed25519'),
     verifyEcdsaP256: verifierOf(schemes, 'ecdsa-p256'),
     verifyEcdsaP384: verifierOf(schemes, 'ecdsa-p384'),
-    verifyRsaPssSha384: rsaVerifierOf(importRsaKey, 'sha384', PSS),
-    verifyRsaPkcs1Sha256: rsaVerifierOf(importRsaKey, 'sha256', PKCS1),
+    verifyRsaPssSha384: verifierOf(schemes, 'rsa-pss-sha384'),
+    verifyRsaPkcs1Sha256: verifierOf(schemes, 'rsa-pkcs1-sha256'),
   };
 }
 

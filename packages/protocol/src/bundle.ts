@@ -11,13 +11,19 @@ import {
   type TypeOf,
 } from '@haca/primitives';
 import { chainIdCodec, heightCodec, version } from './common.ts';
-import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
+import {
+  EVIDENCE_MAX_BYTES,
+  evidenceEnvelopeCodec,
+  GPUS_MAX,
+  registrationBindingCodec,
+} from './registration.ts';
 import { TRANSACTION_MAX_BYTES } from './transaction.ts';
 
 export const BUNDLE_BODY_MAX_BYTES = 32 * 1024 * 1024;
 /** Light blocks in a bundle: the way from the verifier's trusted header to the last header of the bundle. */
 export const BUNDLE_HEADERS_MAX = 256;
 export const BUNDLE_HEADER_MAX_BYTES = 4 * 1024 * 1024;
+export const BUNDLE_EVIDENCE_RECORDS_MAX = 128;
 export const BUNDLE_MAX_BYTES = 128 * 1024 * 1024;
 
 /** A record of chain state with its proof against the app hash in header `stateHeight + 1`. */
@@ -50,7 +56,7 @@ export const bundleCodec = struct({
   node: field(7, provenRecordCodec),
   key: field(8, provenRecordCodec),
   model: field(9, provenRecordCodec),
-  /** The chain's settings: approved measurements, roots, parameters. */
+  /** The chain's settings: roots and parameters. */
   config: field(13, provenRecordCodec),
   /** The evidence document behind the key and what it binds; null for a `signed` key. */
   evidence: field(
@@ -73,6 +79,13 @@ export const bundleCodec = struct({
       transaction: field(2, bytesOf(1, TRANSACTION_MAX_BYTES)),
     }),
   ),
+  /**
+   * What evidence is judged by, as the chain held it: measurements, collateral, policy, revoked certificates, chips. Each record says
+   * by its key what it is; their order means nothing.
+   */
+  evidenceRecords: optionalField(16, arrayOf(provenRecordCodec, BUNDLE_EVIDENCE_RECORDS_MAX, 1)),
+  /** Documents of the node's GPUs, in the order of its registration. */
+  gpuEvidence: optionalField(17, arrayOf(bytesOf(1, EVIDENCE_MAX_BYTES), GPUS_MAX, 1)),
   /**
    * Light blocks in ascending height, each the UTF-8 JSON `{"signed_header","validators","next_validators"}` in CometBFT's
    * own shapes. Their bytes are covered by nothing: hashes and signatures inside decide.

@@ -47,6 +47,11 @@ const CODES = {
   E_VALIDATOR_SET: [212, 'The validator set is full, or would be left without a validator.'],
   E_VERIFYING_KEY: [213, 'The verifying key is missing, malformed, breaks a rule or is above a limit.'],
   E_REGISTRATION_PROOF: [214, 'The registration proof of the weights is missing, or does not hold.'],
+  E_COLLATERAL: [
+    215,
+    'The collateral was appraised and refused, is not current, or is not newer than what the chain has.',
+  ],
+  E_HARDWARE: [216, 'The chip serves another operator or node, or was revoked.'],
   // Settlement (300-399).
   E_SEQ: [
     300,
@@ -87,7 +92,7 @@ const CODES = {
   // Decrees (500-599).
   E_DECREE: [
     500,
-    'The decree changes nothing, is not the next one, or lacks signatures of more than 2/3 of the power.',
+    'The decree changes nothing, is not the next one, or lacks signatures of as much power as it takes.',
   ],
 } as const satisfies Readonly<Record<string, readonly [number, string]>>;
 

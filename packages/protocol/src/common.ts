@@ -45,6 +45,13 @@ export const methodCodec = oneOf(...METHODS);
 export const ASSURANCES = ['zk', 'tee', 'tee-simulated', 'signed', 'proxied'] as const;
 export type Assurance = (typeof ASSURANCES)[number];
 
+/**
+ * How much is known about who can touch the hardware behind a `tee` key, recorded when it opens: a test enclave, anybody's
+ * machine, a chip that the validators entered as standing with a known provider, a cloud's own data centre by its evidence.
+ */
+export const ASSURANCE_TIERS = ['simulated', 'unknown-host', 'registered-hardware', 'cloud'] as const;
+export type AssuranceTier = (typeof ASSURANCE_TIERS)[number];
+
 /** Key types of accounts. Numbers 2 (P-256) and 3 (secp256k1) are reserved. */
 export const accountKeyCodec = struct({
   algorithm: field(0, oneOf('ed25519')),

@@ -2,7 +2,9 @@
  * Verification gas: 1 gas is 1 byte of transaction or about 1 microsecond of the reference core. It is a function of the
  * transaction's bytes alone, known before any work starts. Table and measurement: spec/gas.md.
  */
-import { UsageError } from '@haca/primitives';
+import { encode, UsageError } from '@haca/primitives';
+import { type Collateral, collateralCodec } from './collateral.ts';
+import type { DecreeAction } from './decree.ts';
 import type { EvidenceKind } from './registration.ts';
 import type { Op, Transaction } from './transaction.ts';
 import { zkBatchIndex } from './zk-limits.ts';
@@ -22,6 +24,8 @@ export const GAS = {
   nvidia: 5_300,
   dstack: 1_300,
   azure: 1_300,
+  /** A piece of collateral: four signatures, and reading it. */
+  collateral: 1_500,
   /** Checking a verifying key: for the key, for each tensor, and for each op in each batch size that has a cost of its own. */
   verifyingKey: 5_000,
   verifyingKeyTensor: 40,
@@ -94,7 +98,10 @@ function opGas(op: Op): number {
         4 * GAS.rowWrite +
         GAS.temporaryRow +
         GAS.ed25519 +
-        (op.evidence === null ? 0 : evidenceGas(op.evidence.kind))
+        (op.evidence === null ? 0 : evidenceGas(op.evidence.kind)) +
+        // Each chip that evidence names has a row.
+        hardwareRows(op) * (GAS.rowWrite + GAS.temporaryRow) +
+        (op.gpuEvidence?.length ?? 0) * GAS.nvidia
       );
     case 'settle':
       return (
@@ -105,7 +112,14 @@ function opGas(op: Op): number {
         (op.receipts === undefined ? 0 : CLAIM_GAS + lineReceiptsGas(op.receipts))
       );
     case 'decree':
-      return 2 * GAS.rowWrite + op.signatures.length * GAS.ed25519;
+      return (
+        4 * GAS.rowWrite + op.signatures.length * GAS.ed25519 + decreeRows(op.action.kind) * GAS.permanentRow
+      );
+    case 'post-collateral':
+      return op.items.reduce<number>(
+        (gas, item) => gas + GAS.collateral + GAS.rowWrite + collateralRows(item) * GAS.permanentRow,
+        GAS.rowWrite,
+      );
     case 'prove':
       return op.verificationGas + CLAIM_GAS + (op.redeem === null ? 0 : redeemGas(op.redeem));
   }
@@ -130,6 +144,27 @@ export function zkKeyGas(
   const sizes = zkBatchIndex(key.batchMax) + 1;
   const reading = GAS.verifyingKeyTensor * key.tensors + GAS.verifyingKeyOp * key.ops * sizes;
   return GAS.verifyingKey + reading + registrationGas;
+}
+
+/** A chip for the evidence itself, and one for each GPU. */
+function hardwareRows({ evidence, gpuEvidence }: Extract<Op, { readonly kind: 'open-key' }>): number {
+  return (evidence === null ? 0 : 1) + (gpuEvidence?.length ?? 0);
+}
+
+const PERMANENT_DECREES: ReadonlySet<DecreeAction['kind']> = new Set([
+  'propose-measurement',
+  'register-hardware',
+  'revoke-hardware',
+]);
+
+/** Rows that a decree may make for ever. */
+function decreeRows(action: DecreeAction['kind']): number {
+  return PERMANENT_DECREES.has(action) ? 1 : 0;
+}
+
+/** A piece of many bytes counts as several permanent rows. */
+function collateralRows(item: Collateral): number {
+  return Math.ceil(encode(collateralCodec, item).length / KEY_BYTES_PER_ROW);
 }
 
 /** A key of many bytes counts as several permanent rows. */
@@ -158,7 +193,7 @@ export const CLAIM_GAS = 4 * GAS.rowWrite + GAS.temporaryRow;
 /** A receipt proof beside a charge line of a `zk` key. */
 export const RECEIPT_PROOF_GAS = 2 * GAS.ed25519 + 80;
 
-/** Bytes of a verifying key that are charged as one permanent row. */
+/** Bytes of a verifying key or a piece of collateral that are charged as one permanent row. */
 export const KEY_BYTES_PER_ROW = 8_192;
 
 export interface BaseFeeState {
@@ -204,6 +239,8 @@ export function permanentRows(transaction: Transaction): number {
 }
 
 function rowsOf(op: Op): number {
+  if (op.kind === 'decree') return decreeRows(op.action.kind);
+  if (op.kind === 'post-collateral') return op.items.reduce((rows, item) => rows + collateralRows(item), 0);
   const rows = PERMANENT_ROWS.get(op.kind) ?? 0;
   return op.kind === 'register-model' && op.zk !== undefined ? rows + keyRows(op.zk.verifyingKey) : rows;
 }

@@ -6,6 +6,7 @@ export * from './decree.ts';
 export * from './evidence-documents.ts';
 export * from './gas.ts';
 export * from './genesis.ts';
+export * from './hardware.ts';
 export * from './json.ts';
 export * from './measurement.ts';
 export * from './model.ts';

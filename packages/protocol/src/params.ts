@@ -48,6 +48,14 @@ export interface ProtocolParams {
   /** Live keys of a node, allocations of a channel. */
   readonly keysPerNodeMax: number;
   readonly allocationsPerChannelMax: number;
+  /**
+   * Block time that platforms have to take up a raised TCB evaluation, and that collateral is good for after its `nextUpdate`;
+   * milliseconds.
+   */
+  readonly tcbGraceMs: number;
+  readonly collateralGraceMs: number;
+  /** Blocks between a measurement's proposal and its approval. */
+  readonly measurementDelay: number;
 }
 
 export const DEFAULT_PARAMS: ProtocolParams = {
@@ -81,6 +89,9 @@ export const DEFAULT_PARAMS: ProtocolParams = {
   evidenceSkewMaxMs: 30_000,
   keysPerNodeMax: 16,
   allocationsPerChannelMax: 64,
+  tcbGraceMs: 604_800_000,
+  collateralGraceMs: 1_209_600_000,
+  measurementDelay: 172_800,
 };
 
 /**

@@ -22,13 +22,29 @@ import {
   uint,
   uintMapOf,
 } from '@haca/primitives';
-import { accountKeyCodec, chainIdCodec, digest32, heightCodec, methodCodec } from './common.ts';
-import { PROOF_KINDS, proofKindCodec } from './decree.ts';
+import { collateralCodec } from './collateral.ts';
+import {
+  ASSURANCE_TIERS,
+  accountKeyCodec,
+  chainIdCodec,
+  digest32,
+  heightCodec,
+  methodCodec,
+} from './common.ts';
+import { PROOF_KINDS, proofKindCodec, releaseInfoCodec, revokedCertificateCodec } from './decree.ts';
+import {
+  acceptedTcbStatusCodec,
+  hardwareCodec,
+  SNP_PRODUCTS,
+  snpTcbFloorCodec,
+  TCB_STATUS_KINDS,
+  TCB_STATUSES,
+} from './hardware.ts';
 import { measurementCodec } from './measurement.ts';
 import { modelManifestCodec } from './model.ts';
 import { DEFAULT_PARAMS, type ProtocolParams } from './params.ts';
 import { runningTotalsCodec } from './receipt.ts';
-import { evidenceKindCodec, registrationBindingCodec } from './registration.ts';
+import { evidenceKindCodec, GPUS_MAX, registrationBindingCodec } from './registration.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
 import { consensusAddressCodec, VALIDATORS_MAX } from './validator.ts';
 import { LANES_PER_CHANNEL_AND_KEY, SESSIONS_PER_CHANNEL } from './voucher.ts';
@@ -55,6 +71,12 @@ const TABLES = {
   claim: 18,
   verifyingKey: 19,
   governance: 20,
+  collateral: 21,
+  measurement: 22,
+  hardware: 23,
+  measurementIndex: 24,
+  evidencePolicy: 25,
+  revokedCertificates: 26,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -87,6 +109,15 @@ export const recordKey = {
   claim: (claimId: Uint8Array): Uint8Array => keyOf(TABLES.claim, claimId),
   verifyingKey: (verifyingKeyHash: Uint8Array): Uint8Array => keyOf(TABLES.verifyingKey, verifyingKeyHash),
   governance: (): Uint8Array => Uint8Array.of(TABLES.governance),
+  /** By `collateralIdOf`. */
+  collateral: (collateralId: Uint8Array): Uint8Array => keyOf(TABLES.collateral, collateralId),
+  /** By `measurementIdOf`. */
+  measurement: (measurementId: Uint8Array): Uint8Array => keyOf(TABLES.measurement, measurementId),
+  /** By `hardwareIdOf`. */
+  hardware: (hardwareId: Uint8Array): Uint8Array => keyOf(TABLES.hardware, hardwareId),
+  measurementIndex: (): Uint8Array => Uint8Array.of(TABLES.measurementIndex),
+  evidencePolicy: (): Uint8Array => Uint8Array.of(TABLES.evidencePolicy),
+  revokedCertificates: (): Uint8Array => Uint8Array.of(TABLES.revokedCertificates),
   /** Slot of a block among the last `settleWindow`: its height modulo that. */
   recentBlock: (height: number, settleWindow: number): Uint8Array =>
     keyOf(TABLES.recentBlock, bigEndian(height % settleWindow, 4)),
@@ -289,6 +320,119 @@ export const governanceRecordCodec = struct({
 });
 export type GovernanceRecord = TypeOf<typeof governanceRecordCodec>;
 
+const versionCodec = struct({
+  /** `tcbEvaluationDataNumber`, or the number of a revocation list. */
+  number: field(0, uint()),
+  /** Unix milliseconds. */
+  issuedMs: field(1, uint()),
+});
+
+/** Evaluations that were raised and whose grace may still run: the oldest and the newest of them. */
+export const SUPERSEDED_COLLATERAL_MAX = 2;
+
+/** A piece of collateral, the newest of its name that was posted. Rows are never deleted. */
+export const collateralRecordCodec = struct({
+  item: field(0, collateralCodec),
+  /** A newer piece has a higher number, or the same and a later issue. */
+  version: field(1, versionCodec),
+  /** Unix milliseconds. */
+  nextUpdateMs: field(2, uint()),
+  /** It hangs on a test root that a simulated genesis names. */
+  simulated: field(3, bool),
+  height: field(4, heightCodec),
+  /** What a higher TCB evaluation took the place of, ascending by time. */
+  superseded: field(
+    5,
+    arrayOf(
+      struct({
+        item: field(0, collateralCodec),
+        version: field(1, versionCodec),
+        /** Block time at which it was superseded. */
+        atMs: field(2, uint()),
+      }),
+      SUPERSEDED_COLLATERAL_MAX,
+    ),
+  ),
+});
+export type CollateralRecord = TypeOf<typeof collateralRecordCodec>;
+
+/**
+ * A release that evidence may show. Its state is a function of the height: proposed before `activeFrom`, then active, deprecated from
+ * `deprecatedAt` on, revoked from `revokedAt` on, whatever it was. Rows are never deleted.
+ */
+export const measurementRecordCodec = struct({
+  measurement: field(0, measurementCodec),
+  /** Null for those of genesis. */
+  release: field(1, nullable(releaseInfoCodec)),
+  proposedAt: field(2, heightCodec),
+  activeFrom: field(3, heightCodec),
+  deprecatedAt: optionalField(4, heightCodec),
+  revokedAt: optionalField(5, heightCodec),
+});
+export type MeasurementRecord = TypeOf<typeof measurementRecordCodec>;
+
+export const LIVE_MEASUREMENTS_MAX = 256;
+
+/** Measurements that are neither revoked nor were deprecated when another was proposed; ascending by id. */
+export const measurementIndexRecordCodec = arrayOf(
+  struct({ kind: field(0, evidenceKindCodec), measurementId: field(1, digest32) }),
+  LIVE_MEASUREMENTS_MAX,
+);
+export type MeasurementIndexRecord = TypeOf<typeof measurementIndexRecordCodec>;
+
+/** A chip while a key names it, while it is registered, and for ever once it is revoked. */
+export const hardwareRecordCodec = struct({
+  hardware: field(0, hardwareCodec),
+  simulated: field(1, bool),
+  holder: optionalField(
+    2,
+    struct({
+      operator: field(0, digest32),
+      /** The one node that a GPU serves; null for chips that may serve several of one operator. */
+      nodeId: field(1, nullable(digest32)),
+      /** Keys that name it and are not drained. */
+      keys: field(2, uint()),
+    }),
+  ),
+  /** Who answers for where it stands. */
+  provider: optionalField(3, textOf(1, 64)),
+  revokedAt: optionalField(4, heightCodec),
+});
+export type HardwareRecord = TypeOf<typeof hardwareRecordCodec>;
+
+/** What validators decided about platforms; absent as long as there was nothing to judge by. */
+export const evidencePolicyRecordCodec = struct({
+  /**
+   * A hash over all that was ever decided or posted, one thing after the other: where it is the same, everything that evidence is
+   * judged by is the same.
+   */
+  version: field(0, digest32),
+  tcbStatuses: field(
+    1,
+    arrayOf(
+      struct({
+        evidenceKind: field(0, oneOf(...TCB_STATUS_KINDS)),
+        statuses: field(1, arrayOf(acceptedTcbStatusCodec, TCB_STATUSES.length)),
+      }),
+      TCB_STATUS_KINDS.length,
+    ),
+  ),
+  tcbFloors: field(
+    2,
+    arrayOf(
+      struct({ product: field(0, oneOf(...SNP_PRODUCTS)), floor: field(1, snpTcbFloorCodec) }),
+      SNP_PRODUCTS.length,
+    ),
+  ),
+});
+export type EvidencePolicyRecord = TypeOf<typeof evidencePolicyRecordCodec>;
+
+export const REVOKED_CERTIFICATES_MAX = 512;
+
+/** Certificates revoked by decree, in the order of the decrees. */
+export const revokedCertificatesRecordCodec = arrayOf(revokedCertificateCodec, REVOKED_CERTIFICATES_MAX);
+export type RevokedCertificatesRecord = TypeOf<typeof revokedCertificatesRecordCodec>;
+
 /** Blocks in which so many expired claims of a node cost it bond; then it is jailed for as long. */
 export const CLAIM_FAULT_WINDOW = 86_400;
 export const CLAIM_FAULTS_MAX = 8;
@@ -330,6 +474,11 @@ export type NodeRecord = TypeOf<typeof nodeRecordCodec>;
 const seqRangeCodec = struct({ first: field(0, uint()), last: field(1, uint()) });
 export type SeqRange = TypeOf<typeof seqRangeCodec>;
 
+/** At most so many bytes of facts come with one document. */
+const factsCodec = bytesOf(0, 4096);
+/** Chips that one key can name. */
+export const KEY_HARDWARE_MAX = 64;
+
 export const KEY_STOPS = ['abandoned', 'frozen', 'revoked'] as const;
 
 /**
@@ -358,7 +507,26 @@ export const nodeKeyRecordCodec = struct({
         endMs: field(3, uint()),
         /** Appraised under a test root that a simulated genesis names. */
         simulated: field(4, bool),
+        /** Its name, as approved. */
         measurement: field(5, textOf(1, 64)),
+        measurementId: field(6, digest32),
+        /** What collateral and revocations are judged against again; the verifier's own form. */
+        facts: field(7, factsCodec),
+        tier: field(8, oneOf(...ASSURANCE_TIERS)),
+        /** Rows of the chips it names, those of its GPUs too. */
+        hardware: field(9, arrayOf(digest32, KEY_HARDWARE_MAX)),
+        gpus: field(
+          10,
+          arrayOf(
+            struct({
+              documentHash: field(0, digest32),
+              claimsDigest: field(1, digest32),
+              measurementId: field(2, digest32),
+              facts: field(3, factsCodec),
+            }),
+            GPUS_MAX,
+          ),
+        ),
       }),
     ),
   ),
@@ -494,6 +662,9 @@ const PARAM_NUMBERS: Readonly<Record<keyof ProtocolParams, number>> = {
   evidenceSkewMaxMs: 27,
   keysPerNodeMax: 28,
   allocationsPerChannelMax: 29,
+  tcbGraceMs: 30,
+  collateralGraceMs: 31,
+  measurementDelay: 32,
 };
 
 const paramsCodec = struct(
@@ -514,7 +685,6 @@ export const chainConfigRecordCodec = struct({
   genesisTimeMs: field(1, uint()),
   simulated: field(2, bool),
   params: field(3, paramsCodec),
-  measurements: field(4, arrayOf(measurementCodec, 4096)),
-  testRoots: field(5, arrayOf(digest32, 64)),
+  testRoots: field(4, arrayOf(digest32, 64)),
 });
 export type ChainConfigRecord = TypeOf<typeof chainConfigRecordCodec>;

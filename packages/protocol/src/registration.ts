@@ -22,6 +22,8 @@ export const EVIDENCE_KINDS = ['nitro', 'tdx', 'sgx', 'snp', 'nvidia', 'dstack',
 export type EvidenceKind = (typeof EVIDENCE_KINDS)[number];
 export const evidenceKindCodec = oneOf(...EVIDENCE_KINDS);
 export const EVIDENCE_MAX_BYTES = 24 * 1024;
+/** GPUs that one node key can show. */
+export const GPUS_MAX = 16;
 
 /** Attestation evidence as a node submits it. */
 export const evidenceEnvelopeCodec = struct({

@@ -20,6 +20,7 @@ import {
   union,
   variant,
 } from '@haca/primitives';
+import { collateralCodec } from './collateral.ts';
 import {
   accountKeyCodec,
   chainIdCodec,
@@ -33,7 +34,12 @@ import { decreeActionCodec, decreeSignatureCodec } from './decree.ts';
 import { modelManifestCodec } from './model.ts';
 import { RECEIPT_MAX_BYTES } from './receipt.ts';
 import { RECEIPT_PROOF_MAX_BYTES } from './receipt-proof.ts';
-import { evidenceEnvelopeCodec, registrationBindingCodec } from './registration.ts';
+import {
+  EVIDENCE_MAX_BYTES,
+  evidenceEnvelopeCodec,
+  GPUS_MAX,
+  registrationBindingCodec,
+} from './registration.ts';
 import { CHARGE_LINES_MAX, STATEMENT_MAX_BYTES } from './statement.ts';
 import { ASSET_ID_MAX, creditCodec, nopgCodec } from './units.ts';
 import { consensusAddressCodec, VALIDATORS_MAX } from './validator.ts';
@@ -49,6 +55,7 @@ import {
 /** A proof with the tensors and receipts of its claim is the largest there is. */
 export const TRANSACTION_MAX_BYTES = 1_000_000;
 export const OPS_MAX = 16;
+export const COLLATERAL_ITEMS_MAX = 4;
 
 /** Most gas a proof may declare. */
 const VERIFICATION_GAS_MAX = 1_000_000_000;
@@ -167,6 +174,8 @@ export const opCodec = union({
       evidence: field(4, nullable(evidenceEnvelopeCodec)),
       /** By the new key over `possessionMessage`. */
       possession: field(5, signature64),
+      /** Documents of kind `nvidia`, one a GPU; their root is in the binding. Absent where there is none. */
+      gpuEvidence: optionalField(6, arrayOf(bytesOf(1, EVIDENCE_MAX_BYTES), GPUS_MAX, 1)),
     }),
   ),
   'close-key': variant(49, struct({ keyId: field(0, digest32) })),
@@ -223,6 +232,11 @@ export const opCodec = union({
       /** Of validators with more than two thirds of the voting power, ascending by address. */
       signatures: field(2, arrayOf(decreeSignatureCodec, VALIDATORS_MAX, 1)),
     }),
+  ),
+  /** By anybody: what vendors signed about their platforms, each piece newer than what the chain has. */
+  'post-collateral': variant(
+    97,
+    struct({ items: field(0, arrayOf(collateralCodec, COLLATERAL_ITEMS_MAX, 1)) }),
   ),
 
   /** The sender becomes its operator. */

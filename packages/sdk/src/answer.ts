@@ -366,7 +366,7 @@ async function makeBundle(
   { receipt, response }: CompletedAnswer,
   { final, proof: zkProof }: Progress,
 ): Promise<Uint8Array> {
-  const { node, model, config } = route.proofs;
+  const { node, model, config, evidence } = route.proofs;
   const key = final?.keyRecord ?? route.proofs.key;
   const { channelId, session: slot } = voucher.value;
   const session = await chain.record(recordKey.session(channelId, slot));
@@ -376,7 +376,7 @@ async function makeBundle(
   const claim = zkProof?.claim.record ?? null;
   const proved = zk === null || claim === null ? [] : [claim, zk.proof];
   const headers = await chain.trace([
-    ...[node, model, config, key, ...proved, ...(isHeld ? [session] : [])].map(
+    ...[node, model, config, key, ...evidence, ...proved, ...(isHeld ? [session] : [])].map(
       ({ stateHeight }) => stateHeight + 1,
     ),
     receipt.value.refHeight,
@@ -396,6 +396,7 @@ async function makeBundle(
     model,
     config,
     evidence: route.evidence,
+    ...(evidence.length === 0 ? {} : { evidenceRecords: evidence }),
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
     ...(zk === null || zkProof === null || claim === null

@@ -25,7 +25,13 @@ import {
 } from '@haca/protocol';
 import { type ChainView, headerTimeMs } from './chain-view.ts';
 import { NodeError, VerificationError } from './errors.ts';
-import { type AppraiseEvidence, type KeyEvidence, verifyKeyEvidence } from './evidence.ts';
+import {
+  type AppraiseEvidence,
+  approvedMeasurements,
+  type KeyEvidence,
+  measurementKeysOf,
+  verifyKeyEvidence,
+} from './evidence.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
 import { listRecords } from './record-list.ts';
@@ -49,6 +55,8 @@ export interface Route {
     readonly key: ProvenRecord;
     readonly model: ProvenRecord;
     readonly config: ProvenRecord;
+    /** What the evidence is judged by. */
+    readonly evidence: readonly ProvenRecord[];
   };
   /** Proofs, headers and evidence; part of every verdict on an answer of this key. */
   readonly checks: readonly Check[];
@@ -124,7 +132,12 @@ export function openDirectory(options: DirectoryOptions): Directory {
     return first;
   };
 
-  const appraiseKey = async (api: NodeApi, keyId: Uint8Array, key: NodeKeyRecord): Promise<AppraisedKey> => {
+  const appraiseKey = async (
+    api: NodeApi,
+    keyId: Uint8Array,
+    key: NodeKeyRecord,
+    records: readonly ProvenRecord[],
+  ): Promise<AppraisedKey> => {
     const known = evidenceByKey.get(toHex(keyId));
     if (known !== undefined) return known;
     const evidence = key.evidence === null ? null : await api.attestation(keyId);
@@ -134,7 +147,8 @@ export function openDirectory(options: DirectoryOptions): Directory {
       return null;
     });
     const { record } = await config();
-    const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered);
+    const measurements = approvedMeasurements(records);
+    const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered, measurements);
     // A failure may be of the moment (no header to be had, another document served): it is looked at again.
     if (result.verdict.ok) evidenceByKey.set(toHex(keyId), { evidence, result });
     return { evidence, result };
@@ -161,7 +175,10 @@ export function openDirectory(options: DirectoryOptions): Directory {
     // Money is set aside by the price list, so it is checked before, not only with the answer.
     const offered = verdictOf(offerChecks(crypto, served.offer, node, subject));
     if (!offered.ok) throw new VerificationError(`${api.url} shows a price list that is not good`, offered);
-    const appraised = await appraiseKey(api, served.keyId, key);
+    const evidenceRecords = await Promise.all(
+      measurementKeysOf(key).map((recordName) => chain.record(recordName, stateHeight)),
+    );
+    const appraised = await appraiseKey(api, served.keyId, key, evidenceRecords);
     return {
       api,
       nodeId: info.nodeId,
@@ -174,7 +191,13 @@ export function openDirectory(options: DirectoryOptions): Directory {
       config: settings.record,
       evidence: appraised.evidence,
       evidenceSimulated: appraised.result.simulated,
-      proofs: { node: nodeProof, key: keyProof, model: modelProof, config: settings.proof },
+      proofs: {
+        node: nodeProof,
+        key: keyProof,
+        model: modelProof,
+        config: settings.proof,
+        evidence: evidenceRecords,
+      },
       checks: [
         passed('chain.header', `height ${chain.head().height}, > 2/3 of the voting power`),
         passed('node.proof', `state ${stateHeight}`),

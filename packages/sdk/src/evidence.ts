@@ -1,4 +1,4 @@
-import { bytesEqual, type CryptoProvider, encode, toHex } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider, decode, encode, toHex } from '@haca/primitives';
 import {
   type ChainConfigRecord,
   type Check,
@@ -6,15 +6,19 @@ import {
   type EvidenceEnvelope,
   failed,
   joinVerdicts,
+  type Measurement,
+  measurementRecordCodec,
   type NodeKeyRecord,
   notApplicable,
+  type ProvenRecord,
   type RegistrationBinding,
+  recordKey,
   registrationBindingCodec,
   skipped,
   type Verdict,
   verdictOf,
 } from '@haca/protocol';
-import { appraiseEvidence, genesisTrustRoots, NO_COLLATERAL, nitroRegistrationPolicy } from '@haca/verifier';
+import { appraiseEvidence, NO_COLLATERAL, registrationContext } from '@haca/verifier';
 
 /** What accepted evidence says, as far as the chain keeps it. */
 export interface AppraisedEvidence {
@@ -31,29 +35,50 @@ export type AppraiseEvidence = (
   binding: RegistrationBinding,
   config: ChainConfigRecord,
   nowMs: number,
+  /** Approved by the chain, out of proven records. */
+  measurements: readonly Measurement[],
 ) => AppraisedEvidence;
 
 /** With the roots compiled in, the chain's own approved measurements, and test roots only where the chain is simulated. */
-export const appraiseRegistration: AppraiseEvidence = (crypto, envelope, binding, config, nowMs) => {
-  const { verdict, claims } = appraiseEvidence(envelope.kind, envelope.document, {
-    crypto,
-    nowMs,
+export const appraiseRegistration: AppraiseEvidence = (
+  crypto,
+  { kind, document },
+  binding,
+  { simulated, testRoots, params },
+  nowMs,
+  measurements,
+) => {
+  const { evidenceAgeMaxMs, evidenceSkewMaxMs, collateralGraceMs } = params;
+  const context = registrationContext(crypto, binding, {
+    simulated,
+    testRoots,
+    measurements,
     revoked: [],
     collateral: NO_COLLATERAL,
-    collateralGraceMs: 0,
-    nitro: {
-      roots: genesisTrustRoots('nitro', config),
-      policy: {
-        allowDebug: false,
-        measurements: config.measurements.filter(({ kind }) => kind === 'nitro'),
-        maxAgeMs: config.params.evidenceAgeMaxMs,
-        maxFutureSkewMs: config.params.evidenceSkewMaxMs,
-        ...nitroRegistrationPolicy(crypto, binding),
-      },
-    },
+    collateralGraceMs,
+    tcbStatuses: [],
+    tcbFloors: [],
+    evidenceAgeMaxMs,
+    evidenceSkewMaxMs,
+    nowMs,
   });
+  const { verdict, claims } = appraiseEvidence(kind, document, context);
   return { verdict, claimsDigest: claims?.claimsDigest ?? null, simulated: claims?.isSimulated ?? true };
 };
+
+/** Keys of the records that say whether what a key measured is approved. */
+export function measurementKeysOf({ evidence }: Pick<NodeKeyRecord, 'evidence'>): readonly Uint8Array[] {
+  return evidence === null ? [] : [recordKey.measurement(evidence.measurementId)];
+}
+
+/** Measurements of proven records, as far as they are not revoked. */
+export function approvedMeasurements(records: readonly ProvenRecord[]): readonly Measurement[] {
+  return records.flatMap(({ value }) => {
+    if (value === null) return [];
+    const { measurement, revokedAt } = decode(measurementRecordCodec, value, 'measurement');
+    return revokedAt === undefined ? [measurement] : [];
+  });
+}
 
 export interface KeyEvidence {
   readonly envelope: EvidenceEnvelope;
@@ -71,6 +96,7 @@ export function verifyKeyEvidence(
   evidence: KeyEvidence | null,
   config: ChainConfigRecord,
   registeredAtMs: number | null,
+  measurements: readonly Measurement[],
 ): { readonly verdict: Verdict; readonly simulated: boolean } {
   const recorded = key.evidence;
   if (recorded === null) {
@@ -96,6 +122,7 @@ export function verifyKeyEvidence(
     key.binding,
     config,
     registeredAtMs,
+    measurements,
   );
   const own: Check[] = [
     check(

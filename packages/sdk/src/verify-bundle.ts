@@ -41,7 +41,13 @@ import {
   verifyingKeyRecordCodec,
   verifyReceiptProof,
 } from '@haca/protocol';
-import { type AppraiseEvidence, appraiseRegistration, verifyKeyEvidence } from './evidence.ts';
+import {
+  type AppraiseEvidence,
+  appraiseRegistration,
+  approvedMeasurements,
+  measurementKeysOf,
+  verifyKeyEvidence,
+} from './evidence.ts';
 import { decodeLightBlock } from './light-block-json.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import { reserveOf } from './request.ts';
@@ -92,6 +98,7 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
     bundle.evidence,
     config,
     registered === undefined ? null : timestampToMs(registered.time),
+    approvedMeasurements(bundle.evidenceRecords ?? []),
   );
   const refHeader = chain.trusted.get(receipt.value.refHeight);
   const answer = verifyAnswer(
@@ -285,6 +292,7 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
     ['model', bundle.model, recordKey.model(modelId)],
     ['config', bundle.config, recordKey.params()],
     ...sessionRecord(bundle, parts),
+    ...evidenceRecords(bundle, parts),
     ...zkRecords(bundle, parts),
   ];
   return wanted.flatMap(([name, record, key]) => {
@@ -307,6 +315,15 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
         : { ...problem, id: `${name}.proof` };
     return [subject, proof];
   });
+}
+
+/** One record for each measurement that the key names, in the order of the key. */
+function evidenceRecords(
+  { evidenceRecords: records = [] }: Bundle,
+  { key }: BundleParts,
+): readonly (readonly [string, ProvenRecord, Uint8Array])[] {
+  const keys = measurementKeysOf(key);
+  return records.map((record, i) => [`evidence-record.${i}`, record, keys[i] ?? new Uint8Array(0)]);
 }
 
 function sessionRecord(

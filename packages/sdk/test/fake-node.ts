@@ -175,7 +175,6 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     genesisTimeMs: 0,
     simulated: true,
     params: DEFAULT_PARAMS,
-    measurements: [],
     testRoots: [],
   };
   const node = {

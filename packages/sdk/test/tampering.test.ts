@@ -212,6 +212,15 @@ test('a chain that does not start from the trusted genesis or header is refused'
   assert.deepEqual(await failedChecks(openTestClient(node, { trust })), ['anchor.hash']);
 });
 
+const approval = {
+  measurement: 'm',
+  measurementId: other32,
+  facts: new Uint8Array(0),
+  tier: 'unknown-host' as const,
+  hardware: [],
+  gpus: [],
+};
+
 test('evidence is appraised here too: garbage, another binding or another document back no tee answer', async () => {
   const evidence = {
     kind: 'nitro' as const,
@@ -219,7 +228,7 @@ test('evidence is appraised here too: garbage, another binding or another docume
     claimsDigest: other32,
     endMs: 9_000_000_000_000,
     simulated: false,
-    measurement: 'm',
+    ...approval,
   };
   const node = startFakeNetwork({ method: 'tee', evidence });
   const haca = await openTestClient(node, { policy: { minAssurance: 'tee' } });
@@ -243,7 +252,7 @@ test('a test enclave counts as tee only where the policy says so, and is never c
     claimsDigest: other32,
     endMs: 9_000_000_000_000,
     simulated: true,
-    measurement: 'm',
+    ...approval,
   };
   const appraise = () => ({
     verdict: { ok: true, checks: [] },
@@ -271,7 +280,7 @@ test('evidence that could not be checked for a moment is checked again with the 
     claimsDigest: other32,
     endMs: 9_000_000_000_000,
     simulated: false,
-    measurement: 'm',
+    ...approval,
   };
   let isPossible = false;
   const appraise = () => ({

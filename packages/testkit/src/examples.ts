@@ -7,6 +7,7 @@ import {
   type AccountKey,
   accountIdOf,
   CONSENSUS_ADDRESS_BYTES,
+  type Collateral,
   channelIdOf,
   credit,
   decreeMessage,
@@ -74,6 +75,14 @@ export const EXAMPLE_REQUEST = utf8Encode(
 export const EXAMPLE_RESPONSE = utf8Encode(
   '{"id":"chatcmpl-1","choices":[{"index":0,"message":{"role":"assistant","content":"A network."}}]}',
 );
+
+/** Of the right form, signed by nobody. */
+export const EXAMPLE_COLLATERAL: Collateral = {
+  kind: 'intel-tcb-info',
+  body: utf8Encode('{"tcbInfo":{}}'),
+  signature: new Uint8Array(64).fill(5),
+  issuerChain: [utf8Encode('root certificate'), utf8Encode('signing certificate')],
+};
 
 export interface Examples {
   readonly manifest: ModelManifest;
@@ -332,9 +341,11 @@ function exampleTransactions(
       modelIds: [ids.modelId],
       evidence: { kind: 'nitro', document: utf8Encode('a document') },
       possession: keys.node.sign(possessionMessage(exampleDigest('binding'))),
+      gpuEvidence: [utf8Encode('a GPU document')],
     },
     { kind: 'close-key', keyId },
     { kind: 'abandon-key', keyId },
+    { kind: 'post-collateral', items: [EXAMPLE_COLLATERAL] },
     { kind: 'settle', statement: objects.statement.bytes, vouchers: [objects.voucher.bytes] },
     {
       kind: 'prove',

@@ -7,10 +7,20 @@ import {
   chainConfigRecordCodec,
   channelRecordCodec,
   claimRecordCodec,
+  collateralIdOf,
+  collateralRecordCodec,
   credit,
   DEFAULT_PARAMS,
+  evidencePolicyRecordCodec,
   governanceRecordCodec,
+  type Hardware,
+  hardwareIdOf,
+  hardwareRecordCodec,
   laneRecordCodec,
+  type Measurement,
+  measurementIdOf,
+  measurementIndexRecordCodec,
+  measurementRecordCodec,
   modelRecordCodec,
   type NodeKeyRecord,
   nodeKeyRecordCodec,
@@ -18,6 +28,7 @@ import {
   nopg,
   queueRecordCodec,
   recordKey,
+  revokedCertificatesRecordCodec,
   sessionRecordCodec,
   statementLeafHash,
   toJsonView,
@@ -27,7 +38,14 @@ import {
   validatorSetRecordCodec,
   verifyingKeyRecordCodec,
 } from '@haca/protocol';
-import { EXAMPLE_CHAIN_ID, type Examples, exampleDigest } from './examples.ts';
+import { EXAMPLE_CHAIN_ID, EXAMPLE_COLLATERAL, type Examples, exampleDigest } from './examples.ts';
+
+const EXAMPLE_MEASUREMENT: Measurement = {
+  name: 'example image',
+  kind: 'nitro',
+  registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(1) }],
+};
+const EXAMPLE_GPU: Hardware = { vendor: 'nvidia', id: new Uint8Array(16).fill(9) };
 
 export interface RecordVector {
   readonly name: string;
@@ -54,6 +72,18 @@ export function exampleKeyRecord({ receipts, binding, statement }: Examples): No
       endMs: 1_800_010_800_000,
       simulated: true,
       measurement: 'example image',
+      measurementId: measurementIdOf(EXAMPLE_MEASUREMENT),
+      facts: utf8Encode('facts'),
+      tier: 'simulated',
+      hardware: [hardwareIdOf(EXAMPLE_GPU, true)],
+      gpus: [
+        {
+          documentHash: exampleDigest('gpu document'),
+          claimsDigest: exampleDigest('gpu claims'),
+          measurementId: exampleDigest('gpu measurement'),
+          facts: utf8Encode('gpu facts'),
+        },
+      ],
     },
     openedAt: 42,
     notAfter: 86_442,
@@ -92,13 +122,6 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
       genesisTimeMs: 1_800_000_000_000,
       simulated: true,
       params: DEFAULT_PARAMS,
-      measurements: [
-        {
-          name: 'example image',
-          kind: 'nitro',
-          registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(1) }],
-        },
-      ],
       testRoots: [exampleDigest('root')],
     }),
     vector('account', recordKey.account(operator), accountRecordCodec, {
@@ -204,7 +227,66 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
       outputRowBytes: [40],
       height: 3,
     }),
+    ...evidenceVectors(vector, examples),
     vector('governance', recordKey.governance(), governanceRecordCodec, { serial: 1, disabledKinds: ['zk'] }),
+  ];
+}
+
+function evidenceVectors(
+  vector: <T>(name: string, key: Uint8Array, codec: Codec<T>, value: T) => RecordVector,
+  { binding }: Examples,
+): readonly RecordVector[] {
+  const collateralId = collateralIdOf({
+    kind: EXAMPLE_COLLATERAL.kind,
+    rootCertificate: utf8Encode('root'),
+    scope: utf8Encode('TDX:00806f050000'),
+  });
+  const measurementId = measurementIdOf(EXAMPLE_MEASUREMENT);
+  const version = { number: 18, issuedMs: 1_799_000_000_000 };
+  return [
+    vector('collateral', recordKey.collateral(collateralId), collateralRecordCodec, {
+      item: EXAMPLE_COLLATERAL,
+      version,
+      nextUpdateMs: 1_801_592_000_000,
+      simulated: true,
+      height: 40,
+      superseded: [
+        { item: EXAMPLE_COLLATERAL, version: { ...version, number: 17 }, atMs: 1_800_000_040_000 },
+      ],
+    }),
+    vector('measurement', recordKey.measurement(measurementId), measurementRecordCodec, {
+      measurement: EXAMPLE_MEASUREMENT,
+      release: {
+        sourceCommit: '00112233445566778899aabbccddeeff00112233',
+        recipe: 'build/enclave.nix',
+        rebuilds: [exampleDigest('rebuild')],
+      },
+      proposedAt: 30,
+      activeFrom: 172_830,
+      deprecatedAt: 900_000,
+      revokedAt: 950_000,
+    }),
+    vector('measurement-index', recordKey.measurementIndex(), measurementIndexRecordCodec, [
+      { kind: 'nitro', measurementId },
+    ]),
+    vector('hardware', recordKey.hardware(hardwareIdOf(EXAMPLE_GPU, true)), hardwareRecordCodec, {
+      hardware: EXAMPLE_GPU,
+      simulated: true,
+      holder: { operator: binding.operator, nodeId: binding.nodeId, keys: 1 },
+      provider: 'example hosting',
+      revokedAt: 70,
+    }),
+    vector('evidence-policy', recordKey.evidencePolicy(), evidencePolicyRecordCodec, {
+      version: exampleDigest('version'),
+      tcbStatuses: [{ evidenceKind: 'tdx', statuses: ['UpToDate'] }],
+      tcbFloors: [
+        { product: 'turin', floor: { bootloader: 1, tee: 2, snp: 3, microcode: 4, fmc: 5 } },
+        { product: 'genoa', floor: { bootloader: 1, tee: 2, snp: 3, microcode: 4, fmc: null } },
+      ],
+    }),
+    vector('revoked-certificates', recordKey.revokedCertificates(), revokedCertificatesRecordCodec, [
+      { issuer: utf8Encode('issuer'), serial: Uint8Array.of(1, 2) },
+    ]),
   ];
 }
 

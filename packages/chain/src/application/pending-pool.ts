@@ -215,7 +215,8 @@ function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
 }
 
 function isDear(op: Op): boolean {
-  if (op.kind === 'open-key') return op.evidence !== null;
+  if (op.kind === 'open-key') return op.evidence !== null || op.gpuEvidence !== undefined;
+  if (op.kind === 'post-collateral') return true;
   return op.kind === 'prove' || (op.kind === 'register-model' && op.zk !== undefined);
 }
 

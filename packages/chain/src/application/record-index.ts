@@ -18,6 +18,11 @@ const LISTED: ReadonlySet<TableName> = new Set([
   'claim',
   'verifyingKey',
   'governance',
+  'collateral',
+  'measurement',
+  'measurementIndex',
+  'evidencePolicy',
+  'revokedCertificates',
 ]);
 
 /** Most bytes of one listing. */

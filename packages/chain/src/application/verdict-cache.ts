@@ -41,6 +41,8 @@ const SCHEME_TAGS: Readonly<Record<Check['scheme'], number>> = {
   'ecdsa-p384': 3,
   'zk-proof': 4,
   'zk-registration': 5,
+  'rsa-pss-sha384': 6,
+  'rsa-pkcs1-sha256': 7,
 };
 
 /** SHA-256 over scheme, lengths, key, signature and message: nobody finds two checks of one name. */
@@ -69,9 +71,19 @@ export function answeringCrypto(crypto: CryptoProvider, answer: (check: Check) =
     verifyEd25519: checkOf('ed25519'),
     verifyEcdsaP256: checkOf('ecdsa-p256'),
     verifyEcdsaP384: checkOf('ecdsa-p384'),
+    verifyRsaPssSha384: checkOf('rsa-pss-sha384'),
+    verifyRsaPkcs1Sha256: checkOf('rsa-pkcs1-sha256'),
     verifyProof: answer,
   };
 }
+
+const VERIFIERS = {
+  ed25519: 'verifyEd25519',
+  'ecdsa-p256': 'verifyEcdsaP256',
+  'ecdsa-p384': 'verifyEcdsaP384',
+  'rsa-pss-sha384': 'verifyRsaPssSha384',
+  'rsa-pkcs1-sha256': 'verifyRsaPkcs1Sha256',
+} as const;
 
 /** The check as `crypto` and `proofs` themselves answer it, on this thread. */
 export function answerNow(
@@ -80,8 +92,6 @@ export function answerNow(
   check: Check,
 ): boolean {
   if (isProofCheck(check)) return proofs(check);
-  const { publicKey, message, signature } = check;
-  if (check.scheme === 'ed25519') return crypto.verifyEd25519(publicKey, message, signature);
-  if (check.scheme === 'ecdsa-p256') return crypto.verifyEcdsaP256(publicKey, message, signature);
-  return crypto.verifyEcdsaP384(publicKey, message, signature);
+  const { scheme, publicKey, message, signature } = check;
+  return crypto[VERIFIERS[scheme]](publicKey, message, signature);
 }

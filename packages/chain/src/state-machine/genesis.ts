@@ -4,6 +4,8 @@ import {
   type AppGenesis,
   type AssetRecord,
   credit,
+  LIVE_MEASUREMENTS_MAX,
+  measurementIdOf,
   nopg,
   OPG_SUPPLY_NOPG,
   tableOf,
@@ -11,6 +13,7 @@ import {
   validateParams,
 } from '@haca/protocol';
 import { decodeRecordValue } from './invariants.ts';
+import { addMeasurement } from './measurements.ts';
 import { openState, type State } from './state.ts';
 import {
   accounts,
@@ -46,7 +49,6 @@ export function applyGenesis(genesis: AppGenesis, chainId: string, genesisTimeMs
     genesisTimeMs,
     simulated: genesis.simulated,
     params: genesis.params,
-    measurements: genesis.measurements,
     testRoots: genesis.testRoots,
   });
   requireUnique(
@@ -56,6 +58,7 @@ export function applyGenesis(genesis: AppGenesis, chainId: string, genesisTimeMs
   for (const { accountId, nopg: amount } of genesis.accounts) {
     accounts.put(state, { ...NEW_ACCOUNT, nopg: nopg(amount) }, accountId);
   }
+  putMeasurements(state, genesis);
   putAssets(state, genesis);
   putTotals(state, firstTotals(genesis));
   const updates = putValidators(state, genesis);
@@ -120,6 +123,20 @@ function firstTotals({
     baseFeeGasUsed: params.gasTarget,
     rewardedEpoch: 0,
   };
+}
+
+/** Active from the first block on. */
+function putMeasurements(state: State, { measurements: list }: AppGenesis): void {
+  if (list.length > LIVE_MEASUREMENTS_MAX) {
+    throw new UsageError(`at most ${LIVE_MEASUREMENTS_MAX} measurements, got ${list.length}`);
+  }
+  requireUnique(
+    'measurement',
+    list.map((measurement) => toHex(measurementIdOf(measurement))),
+  );
+  for (const measurement of list) {
+    addMeasurement(state, { measurement, release: null, proposedAt: 0, activeFrom: 0 });
+  }
 }
 
 function putAssets(state: State, { assets: list }: AppGenesis): void {

@@ -19,12 +19,23 @@ import {
   type ChannelRecord,
   type ClaimRecord,
   CONSENSUS_ADDRESS_BYTES,
+  type CollateralRecord,
   chainConfigRecordCodec,
   channelRecordCodec,
   claimRecordCodec,
+  collateralRecordCodec,
+  evidencePolicyRecordCodec,
   governanceRecordCodec,
+  type HardwareRecord,
+  hardwareIdOf,
+  hardwareRecordCodec,
   type LaneRecord,
   laneRecordCodec,
+  type MeasurementIndexRecord,
+  type MeasurementRecord,
+  measurementIdOf,
+  measurementIndexRecordCodec,
+  measurementRecordCodec,
   modelRecordCodec,
   type NodeKeyRecord,
   type NodeRecord,
@@ -36,6 +47,7 @@ import {
   queueRecordCodec,
   type RunningTotals,
   recentBlockRecordCodec,
+  revokedCertificatesRecordCodec,
   type SeqRange,
   type SessionRecord,
   sessionRecordCodec,
@@ -110,6 +122,10 @@ interface Records {
   readonly queue: (readonly [string, QueueRecord])[];
   readonly validatorSet: (readonly [string, ValidatorSetRecord])[];
   readonly claim: (readonly [string, ClaimRecord])[];
+  readonly collateral: (readonly [string, CollateralRecord])[];
+  readonly measurement: (readonly [string, MeasurementRecord])[];
+  readonly measurementIndex: (readonly [string, MeasurementIndexRecord])[];
+  readonly hardware: (readonly [string, HardwareRecord])[];
 }
 
 const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
@@ -133,6 +149,12 @@ const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
   claim: claimRecordCodec as Codec<unknown>,
   verifyingKey: verifyingKeyRecordCodec as Codec<unknown>,
   governance: governanceRecordCodec as Codec<unknown>,
+  collateral: collateralRecordCodec as Codec<unknown>,
+  measurement: measurementRecordCodec as Codec<unknown>,
+  hardware: hardwareRecordCodec as Codec<unknown>,
+  measurementIndex: measurementIndexRecordCodec as Codec<unknown>,
+  evidencePolicy: evidencePolicyRecordCodec as Codec<unknown>,
+  revokedCertificates: revokedCertificatesRecordCodec as Codec<unknown>,
 };
 
 /** The decoded content of a record, whatever its table; throws `MalformedError` on anything that is no record. */
@@ -166,6 +188,7 @@ export function checkInvariants(
     ...validatorViolations(records, totals, params),
     ...setViolations(records),
     ...queueViolations(records),
+    ...evidenceViolations(records),
   ];
 }
 
@@ -185,6 +208,10 @@ function readAll(view: EnumerableView, found: string[]): Records {
     queue: [],
     validatorSet: [],
     claim: [],
+    collateral: [],
+    measurement: [],
+    measurementIndex: [],
+    hardware: [],
   };
   const entries = [...view.entries()].sort(([a], [b]) => compareBytes(a, b));
   for (const [key, value] of entries) {
@@ -424,6 +451,56 @@ function queueViolations(records: Records): readonly string[] {
     ),
   ];
   return wanted.filter((name) => !waited.has(name)).map((name) => `nothing waits for ${name}`);
+}
+
+/** What keys name is there, counted right, and listed where it has to be found. */
+function evidenceViolations(records: Records): readonly string[] {
+  const found: string[] = [];
+  const listed = new Set(
+    records.measurementIndex.flatMap(([, index]) => index.map(({ measurementId }) => toHex(measurementId))),
+  );
+  const known = new Map(records.measurement);
+  for (const [id, { measurement, deprecatedAt, revokedAt }] of records.measurement) {
+    if (toHex(measurementIdOf(measurement)) !== id) found.push(`measurement ${id} has another id`);
+    if (!listed.has(id) && deprecatedAt === undefined && revokedAt === undefined)
+      found.push(`measurement ${id} is not listed`);
+  }
+  for (const id of listed) if (!known.has(id)) found.push(`the index lists ${id}, which is no measurement`);
+  for (const [id, { version, superseded }] of records.collateral) {
+    const versions = [...superseded.map((each) => each.version), version];
+    const isRising = versions.every(({ number }, i) => i === 0 || number > (versions[i - 1]?.number ?? 0));
+    if (!isRising) found.push(`collateral ${id} superseded what was not older`);
+  }
+  return [...found, ...hardwareViolations(records)];
+}
+
+/** One chip, one operator: a row counts the keys that are not drained, and all of them are its holder's. */
+function hardwareViolations(records: Records): readonly string[] {
+  const found: string[] = [];
+  const operators = new Map(records.node.map(([id, { operator }]) => [id, toHex(operator)]));
+  const undrained = new Set(records.node.flatMap(([, { keys }]) => keys.map(toHex)));
+  const holders = new Map<string, NodeKeyRecord[]>();
+  for (const [keyId, key] of records.nodeKey) {
+    const { evidence } = key;
+    if (!undrained.has(keyId)) continue;
+    for (const id of evidence?.hardware ?? [])
+      holders.set(toHex(id), [...(holders.get(toHex(id)) ?? []), key]);
+  }
+  for (const [id, { hardware, simulated, holder, provider, revokedAt }] of records.hardware) {
+    const keys = holders.get(id) ?? [];
+    holders.delete(id);
+    if (toHex(hardwareIdOf(hardware, simulated)) !== id) found.push(`hardware ${id} has another id`);
+    if ((holder?.keys ?? 0) !== keys.length)
+      found.push(`hardware ${id} counts ${holder?.keys ?? 0} keys, ${keys.length} name it`);
+    const isAlone = keys.every(
+      ({ nodeId }) => operators.get(toHex(nodeId)) === toHex(holder?.operator ?? nodeId),
+    );
+    if (!isAlone) found.push(`hardware ${id} serves two operators`);
+    if (holder === undefined && provider === undefined && revokedAt === undefined)
+      found.push(`hardware ${id} is kept for nothing`);
+  }
+  for (const id of holders.keys()) found.push(`hardware ${id} is named by a key and has no row`);
+  return found;
 }
 
 const ID_DIGITS = 64;

@@ -5,6 +5,7 @@
 import { bytesEqual } from '@haca/primitives';
 import type { NodeKeyRecord, NodeRecord, ProtocolParams, QueueTask } from '@haca/protocol';
 import { eventOf } from './events.ts';
+import { releaseHardware } from './hardware.ts';
 import { schedule } from './queue.ts';
 import type { State } from './state.ts';
 import { lanes, nodeKeys, nodes } from './tables.ts';
@@ -152,5 +153,7 @@ function forgetUndrained(state: State, keyId: Uint8Array): void {
   const node = key === undefined ? undefined : nodes.get(state, key.nodeId);
   if (key === undefined || node === undefined) return;
   const keys = node.keys.filter((other) => !bytesEqual(other, keyId));
-  if (keys.length < node.keys.length) nodes.put(state, { ...node, keys }, key.nodeId);
+  if (keys.length === node.keys.length) return;
+  nodes.put(state, { ...node, keys }, key.nodeId);
+  releaseHardware(state, key);
 }

@@ -9,14 +9,25 @@ import {
   assetRecordCodec,
   type ChannelRecord,
   type ClaimRecord,
+  type CollateralRecord,
   chainConfigRecordCodec,
   channelRecordCodec,
   claimRecordCodec,
+  collateralRecordCodec,
+  DEFAULT_TCB_STATUSES,
+  type EvidencePolicyRecord,
+  evidencePolicyRecordCodec,
   type GovernanceRecord,
   governanceRecordCodec,
+  type HardwareRecord,
+  hardwareRecordCodec,
   type LaneRecord,
   laneRecordCodec,
+  type MeasurementIndexRecord,
+  type MeasurementRecord,
   type ModelRecord,
+  measurementIndexRecordCodec,
+  measurementRecordCodec,
   modelRecordCodec,
   type NodeKeyRecord,
   type NodeRecord,
@@ -26,10 +37,13 @@ import {
   type QueueRecord,
   queueRecordCodec,
   type RecentBlockRecord,
+  type RevokedCertificatesRecord,
   recentBlockRecordCodec,
   recordKey,
+  revokedCertificatesRecordCodec,
   type SessionRecord,
   sessionRecordCodec,
+  TCB_STATUS_KINDS,
   type TotalsRecord,
   totalsRecordCodec,
   type UnbondingRecord,
@@ -40,6 +54,7 @@ import {
   validatorRecordCodec,
   validatorSetRecordCodec,
   verifyingKeyRecordCodec,
+  ZERO_DIGEST,
 } from '@haca/protocol';
 import { type State, StateCorruptError } from './state.ts';
 import type { ChainConfig } from './types.ts';
@@ -103,10 +118,26 @@ export const verifyingKeys = table<VerifyingKeyRecord, [verifyingKeyHash: Uint8A
   recordKey.verifyingKey,
 );
 
+export const collaterals = table<CollateralRecord, [collateralId: Uint8Array]>(
+  collateralRecordCodec,
+  recordKey.collateral,
+);
+export const measurements = table<MeasurementRecord, [measurementId: Uint8Array]>(
+  measurementRecordCodec,
+  recordKey.measurement,
+);
+export const hardwares = table<HardwareRecord, [hardwareId: Uint8Array]>(
+  hardwareRecordCodec,
+  recordKey.hardware,
+);
+
 const totalsKey = recordKey.totals();
 const validatorSetKey = recordKey.validatorSet();
 const paramsKey = recordKey.params();
 const governanceKey = recordKey.governance();
+const measurementIndexKey = recordKey.measurementIndex();
+const evidencePolicyKey = recordKey.evidencePolicy();
+const revokedCertificatesKey = recordKey.revokedCertificates();
 
 export function totalsOf(state: State): TotalsRecord {
   return present(state.read(totalsRecordCodec, totalsKey), 'totals');
@@ -132,6 +163,38 @@ export function governanceOf(state: State): GovernanceRecord | undefined {
 export function putGovernance(state: State, governance: GovernanceRecord): void {
   state.write(governanceRecordCodec, governanceKey, governance);
 }
+
+/** Absent while no measurement was ever approved. */
+export function measurementIndexOf(state: State): MeasurementIndexRecord {
+  return state.read(measurementIndexRecordCodec, measurementIndexKey) ?? [];
+}
+
+export function putMeasurementIndex(state: State, index: MeasurementIndexRecord): void {
+  state.write(measurementIndexRecordCodec, measurementIndexKey, index);
+}
+
+/** Absent as long as nothing was posted or decided. */
+export function evidencePolicyOf(state: State): EvidencePolicyRecord {
+  return state.read(evidencePolicyRecordCodec, evidencePolicyKey) ?? FIRST_EVIDENCE_POLICY;
+}
+
+export function putEvidencePolicy(state: State, policy: EvidencePolicyRecord): void {
+  state.write(evidencePolicyRecordCodec, evidencePolicyKey, policy);
+}
+
+export function revokedCertificatesOf(state: State): RevokedCertificatesRecord {
+  return state.read(revokedCertificatesRecordCodec, revokedCertificatesKey) ?? [];
+}
+
+export function putRevokedCertificates(state: State, revoked: RevokedCertificatesRecord): void {
+  state.write(revokedCertificatesRecordCodec, revokedCertificatesKey, revoked);
+}
+
+const FIRST_EVIDENCE_POLICY: EvidencePolicyRecord = {
+  version: ZERO_DIGEST,
+  tcbStatuses: TCB_STATUS_KINDS.map((evidenceKind) => ({ evidenceKind, statuses: DEFAULT_TCB_STATUSES })),
+  tcbFloors: [],
+};
 
 export function chainConfigOf(state: State): ChainConfig {
   return present(state.read(chainConfigRecordCodec, paramsKey), 'params');

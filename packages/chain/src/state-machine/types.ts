@@ -2,11 +2,16 @@
 import type { CryptoProvider } from '@haca/primitives';
 import type {
   ChainConfigRecord,
+  Collateral,
+  CollateralRef,
   ErrorCode,
   EvidenceEnvelope,
+  EvidenceKind,
+  Hardware,
   Measurement,
   OpKind,
   QueueTask,
+  RegistrationBinding,
   SignedObject,
   Statement,
   Transaction,
@@ -15,7 +20,10 @@ import type {
   VerifyingKeyRecord,
   ZkStatement,
 } from '@haca/protocol';
+import type { EvidenceRules } from '@haca/verifier';
 import type { Refusal } from './refusal.ts';
+
+export type { EvidenceRules };
 
 /** State as of the block before. `get` returns bytes the callee will not change; it is asked by exact key only. */
 export interface StateView {
@@ -34,44 +42,86 @@ export type Change = readonly [key: Uint8Array, value: Uint8Array | null];
 export type ChainConfig = ChainConfigRecord;
 
 /** What evidence must show, all of it from the chain and the transaction, none of it from the evidence. */
-export interface EvidenceExpectations {
+export interface EvidenceExpectations extends EvidenceRules {
+  readonly binding: RegistrationBinding;
   /** `registrationBindingHash`: 64 bytes of user or report data. */
   readonly bindingHash: Uint8Array;
-  /** Signing key of the node key, 32 bytes. */
-  readonly publicKey: Uint8Array;
-  /** Hash of the recent block the binding names. */
-  readonly nonce: Uint8Array;
-  /** Block time. */
-  readonly nowMs: number;
-  readonly simulated: boolean;
-  /** SHA-256 of the test roots that a simulated genesis names. */
-  readonly testRoots: readonly Uint8Array[];
-  readonly measurements: readonly Measurement[];
-  readonly evidenceAgeMaxMs: number;
-  readonly evidenceSkewMaxMs: number;
 }
 
 /** What accepted evidence says, as far as the chain keeps it. */
 export interface EvidenceClaims {
   /** 32 bytes naming the verified claims whatever their encoding. */
   readonly claimsDigest: Uint8Array;
-  /** Block time from which the evidence backs no new batch. */
+  /** Block time from which the evidence backs no new batch, whatever becomes of the collateral. */
   readonly endMs: number;
+  /** Earliest `nextUpdate` of the collateral it was judged by; null where none was used. */
+  readonly collateralEndMs: number | null;
   /** It was accepted under a test root. */
   readonly simulated: boolean;
-  /** Name of the approved measurement it matched, 1 to 64 bytes. */
-  readonly measurement: string;
+  /** The approved measurement it matched: one of those expected. */
+  readonly measurement: Measurement;
+  /** What it is judged by again, at most 4 KiB. */
+  readonly facts: Uint8Array;
+  /** The cloud in whose data centre it provably runs. */
+  readonly cloud: string | null;
+  readonly hardware: readonly Hardware[];
 }
 
-/**
- * Total and pure: hostile bytes give a verdict, and signatures are verified by `crypto` and nothing else. `claims` is null
- * unless the verdict is ok.
- */
+export interface EvidenceAppraisal {
+  readonly verdict: Verdict;
+  /** Null unless the verdict is ok. */
+  readonly claims: EvidenceClaims | null;
+  /** Of authentic evidence, also where it is refused; null where its kind has none. */
+  readonly tcbStatus: string | null;
+}
+
+/** Total and pure: hostile bytes give a verdict, and signatures are verified by `crypto` and nothing else. */
 export type AppraiseEvidence = (
   envelope: EvidenceEnvelope,
   expectations: EvidenceExpectations,
   crypto: CryptoProvider,
-) => { readonly verdict: Verdict; readonly claims: EvidenceClaims | null };
+) => EvidenceAppraisal;
+
+/** What is wrong with evidence that was good once. */
+export type EvidenceFault = 'stale-collateral' | 'tcb-out-of-date' | 'certificate-revoked';
+
+export interface EvidenceRescoring {
+  /** Null where it is still good. */
+  readonly fault: EvidenceFault | null;
+  readonly tcbStatus: string | null;
+  readonly collateralEndMs: number | null;
+}
+
+/** Facts of accepted evidence, judged again. Total and pure. */
+export type RescoreEvidence = (
+  kind: EvidenceKind,
+  facts: Uint8Array,
+  rules: EvidenceRules,
+  crypto: CryptoProvider,
+) => EvidenceRescoring;
+
+/** What authentic and current collateral says of itself. */
+export interface CollateralFacts {
+  readonly ref: CollateralRef;
+  readonly simulated: boolean;
+  /** `tcbEvaluationDataNumber` or the number of a revocation list, and the time of issue. */
+  readonly version: readonly [number: number, issuedMs: number];
+  readonly nextUpdateMs: number;
+}
+
+/** Total and pure. Facts are null unless the verdict is ok. */
+export type AppraiseCollateral = (
+  item: Collateral,
+  rules: EvidenceRules,
+  crypto: CryptoProvider,
+) => { readonly verdict: Verdict; readonly facts: CollateralFacts | null };
+
+/** Evidence as the state machine asks about it. */
+export interface EvidenceVerifier {
+  readonly appraise: AppraiseEvidence;
+  readonly rescore: RescoreEvidence;
+  readonly appraiseCollateral: AppraiseCollateral;
+}
 
 /** What the circuit derives from a verifying key: the chain keeps it, so that nobody has to derive it again. */
 export type ZkKeyFacts = Pick<
@@ -136,7 +186,7 @@ export interface DecodedTransaction {
 export interface ExecutionContext {
   readonly crypto: CryptoProvider;
   readonly config: ChainConfig;
-  readonly appraise: AppraiseEvidence;
+  readonly evidence: EvidenceVerifier;
   readonly zk: ZkProofSystem;
   /** Gives what `decodeForAdmission` gives, perhaps from memory; that function itself if not said. */
   readonly decode?: (tx: Uint8Array) => DecodedTransaction | Refusal;

@@ -1,6 +1,7 @@
 import type { Op, SignedObject, Statement } from '@haca/protocol';
 import { refuse } from '../refusal.ts';
 import * as channels from './channels.ts';
+import { applyPostCollateral } from './collateral.ts';
 import { applyDecree } from './decree.ts';
 import * as keys from './keys.ts';
 import { applyRegisterModel } from './models.ts';
@@ -72,6 +73,8 @@ export function applyOp(step: Step, op: Op, statement: SignedObject<Statement> |
         : applySettle(step, statement, op);
     case 'decree':
       return applyDecree(step, op);
+    case 'post-collateral':
+      return applyPostCollateral(step, op);
     case 'prove':
       return applyProve(step, op, statement);
   }

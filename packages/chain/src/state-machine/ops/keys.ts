@@ -10,8 +10,10 @@ import {
 } from '@haca/primitives';
 import {
   type Assurance,
-  type ErrorCode,
+  type EvidenceEnvelope,
+  gpuEvidenceRootOf,
   keyIdOf,
+  measurementIdOf,
   type NodeKeyRecord,
   type NodeRecord,
   nodeKeyRecordCodec,
@@ -19,16 +21,20 @@ import {
   possessionMessage,
   registrationBindingHash,
   UNDRAINED_KEYS_MAX,
-  type Verdict,
   ZERO_DIGEST,
 } from '@haca/protocol';
 import { checkProvable, verifyingKeyOf } from '../claims.ts';
+import { evidenceRules, graceRules, mayHaveGrace } from '../evidence-rules.ts';
 import { isKindDisabled } from '../governance.ts';
+import { takeHardware, tierOf } from '../hardware.ts';
+import { activeMeasurements } from '../measurements.ts';
 import { closeKey, keyClosingAt, keyPhase, liveKeys, scheduleKey } from '../node-keys.ts';
 import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
+import { effectiveEndMs } from '../standing.ts';
 import { models, nodeKeys, nodes } from '../tables.ts';
-import type { EvidenceClaims, EvidenceExpectations } from '../types.ts';
+import type { EvidenceAppraisal, EvidenceClaims, EvidenceRules } from '../types.ts';
+import { verdictRefusal } from '../verdict-refusal.ts';
 import { ownNode } from './registry.ts';
 import type { Outcome, Step } from './step.ts';
 
@@ -49,7 +55,7 @@ export function applyOpenKey(step: Step, op: OpOf<'open-key'>): Outcome {
   if (!step.ctx.crypto.verifyEd25519(binding.signPublicKey, possession, op.possession)) {
     return refuse('E_SIG', 'possession signed by the new key', 'another signature');
   }
-  const evidence = appraiseKey(step, op, bindingHash);
+  const evidence = checkEvidence(step, op, bindingHash);
   if (evidence !== null && 'code' in evidence) return evidence;
 
   const keyId = keyIdOf(chainId, binding.nodeId, binding.keyEpoch, binding.signPublicKey);
@@ -70,6 +76,8 @@ export function applyOpenKey(step: Step, op: OpOf<'open-key'>): Outcome {
     evidenceKind: evidence?.kind,
     measurement: evidence?.measurement,
     evidenceEndMs: evidence?.endMs,
+    tier: evidence?.tier,
+    gpus: evidence?.gpus.length,
     notAfter: key.notAfter,
   });
   return undefined;
@@ -192,62 +200,104 @@ function checkZkModel(step: Step, { modelId, modelIds }: OpOf<'open-key'>): Outc
   return checkProvable(verifying.record, 1, step.ctx.config.params, 'E_VERIFYING_KEY');
 }
 
-function appraiseKey(
+/** What the documents behind a key say, all of it accepted. */
+interface KeyDocuments {
+  readonly own: EvidenceClaims;
+  readonly gpus: readonly EvidenceClaims[];
+}
+
+function checkEvidence(
   step: Step,
   op: OpOf<'open-key'>,
   bindingHash: Uint8Array,
 ): NodeKeyRecord['evidence'] | Refusal {
+  const documents = op.gpuEvidence ?? [];
+  const root = gpuEvidenceRootOf(documents);
+  const isSameRoot =
+    root === null || op.binding.gpuEvidenceRoot === null
+      ? root === op.binding.gpuEvidenceRoot
+      : bytesEqual(root, op.binding.gpuEvidenceRoot);
+  if (!isSameRoot) return refuse('E_EVIDENCE', 'the GPU evidence of the binding', 'another root');
   if (op.method !== 'tee') {
-    if (op.evidence === null) return null;
-    return refuse('E_METHOD', `no evidence for a ${op.method} key`, op.evidence.kind);
+    if (op.evidence === null && documents.length === 0) return null;
+    return refuse('E_METHOD', `no evidence for a ${op.method} key`, op.evidence?.kind ?? 'nvidia');
   }
   if (op.evidence === null) return refuse('E_EVIDENCE', 'evidence', 'none');
-  const { config, appraise, crypto } = step.ctx;
-  const expectations: EvidenceExpectations = {
-    bindingHash,
-    publicKey: op.binding.signPublicKey,
-    nonce: op.binding.refBlockHash,
-    nowMs: step.block.timeMs,
-    simulated: config.simulated,
-    testRoots: config.testRoots,
-    measurements: config.measurements,
-    evidenceAgeMaxMs: config.params.evidenceAgeMaxMs,
-    evidenceSkewMaxMs: config.params.evidenceSkewMaxMs,
-  };
-  const { verdict, claims } = appraise(op.evidence, expectations, crypto);
-  if (!verdict.ok || claims === null) return evidenceRefusal(verdict);
+  // A GPU measures no software that holds a key.
+  if (op.evidence.kind === 'nvidia') return refuse('E_EVIDENCE', 'evidence of a CPU', op.evidence.kind);
+  const own = appraiseDocument(step, op, bindingHash, op.evidence);
+  if ('code' in own) return own;
+  const gpus: EvidenceClaims[] = [];
+  for (const document of documents) {
+    const gpu = appraiseDocument(step, op, bindingHash, { kind: 'nvidia', document });
+    if ('code' in gpu) return gpu;
+    if (gpu.hardware.length === 0) return refuse('E_HARDWARE', 'the identity of the GPU', 'none');
+    gpus.push(gpu);
+  }
+  return keptEvidence(step, op, op.evidence, { own, gpus });
+}
+
+/** By the collateral of the moment, or by what it superseded while its grace runs. */
+function appraiseDocument(
+  { state, block, ctx }: Step,
+  { binding }: OpOf<'open-key'>,
+  bindingHash: Uint8Array,
+  envelope: EvidenceEnvelope,
+): EvidenceClaims | Refusal {
+  const { config, evidence, crypto } = ctx;
+  const approved = activeMeasurements(state, envelope.kind, block.height);
+  const appraise = (rules: EvidenceRules): EvidenceAppraisal =>
+    evidence.appraise(envelope, { ...rules, binding, bindingHash }, crypto);
+  const now = appraise(evidenceRules(state, config, block.timeMs, approved));
+  let accepted = now;
+  let graceEndMs: number | undefined;
+  if (!now.verdict.ok && mayHaveGrace(now.tcbStatus)) {
+    for (const { rules, endMs } of graceRules(state, config, block.timeMs, approved)) {
+      const before = appraise(rules);
+      if (endMs() === undefined) break;
+      if (!before.verdict.ok) continue;
+      accepted = before;
+      graceEndMs = endMs();
+      break;
+    }
+  }
+  const { claims } = accepted;
+  if (!accepted.verdict.ok || claims === null) return verdictRefusal(now.verdict, 'E_EVIDENCE');
   if (claims.simulated && !config.simulated) {
     return refuse('E_EVIDENCE', 'genuine evidence', 'evidence of a test enclave');
   }
-  if (step.block.timeMs >= claims.endMs)
-    return refuse('E_EVIDENCE', `before ${claims.endMs} ms`, step.block.timeMs);
-  return keptEvidence(op.evidence, claims);
+  const effective = effectiveEndMs(claims.endMs, claims.collateralEndMs, config.params.collateralGraceMs);
+  const end = Math.min(effective, graceEndMs ?? effective);
+  return block.timeMs < end ? claims : refuse('E_EVIDENCE', `before ${end} ms`, block.timeMs);
 }
 
 function keptEvidence(
-  { kind, document }: NonNullable<OpOf<'open-key'>['evidence']>,
-  { claimsDigest, endMs, simulated, measurement }: EvidenceClaims,
-): NonNullable<NodeKeyRecord['evidence']> {
-  return { kind, documentHash: sha256(document), claimsDigest, endMs, simulated, measurement };
-}
-
-/** The two kinds of failed check that have a code of their own, by the last part of their id. */
-const EVIDENCE_CODES: readonly (readonly [RegExp, ErrorCode])[] = [
-  [/\.measurement$/, 'E_MEASUREMENT'],
-  [/\.timestamp\.(age|future)$/, 'E_FRESHNESS'],
-];
-
-function evidenceRefusal(verdict: Verdict): Refusal {
-  const worst = verdict.checks.find(({ status }) => status === 'failed') ?? verdict.checks.find(notPassed);
-  const code = EVIDENCE_CODES.find(([id]) => id.test(worst?.id ?? ''))?.[1] ?? 'E_EVIDENCE';
+  step: Step,
+  { binding, gpuEvidence }: OpOf<'open-key'>,
+  { kind, document }: EvidenceEnvelope,
+  { own, gpus }: KeyDocuments,
+): NonNullable<NodeKeyRecord['evidence']> | Refusal {
+  const hardware = takeHardware(step.state, [own, ...gpus], binding);
+  if ('code' in hardware) return hardware;
+  const documents = [own, ...gpus];
   return {
-    code,
-    info: `${worst?.id ?? 'no check'}: expected ${worst?.expected ?? ''}, got ${worst?.got ?? ''}`,
+    kind,
+    documentHash: sha256(document),
+    claimsDigest: own.claimsDigest,
+    endMs: Math.min(...documents.map(({ endMs }) => endMs)),
+    simulated: documents.some(({ simulated }) => simulated),
+    measurement: own.measurement.name,
+    measurementId: measurementIdOf(own.measurement),
+    facts: own.facts,
+    tier: tierOf(step.state, own, gpus),
+    hardware,
+    gpus: gpus.map(({ claimsDigest, measurement, facts }, i) => ({
+      documentHash: sha256(gpuEvidence?.[i] as Uint8Array),
+      claimsDigest,
+      measurementId: measurementIdOf(measurement),
+      facts,
+    })),
   };
-}
-
-function notPassed({ status }: Verdict['checks'][number]): boolean {
-  return status !== 'passed' && status !== 'not-applicable';
 }
 
 export function applyCloseKey(step: Step, op: OpOf<'close-key'>): Outcome {

@@ -20,6 +20,7 @@ import { isKindDisabled } from '../governance.ts';
 import { keyClosingAt, keyDrainedAt } from '../node-keys.ts';
 import { refuse } from '../refusal.ts';
 import { totalOf, totalsBetween, withTotals } from '../running-totals.ts';
+import { keyStanding } from '../standing.ts';
 import { nodeKeys } from '../tables.ts';
 import { payLines } from './charge-lines.ts';
 import { assuranceOf, ownKey } from './keys.ts';
@@ -83,17 +84,21 @@ function checkZkBatch(step: Step, key: NodeKeyRecord, batch: ReceiptBatch): Outc
 }
 
 /** s1 for a batch: whether the key takes receipts up to `lastSeq` at this height and time. */
-function checkOpen({ block, ctx }: Step, key: NodeKeyRecord, lastSeq: number): Outcome {
+function checkOpen({ state, block, ctx }: Step, key: NodeKeyRecord, lastSeq: number): Outcome {
   const { params } = ctx.config;
   if (key.stop !== undefined) return refuse('E_KEY', 'a key that was not stopped', key.stop);
   if (block.height >= keyDrainedAt(key, params))
     return refuse('E_KEY', 'a key that is not drained', 'drained');
   const inTime = block.height <= keyClosingAt(key) + params.settleWindow;
-  const isBacked = key.method !== 'tee' || (key.evidence !== null && block.timeMs < key.evidence.endMs);
+  const { standing, isBacking, effectiveEndMs } = keyStanding(state, ctx, key, block);
   const isForced = key.c1Due >= block.height && key.c1Seq > key.settledSeq && lastSeq <= key.c1Seq;
-  if ((inTime && isBacked) || isForced) return undefined;
+  if ((inTime && isBacking) || isForced) return undefined;
   return inTime
-    ? refuse('E_KEY', `evidence until ${key.evidence?.endMs ?? 0} ms`, block.timeMs)
+    ? refuse(
+        'E_KEY',
+        'evidence in good standing',
+        `${standing} at ${block.timeMs}, until ${effectiveEndMs ?? 0} ms`,
+      )
     : refuse('E_KEY', `until height ${keyClosingAt(key) + params.settleWindow}`, block.height);
 }
 
