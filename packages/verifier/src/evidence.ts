@@ -2,9 +2,15 @@
 import type { CryptoProvider } from '@haca/primitives';
 import { type EvidenceKind, failed, type Verdict, verdictOf } from '@haca/protocol';
 import type { RevokedCertificate } from './der/chain.ts';
+import { appraiseAzure } from './tee/azure/appraise.ts';
+import { rescoreAzure } from './tee/azure/rescore.ts';
+import type { AzurePolicy } from './tee/azure/validate.ts';
 import type { Appraisal } from './tee/check-run.ts';
 import type { TeeClaims } from './tee/claims.ts';
 import type { CollateralSource } from './tee/collateral.ts';
+import { appraiseDstack } from './tee/dstack/appraise.ts';
+import { rescoreDstack } from './tee/dstack/rescore.ts';
+import type { DstackPolicy } from './tee/dstack/validate.ts';
 import { rescoreIntel } from './tee/intel/rescore.ts';
 import { appraiseSgx, type SgxPolicy } from './tee/intel/sgx.ts';
 import { appraiseTdx, type TdxPolicy } from './tee/intel/tdx.ts';
@@ -40,6 +46,8 @@ export interface EvidenceContext extends EvidenceTrust {
   readonly tdx?: Acceptance<TdxPolicy>;
   readonly sgx?: Acceptance<SgxPolicy>;
   readonly nvidia?: Acceptance<NvidiaPolicy>;
+  readonly dstack?: Acceptance<DstackPolicy>;
+  readonly azure?: Acceptance<AzurePolicy>;
 }
 
 type Appraise = (document: Uint8Array, context: EvidenceContext) => Appraisal<TeeClaims>;
@@ -63,6 +71,8 @@ const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
   tdx: accepted('tdx', ({ tdx }) => tdx, appraiseTdx),
   sgx: accepted('sgx', ({ sgx }) => sgx, appraiseSgx),
   nvidia: accepted('nvidia', ({ nvidia }) => nvidia, appraiseNvidia),
+  dstack: accepted('dstack', ({ dstack }) => dstack, appraiseDstack),
+  azure: accepted('azure', ({ azure }) => azure, appraiseAzure),
 };
 
 /** What a judgement of facts gives. */
@@ -94,6 +104,8 @@ const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
   tdx: rescored('tdx', ({ tdx }) => tdx, rescoreIntel),
   sgx: rescored('sgx', ({ sgx }) => sgx, rescoreIntel),
   nvidia: (facts, { revoked }) => rescoreNvidia(facts, revoked),
+  dstack: rescored('dstack', ({ dstack }) => dstack, rescoreDstack),
+  azure: rescored('azure', ({ azure }) => azure, rescoreAzure),
 };
 
 /**

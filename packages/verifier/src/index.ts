@@ -24,9 +24,46 @@ export {
   registrationContext,
   rescoringContext,
 } from './registration-context.ts';
+export { type AzureContext, appraiseAzure } from './tee/azure/appraise.ts';
+export type { AzureClaims } from './tee/azure/claims.ts';
+export { parseAzureJson } from './tee/azure/from-json.ts';
+export {
+  type AzureHardware,
+  canonicalHclReport,
+  type HclReport,
+  parseHclReport,
+} from './tee/azure/hcl-report.ts';
+export { azureRegistrationPolicy } from './tee/azure/registration-policy.ts';
+export { rescoreAzure } from './tee/azure/rescore.ts';
+export {
+  type AzureRuntimeData,
+  type AzureVmConfiguration,
+  parseRuntimeData,
+} from './tee/azure/runtime-data.ts';
+export { parseTpmQuote, type TpmQuote } from './tee/azure/tpm-quote.ts';
+export { type AzurePolicy, azureValidateChecks, validateAzure } from './tee/azure/validate.ts';
+export {
+  type AzureTrust,
+  type AzureVerification,
+  azureVerifyChecks,
+  verifyAzure,
+} from './tee/azure/verify.ts';
 export type { Appraisal, Validation, Verification } from './tee/check-run.ts';
 export type { HardwareIdentity, TeeClaims } from './tee/claims.ts';
 export { type CollateralSource, NO_COLLATERAL } from './tee/collateral.ts';
+export { appraiseDstack, type DstackContext } from './tee/dstack/appraise.ts';
+export type { DstackClaims } from './tee/dstack/claims.ts';
+export {
+  type DstackLog,
+  type DstackRuntimeEvent,
+  dstackEventDigest,
+  parseDstackDocument,
+} from './tee/dstack/document.ts';
+export { parseDstackJson } from './tee/dstack/from-json.ts';
+export { dstackRegistrationPolicy } from './tee/dstack/registration-policy.ts';
+export { rescoreDstack } from './tee/dstack/rescore.ts';
+export { DSTACK_VALIDATE_CHECKS, type DstackPolicy, validateDstack } from './tee/dstack/validate.ts';
+export { DSTACK_VERIFY_CHECKS, type DstackTrust, verifyDstack } from './tee/dstack/verify.ts';
 export type { Expected } from './tee/expected.ts';
 export type { QuoteClaims } from './tee/intel/claims.ts';
 export { type PckExtension, parsePckExtension } from './tee/intel/pck-extension.ts';

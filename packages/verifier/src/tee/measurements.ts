@@ -12,7 +12,7 @@ const REQUIRED_REGISTERS: Readonly<Record<EvidenceKind, readonly string[]>> = {
   snp: ['measurement', 'host-data'],
   nvidia: ['driver-version', 'vbios-version', 'measurements'],
   dstack: ['mrtd', 'rtmr0', 'rtmr1', 'rtmr2', 'compose-hash', 'key-provider'],
-  azure: ['measurement', 'pcr4', 'pcr8', 'pcr9', 'pcr11'],
+  azure: ['measurement', 'pcr4', 'pcr8', 'pcr9', 'pcr11', 'pcr12'],
 };
 
 export function requiredRegisters(kind: EvidenceKind): readonly string[] {
