@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [receipts|node|chain|network|state|zk] [--json]`: each figure beside its anchor, measured in the same run.
+ * `npm run bench -- [receipts|node|chain|network|state|zk|tee] [--json]`: each figure beside its anchor, measured in the same run.
  */
 import { cpus } from 'node:os';
 import { formatReport, type Report } from './measure.ts';
@@ -10,6 +10,7 @@ const MEASUREMENTS = {
   network: async () => (await import('./chain.ts')).benchChain(),
   state: async () => (await import('./state.ts')).benchState(),
   zk: async () => (await import('./zk.ts')).benchZk(),
+  tee: async () => (await import('./tee.ts')).benchTee(),
 } satisfies Readonly<Record<string, () => Promise<Report>>>;
 
 const AREAS: Readonly<Record<string, readonly (keyof typeof MEASUREMENTS)[]>> = {
@@ -19,6 +20,7 @@ const AREAS: Readonly<Record<string, readonly (keyof typeof MEASUREMENTS)[]>> = 
   network: ['network'],
   state: ['state'],
   zk: ['zk'],
+  tee: ['tee'],
 };
 
 const args = process.argv.slice(2);

@@ -10,7 +10,7 @@ import {
   type TeeClaims,
   vendorRoots,
 } from '@haca/verifier';
-import { fromHexFile, pemChain, vectorFile, vectorManifest, vectorsMissing } from './vector-files.ts';
+import { fromHexFile, pemChain, textOf, vectorFile, vectorManifest, vectorsMissing } from './vector-files.ts';
 
 export interface GenuineDocument {
   readonly kind: EvidenceKind;
@@ -33,6 +33,11 @@ export function appraiseGenuine(
   crypto: CryptoProvider,
 ): Appraisal<TeeClaims> {
   return appraiseEvidence(kind, bytes, { ...context, crypto });
+}
+
+/** Collateral of an Intel quote as one JSON object, the form in which tools of the field pass it around. */
+export function collateralJson(kind: string, id: string): Readonly<Record<string, string>> {
+  return JSON.parse(textOf(vectorFile(kind, `${id}.collateral.json`))) as Readonly<Record<string, string>>;
 }
 
 const ANY = 'allow-any';
