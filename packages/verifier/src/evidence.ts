@@ -20,6 +20,9 @@ import type { NitroPolicy } from './tee/nitro/validate.ts';
 import { appraiseNvidia } from './tee/nvidia/appraise.ts';
 import { rescoreNvidia } from './tee/nvidia/rescore.ts';
 import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
+import { appraiseSnp } from './tee/snp/appraise.ts';
+import { rescoreSnp } from './tee/snp/rescore.ts';
+import type { SnpPolicy } from './tee/snp/validate.ts';
 import type { TrustRoot } from './tee/trust-root.ts';
 
 /** What a caller accepts evidence of a kind by. */
@@ -46,6 +49,7 @@ export interface EvidenceContext extends EvidenceTrust {
   readonly tdx?: Acceptance<TdxPolicy>;
   readonly sgx?: Acceptance<SgxPolicy>;
   readonly nvidia?: Acceptance<NvidiaPolicy>;
+  readonly snp?: Acceptance<SnpPolicy>;
   readonly dstack?: Acceptance<DstackPolicy>;
   readonly azure?: Acceptance<AzurePolicy>;
 }
@@ -71,6 +75,7 @@ const APPRAISERS: Readonly<Partial<Record<EvidenceKind, Appraise>>> = {
   tdx: accepted('tdx', ({ tdx }) => tdx, appraiseTdx),
   sgx: accepted('sgx', ({ sgx }) => sgx, appraiseSgx),
   nvidia: accepted('nvidia', ({ nvidia }) => nvidia, appraiseNvidia),
+  snp: accepted('snp', ({ snp }) => snp, appraiseSnp),
   dstack: accepted('dstack', ({ dstack }) => dstack, appraiseDstack),
   azure: accepted('azure', ({ azure }) => azure, appraiseAzure),
 };
@@ -104,6 +109,7 @@ const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
   tdx: rescored('tdx', ({ tdx }) => tdx, rescoreIntel),
   sgx: rescored('sgx', ({ sgx }) => sgx, rescoreIntel),
   nvidia: (facts, { revoked }) => rescoreNvidia(facts, revoked),
+  snp: rescored('snp', ({ snp }) => snp, rescoreSnp),
   dstack: rescored('dstack', ({ dstack }) => dstack, rescoreDstack),
   azure: rescored('azure', ({ azure }) => azure, rescoreAzure),
 };

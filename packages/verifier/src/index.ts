@@ -1,7 +1,12 @@
+export { type ChoiceContext, type ChosenCollateral, collateralSource } from './collateral-files/choose.ts';
+export type { CollateralFile, CollateralLibrary, IgnoredFile } from './collateral-files/library.ts';
+export { COLLATERAL_LIMITS, readCollateral } from './collateral-files/read.ts';
 export {
   type AlgorithmIdentifier,
+  AMD_DEVIATIONS,
   type BasicConstraints,
   type Certificate,
+  type CertificateDeviation,
   type Extension,
   parseCertificate,
 } from './der/certificate.ts';
@@ -18,6 +23,16 @@ export {
   type Rescoring,
   rescoreEvidence,
 } from './evidence.ts';
+export {
+  appraiseEvidenceFile,
+  type EvidenceFileReport,
+  type EvidenceFileRequest,
+  type EvidenceFileView,
+  evidenceFileView,
+  type JudgedEvidence,
+} from './evidence-files/appraise-file.ts';
+export { EVIDENCE_FILE_MAX_BYTES } from './evidence-files/blobs.ts';
+export { type EvidencePolicies, parsePolicy, policyMembers } from './policy-json/evidence-policy.ts';
 export {
   collateralRoots,
   type EvidenceRules,
@@ -108,7 +123,6 @@ export {
   parseNitroEnvelope,
   parseNitroPayload,
 } from './tee/nitro/parse.ts';
-export { parseNitroPolicy } from './tee/nitro/policy-json.ts';
 export { nitroRegistrationPolicy } from './tee/nitro/registration-policy.ts';
 export { NITRO_VALIDATE_CHECKS, type NitroPolicy, validateNitro } from './tee/nitro/validate.ts';
 export { NITRO_VERIFY_CHECKS, type NitroTrust, verifyNitro } from './tee/nitro/verify.ts';
@@ -140,6 +154,34 @@ export {
   type NvidiaTrust,
   verifyNvidia,
 } from './tee/nvidia/verify.ts';
+export { appraiseSnp, type SnpContext } from './tee/snp/appraise.ts';
+export { type SnpClaims, snpClaimsDigest } from './tee/snp/claims.ts';
+export { commonNameOf, type SnpVekExtensions, snpVekExtensions } from './tee/snp/endorsement.ts';
+export {
+  parseSnpReport,
+  SNP_PLATFORM_BITS,
+  SNP_REPORT_BYTES,
+  SNP_REPORT_VERSIONS,
+  SNP_SIGNED_BYTES,
+  type SnpCpuid,
+  type SnpFirmwareVersion,
+  type SnpGuestPolicy,
+  type SnpReport,
+  type SnpSigningKey,
+} from './tee/snp/parse.ts';
+export { decodeTcb, isTcbAtLeast, type SnpTcb } from './tee/snp/product.ts';
+export { snpRegistrationPolicy } from './tee/snp/registration-policy.ts';
+export { rescoreSnp, type SnpRescoring } from './tee/snp/rescore.ts';
+export {
+  SNP_GUEST_RESTRICTIONS,
+  SNP_VALIDATE_CHECKS,
+  type SnpGuestRestriction,
+  type SnpPlatformBit,
+  type SnpPolicy,
+  type SnpTcbFloors,
+  validateSnp,
+} from './tee/snp/validate.ts';
+export { SNP_VERIFY_CHECKS, type SnpTrust, verifySnp } from './tee/snp/verify.ts';
 export {
   AMD_ARK_GENOA,
   AMD_ARK_MILAN,
