@@ -155,6 +155,7 @@ export {
   verifyNvidia,
 } from './tee/nvidia/verify.ts';
 export { appraiseSnp, type SnpContext } from './tee/snp/appraise.ts';
+export { AMD_CRL_CHECKS, type AmdCrlFacts, appraiseAmdCrl } from './tee/snp/appraise-crl.ts';
 export { type SnpClaims, snpClaimsDigest } from './tee/snp/claims.ts';
 export { commonNameOf, type SnpVekExtensions, snpVekExtensions } from './tee/snp/endorsement.ts';
 export {
