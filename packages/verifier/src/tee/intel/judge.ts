@@ -3,7 +3,7 @@
  * authenticates itself under the root of the evidence. The same for a quote and, later, for what was kept of it. Every check
  * is noted and the rest goes on, but nothing is read that did not authenticate itself.
  */
-import { toHex, utf8Encode } from '@haca/primitives';
+import { bytesEqual, toHex, utf8Encode } from '@haca/primitives';
 import { type CollateralRef, check, type SignedJson } from '@haca/protocol';
 import type { Certificate } from '../../der/certificate.ts';
 import { revocationFault, windowFault } from '../../der/chain.ts';
@@ -66,7 +66,7 @@ export function judgePlatform(facts: PlatformFacts, trust: IntelTrust, run: Chec
   const at = (name: string): string => `${facts.tee}.${name}`;
   const chain = pckChainOf(facts);
   run.chain(at('chain.revocation'), revocationFault(chain, trust.revoked), chain.length);
-  const desk: Desk = { facts, trust, run, at, ends: [], signers: new Map() };
+  const desk: Desk = { facts, trust, run, at, ends: [], known: null };
   const rootCrl = judgeCrl(desk, 'root-crl', facts.root, facts.pckCa.serial);
   judgeCrl(desk, 'pck-crl', facts.pckCa, facts.pckSerial);
   const identity = judgeSigned(desk, 'qe-identity', qeIdentityScope(facts), rootCrl, parseQeIdentity);
@@ -83,8 +83,8 @@ interface Desk {
   readonly run: CheckRun<string>;
   readonly at: (name: string) => string;
   readonly ends: number[];
-  /** TCB information and QE identity mostly have one signer, whose certificate is verified once. */
-  readonly signers: Map<string, Signer>;
+  /** The signer that was verified last, good or not. */
+  known: { readonly issuerChain: readonly Uint8Array[]; readonly signer: Signer } | null;
 }
 
 function noteFault({ run, at }: Desk, name: string, fault: Fault): boolean {
@@ -161,11 +161,17 @@ function judgeSigned<T extends Dated>(
   return value;
 }
 
-function signerOf({ facts, trust, signers }: Desk, { issuerChain }: SignedJson): Signer {
-  const key = issuerChain.map(toHex).join();
-  const known = signers.get(key) ?? verifySigner(issuerChain, facts.root, trust.crypto);
-  signers.set(key, known);
-  return known;
+/** TCB information and QE identity mostly have one signer: it is verified once. */
+function signerOf(desk: Desk, { issuerChain }: SignedJson): Signer {
+  const { known } = desk;
+  const isKnown =
+    known !== null &&
+    known.issuerChain.length === issuerChain.length &&
+    known.issuerChain.every((der, i) => bytesEqual(der, issuerChain[i] as Uint8Array));
+  if (isKnown) return known.signer;
+  const signer = verifySigner(issuerChain, desk.facts.root, desk.trust.crypto);
+  desk.known = { issuerChain, signer };
+  return signer;
 }
 
 function judgeSigner(desk: Desk, name: string, signer: Certificate, rootCrl: RevocationList | null): void {

@@ -1,5 +1,13 @@
 /** Identities of quoting enclaves (version 2), the signed object as the Intel Provisioning Certification Service sends it. */
-import { parseStrictJson } from './strict-json.ts';
+import {
+  failAt,
+  parseStrictJson,
+  readHex,
+  readObjects,
+  readOneOf,
+  readTime,
+  readUint,
+} from './strict-json.ts';
 import { readSvnLevel, type SvnLevel } from './tcb-info.ts';
 
 export interface QeIdentity {
@@ -22,19 +30,19 @@ export interface QeIdentity {
 /** `body` is the signed object alone. Throws `MalformedError`. */
 export function parseQeIdentity(body: Uint8Array): QeIdentity {
   const identity = parseStrictJson(body, 'enclaveIdentity');
-  const version = identity.uint('version', 0xffff);
-  if (version !== 2) identity.fail('qe-identity.version', 'version', 'version 2', `${version}`);
+  const version = readUint(identity, 'version', 0xffff);
+  if (version !== 2) failAt(identity, 'version', 'qe-identity.version', 'version 2', `${version}`);
   return {
-    id: identity.oneOf('id', 'QE', 'QVE', 'TD_QE'),
-    issueDateMs: identity.time('issueDate'),
-    nextUpdateMs: identity.time('nextUpdate'),
-    evaluationDataNumber: identity.uint('tcbEvaluationDataNumber', 0xffff_ffff),
-    miscSelect: identity.hex('miscselect', 4),
-    miscSelectMask: identity.hex('miscselectMask', 4),
-    attributes: identity.hex('attributes', 16),
-    attributesMask: identity.hex('attributesMask', 16),
-    mrSigner: identity.hex('mrsigner', 32),
-    isvProdId: identity.uint('isvprodid', 0xffff),
-    levels: identity.objects('tcbLevels').map(readSvnLevel),
+    id: readOneOf(identity, 'id', ['QE', 'QVE', 'TD_QE']),
+    issueDateMs: readTime(identity, 'issueDate'),
+    nextUpdateMs: readTime(identity, 'nextUpdate'),
+    evaluationDataNumber: readUint(identity, 'tcbEvaluationDataNumber', 0xffff_ffff),
+    miscSelect: readHex(identity, 'miscselect', 4),
+    miscSelectMask: readHex(identity, 'miscselectMask', 4),
+    attributes: readHex(identity, 'attributes', 16),
+    attributesMask: readHex(identity, 'attributesMask', 16),
+    mrSigner: readHex(identity, 'mrsigner', 32),
+    isvProdId: readUint(identity, 'isvprodid', 0xffff),
+    levels: readObjects(identity, 'tcbLevels').map(readSvnLevel),
   };
 }

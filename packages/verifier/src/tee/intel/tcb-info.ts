@@ -1,6 +1,19 @@
 /** TCB information of version 3, the signed object as the Intel Provisioning Certification Service sends it. */
 import { compareBytes } from '@haca/primitives';
-import { type JsonObject, parseStrictJson } from './strict-json.ts';
+import {
+  failAt,
+  hasMember,
+  type JsonObject,
+  parseStrictJson,
+  readHex,
+  readObject,
+  readObjects,
+  readOneOf,
+  readText,
+  readTexts,
+  readTime,
+  readUint,
+} from './strict-json.ts';
 import { TCB_LEVEL_STATUSES, type TcbLevelStatus } from './tcb-status.ts';
 
 export interface TcbLevel {
@@ -55,33 +68,33 @@ const COMPONENTS = 16;
 /** `body` is the signed object alone. Throws `MalformedError`. Version 2, which has no TDX, is refused. */
 export function parseTcbInfo(body: Uint8Array): TcbInfo {
   const info = parseStrictJson(body, 'tcbInfo');
-  const version = info.uint('version', 0xffff);
-  if (version !== 3) info.fail('tcb-info.version', 'version', 'version 3', `${version}`);
-  const id = info.oneOf('id', 'SGX', 'TDX');
-  const tcbType = info.uint('tcbType', 255);
-  if (tcbType !== 0) info.fail('tcb-info.type', 'tcbType', '0', `${tcbType}`);
-  if (id === 'SGX' && (info.has('tdxModule') || info.has('tdxModuleIdentities')))
-    info.fail('tcb-info.tdx-module', 'tdxModule', 'none in information on SGX', 'one');
+  const version = readUint(info, 'version', 0xffff);
+  if (version !== 3) failAt(info, 'version', 'tcb-info.version', 'version 3', `${version}`);
+  const id = readOneOf(info, 'id', ['SGX', 'TDX']);
+  const tcbType = readUint(info, 'tcbType', 255);
+  if (tcbType !== 0) failAt(info, 'tcbType', 'tcb-info.type', '0', `${tcbType}`);
+  if (id === 'SGX' && (hasMember(info, 'tdxModule') || hasMember(info, 'tdxModuleIdentities')))
+    failAt(info, 'tdxModule', 'tcb-info.tdx-module', 'none in information on SGX', 'one');
   return {
     id,
-    issueDateMs: info.time('issueDate'),
-    nextUpdateMs: info.time('nextUpdate'),
-    fmspc: info.hex('fmspc', 6),
-    pceId: info.hex('pceId', 2),
-    evaluationDataNumber: info.uint('tcbEvaluationDataNumber', 0xffff_ffff),
+    issueDateMs: readTime(info, 'issueDate'),
+    nextUpdateMs: readTime(info, 'nextUpdate'),
+    fmspc: readHex(info, 'fmspc', 6),
+    pceId: readHex(info, 'pceId', 2),
+    evaluationDataNumber: readUint(info, 'tcbEvaluationDataNumber', 0xffff_ffff),
     levels: sortedLevels(info, id),
-    tdxModule: id === 'TDX' ? readModule(info.object('tdxModule')) : null,
-    tdxModuleIdentities: info.has('tdxModuleIdentities') ? readIdentities(info) : [],
+    tdxModule: id === 'TDX' ? readModule(readObject(info, 'tdxModule')) : null,
+    tdxModuleIdentities: hasMember(info, 'tdxModuleIdentities') ? readIdentities(info) : [],
   };
 }
 
 function sortedLevels(info: JsonObject, id: TcbInfo['id']): readonly TcbLevel[] {
-  const levels = info.objects('tcbLevels').map((level) => readLevel(level, id));
+  const levels = readObjects(info, 'tcbLevels').map((level) => readLevel(level, id));
   levels.sort((a, b) => compareLevels(b, a));
   const isRepeated = levels.some(
     (level, i) => i > 0 && compareLevels(levels[i - 1] as TcbLevel, level) === 0,
   );
-  if (isRepeated) info.fail('tcb-info.duplicate-level', 'tcbLevels', 'each level once', 'one twice');
+  if (isRepeated) failAt(info, 'tcbLevels', 'tcb-info.duplicate-level', 'each level once', 'one twice');
   return levels;
 }
 
@@ -92,10 +105,10 @@ function compareLevels(a: TcbLevel, b: TcbLevel): number {
 }
 
 function readLevel(level: JsonObject, id: TcbInfo['id']): TcbLevel {
-  const tcb = level.object('tcb');
+  const tcb = readObject(level, 'tcb');
   return {
     sgxComponents: readComponents(tcb, 'sgxtcbcomponents'),
-    pceSvn: tcb.uint('pcesvn', 0xffff),
+    pceSvn: readUint(tcb, 'pcesvn', 0xffff),
     tdxComponents: id === 'TDX' ? readComponents(tcb, 'tdxtcbcomponents') : null,
     ...readJudgement(level),
   };
@@ -104,37 +117,37 @@ function readLevel(level: JsonObject, id: TcbInfo['id']): TcbLevel {
 /** What every level says beside its SVNs. */
 export function readJudgement(level: JsonObject): Pick<SvnLevel, 'tcbDateMs' | 'status' | 'advisoryIds'> {
   return {
-    tcbDateMs: level.time('tcbDate'),
-    status: level.oneOf('tcbStatus', ...TCB_LEVEL_STATUSES),
-    advisoryIds: level.has('advisoryIDs') ? level.texts('advisoryIDs') : [],
+    tcbDateMs: readTime(level, 'tcbDate'),
+    status: readOneOf(level, 'tcbStatus', TCB_LEVEL_STATUSES),
+    advisoryIds: hasMember(level, 'advisoryIDs') ? readTexts(level, 'advisoryIDs') : [],
   };
 }
 
 function readComponents(tcb: JsonObject, name: string): Uint8Array {
-  const components = tcb.objects(name);
+  const components = readObjects(tcb, name);
   if (components.length !== COMPONENTS)
-    tcb.fail('tcb-info.components', name, `${COMPONENTS} components`, `${components.length}`);
-  return Uint8Array.from(components, (component) => component.uint('svn', 255));
+    failAt(tcb, name, 'tcb-info.components', `${COMPONENTS} components`, `${components.length}`);
+  return Uint8Array.from(components, (component) => readUint(component, 'svn', 255));
 }
 
 function readModule(module: JsonObject): TdxModule {
   // The mask is read for its form alone: Intel's library takes only zero attributes, so there is nothing left to mask.
-  module.hex('attributesMask', 8);
-  return { mrSigner: module.hex('mrsigner', 48), attributes: module.hex('attributes', 8) };
+  readHex(module, 'attributesMask', 8);
+  return { mrSigner: readHex(module, 'mrsigner', 48), attributes: readHex(module, 'attributes', 8) };
 }
 
 function readIdentities(info: JsonObject): readonly TdxModuleIdentity[] {
-  const identities = info.objects('tdxModuleIdentities').map((identity) => ({
+  const identities = readObjects(info, 'tdxModuleIdentities').map((identity) => ({
     ...readModule(identity),
-    id: identity.text('id').toUpperCase(),
-    levels: identity.objects('tcbLevels').map(readSvnLevel),
+    id: readText(identity, 'id').toUpperCase(),
+    levels: readObjects(identity, 'tcbLevels').map(readSvnLevel),
   }));
   const ids = new Set(identities.map(({ id }) => id));
   if (ids.size !== identities.length)
-    info.fail('tcb-info.duplicate-identity', 'tdxModuleIdentities', 'each id once', 'one twice');
+    failAt(info, 'tdxModuleIdentities', 'tcb-info.duplicate-identity', 'each id once', 'one twice');
   return identities;
 }
 
 export function readSvnLevel(level: JsonObject): SvnLevel {
-  return { isvSvn: level.object('tcb').uint('isvsvn', 0xffff), ...readJudgement(level) };
+  return { isvSvn: readUint(readObject(level, 'tcb'), 'isvsvn', 0xffff), ...readJudgement(level) };
 }
