@@ -1,0 +1,230 @@
+/**
+ * Chooses from a library what fits a reference at a time. Whatever is chosen is verified afterwards, so a wrong choice can only
+ * make a check fail. First comes what its issuer signed, then what holds at the time, then what is newest; where nothing fits,
+ * the nearest is given, so that its failure says why.
+ */
+import { bytesEqual, type CryptoProvider, concatBytes, MalformedError, toHex } from '@haca/primitives';
+import type { CollateralKind, CollateralOf, CollateralRef } from '@haca/protocol';
+import type { Certificate } from '../der/certificate.ts';
+import { ecdsaSignatureFromDer } from '../der/ecdsa-signature.ts';
+import type { CollateralSource } from '../tee/collateral.ts';
+import type { CollateralLibrary, PieceFacts, RevocationListEntry, SignedJsonEntry } from './library.ts';
+import { certificateOf, isSelfIssued, signedPartOf } from './read-binary.ts';
+
+/** Signatures that choosing may cost. */
+const SIGNATURES_MAX = 256;
+
+export interface ChosenCollateral {
+  readonly source: CollateralSource;
+  /** Where the pieces that were asked for stood, in the order in which they were first asked for. */
+  readonly used: () => readonly string[];
+}
+
+export interface ChoiceContext {
+  readonly crypto: CryptoProvider;
+  readonly nowMs: number;
+  /** Certificates that the evidence carries: they tell whose a list is. */
+  readonly certificates?: readonly Certificate[];
+}
+
+/** A piece with what its rank depends on. */
+interface Candidate<Entry> {
+  readonly entry: Entry;
+  readonly isSigned: boolean;
+  readonly issuerChain: readonly Uint8Array[];
+}
+
+export function collateralSource(library: CollateralLibrary, context: ChoiceContext): ChosenCollateral {
+  const used: string[] = [];
+  const remembered = new Map<string, ReturnType<typeof chooseFor>>();
+  const search: Search = {
+    ...context,
+    library,
+    known: [...library.certificates.map(({ certificate }) => certificate), ...(context.certificates ?? [])],
+    signaturesLeft: SIGNATURES_MAX,
+  };
+  const find = (ref: CollateralRef): ReturnType<typeof chooseFor> => {
+    const key = `${ref.kind} ${toHex(concatBytes(ref.scope, ref.rootCertificate))}`;
+    const known = remembered.get(key);
+    if (known !== undefined) return known;
+    const chosen = chooseFor(ref, search);
+    remembered.set(key, chosen);
+    if (chosen !== null && !used.includes(chosen.origin)) used.push(chosen.origin);
+    return chosen;
+  };
+  const source = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) =>
+    (find(ref)?.item ?? null) as CollateralOf<K> | null;
+  return { source, used: () => used };
+}
+
+interface Search extends ChoiceContext {
+  readonly library: CollateralLibrary;
+  readonly known: readonly Certificate[];
+  signaturesLeft: number;
+}
+
+interface Chosen {
+  readonly origin: string;
+  readonly item: CollateralOf<CollateralKind>;
+}
+
+function chooseFor(ref: CollateralRef, search: Search): Chosen | null {
+  switch (ref.kind) {
+    case 'intel-tcb-info':
+    case 'intel-qe-identity': {
+      const best = bestOf(signedJsonCandidates(ref, ref.kind, search), search.nowMs);
+      if (best === null) return null;
+      const { entry, issuerChain } = best;
+      const { origin, body, signature } = entry;
+      return { origin, item: { kind: ref.kind, body, signature, issuerChain } };
+    }
+    case 'intel-crl':
+    case 'amd-crl': {
+      const best = bestOf(listCandidates(ref, search), search.nowMs);
+      if (best === null) return null;
+      const { entry, issuerChain } = best;
+      return { origin: entry.origin, item: { kind: ref.kind, crl: entry.crl, issuerChain } };
+    }
+  }
+}
+
+/** Of the scope asked for; where the files have only one of the kind at all, that one: it was meant. */
+function signedJsonCandidates(
+  ref: CollateralRef,
+  kind: SignedJsonEntry['kind'],
+  search: Search,
+): readonly Candidate<SignedJsonEntry>[] {
+  const ofKind = search.library.signedJson.filter((entry) => entry.kind === kind);
+  const fitting = ofKind.filter(({ scope }) => scope === null || bytesEqual(scope, ref.scope));
+  const entries = fitting.length === 0 && ofKind.length === 1 ? ofKind : fitting;
+  return entries.map((entry) => {
+    const { signer, isSigned } = signerOf(entry, ref.rootCertificate, search);
+    const assembled = signer === null ? [] : [ref.rootCertificate, signer.der];
+    return { entry, isSigned, issuerChain: entry.issuerChain ?? assembled };
+  });
+}
+
+/** Who signed a piece, or else who might have: below the root, valid at the time before not valid. */
+function signerOf(
+  { body, signature, issuerChain }: SignedJsonEntry,
+  rootCertificate: Uint8Array,
+  search: Search,
+): { readonly signer: Certificate | null; readonly isSigned: boolean } {
+  const root = certificateOf(rootCertificate);
+  if (root === null) return { signer: null, isSigned: false };
+  const given = (issuerChain ?? []).map(certificateOf).filter((certificate) => certificate !== null);
+  const below = distinct([...given, ...search.known]).filter(
+    (each) =>
+      bytesEqual(each.issuer, root.subject) && !isSelfIssued(each) && each.basicConstraints?.ca !== true,
+  );
+  const signers = [...below].sort(
+    (a, b) => Number(isValid(b, search.nowMs)) - Number(isValid(a, search.nowMs)),
+  );
+  for (const signer of signers) {
+    const holds =
+      spend(search) &&
+      search.crypto.verifyEcdsaP256(signer.publicKey, body, signature) &&
+      spend(search) &&
+      isIssuedBy(signer, root, search.crypto);
+    if (holds) return { signer, isSigned: true };
+  }
+  return { signer: signers[0] ?? null, isSigned: false };
+}
+
+/**
+ * Lists of the issuer asked for. A list that a bundle gives as that of the root or of the intermediate CA is taken for it
+ * also where it cannot be told whose it is, or is another's.
+ */
+function listCandidates(ref: CollateralRef, search: Search): readonly Candidate<RevocationListEntry>[] {
+  const root = certificateOf(ref.rootCertificate);
+  const role = root !== null && bytesEqual(root.subject, ref.scope) ? 'root' : 'intermediate';
+  const lists = search.library.revocationLists;
+  const own = lists.filter(({ scope }) => scope !== null && bytesEqual(scope, ref.scope));
+  const meant = lists.filter((entry) => entry.role === role || (entry.role === null && entry.scope === null));
+  const isOneBundle = lists.filter((entry) => entry.role === role).length === 1;
+  const fallback = meant.filter(({ scope }) => scope === null || isOneBundle);
+  const issuers = distinct(root === null ? search.known : [root, ...search.known]).filter(({ subject }) =>
+    bytesEqual(subject, ref.scope),
+  );
+  return (own.length > 0 ? own : fallback).map((entry) => {
+    const issuer = issuers.find((each) => isListOf(entry, each, root, search));
+    const chain = role === 'root' ? [ref.rootCertificate] : chainOf(issuer, ref.rootCertificate);
+    return { entry, isSigned: issuer !== undefined, issuerChain: entry.issuerChain ?? chain };
+  });
+}
+
+function chainOf(issuer: Certificate | undefined, rootCertificate: Uint8Array): readonly Uint8Array[] {
+  return issuer === undefined ? [] : [rootCertificate, issuer.der];
+}
+
+function isListOf(
+  { crl }: RevocationListEntry,
+  issuer: Certificate,
+  root: Certificate | null,
+  search: Search,
+): boolean {
+  const isOfRoot =
+    root !== null &&
+    (bytesEqual(issuer.der, root.der) || (spend(search) && isIssuedBy(issuer, root, search.crypto)));
+  return isOfRoot && spend(search) && isSignedDer(crl, issuer, search.crypto);
+}
+
+function isIssuedBy({ der, issuer }: Certificate, root: Certificate, crypto: CryptoProvider): boolean {
+  return bytesEqual(issuer, root.subject) && isSignedDer(der, root, crypto);
+}
+
+/** Certificates and lists alike: what is signed, an algorithm, a signature. */
+function isSignedDer(der: Uint8Array, { publicKey }: Certificate, crypto: CryptoProvider): boolean {
+  const parts = signedPartOf(der);
+  if (parts === null) return false;
+  const { tbs, signature } = parts;
+  if (publicKey.length !== 65) return crypto.verifyRsaPssSha384(publicKey, tbs, signature);
+  try {
+    return crypto.verifyEcdsaP256(publicKey, tbs, ecdsaSignatureFromDer(signature, 32, 'signature'));
+  } catch (error) {
+    if (error instanceof MalformedError) return false;
+    throw error;
+  }
+}
+
+function spend(search: Search): boolean {
+  search.signaturesLeft--;
+  return search.signaturesLeft >= 0;
+}
+
+function distinct(certificates: readonly Certificate[]): readonly Certificate[] {
+  return [...new Map(certificates.map((certificate) => [toHex(certificate.der), certificate])).values()];
+}
+
+function isValid({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): boolean {
+  return notBeforeMs <= nowMs && nowMs <= notAfterMs;
+}
+
+function bestOf<Entry extends { readonly facts: PieceFacts | null }>(
+  candidates: readonly Candidate<Entry>[],
+  nowMs: number,
+): Candidate<Entry> | null {
+  return candidates.reduce<Candidate<Entry> | null>(
+    (best, each) => (best === null || isBetter(each, best, nowMs) ? each : best),
+    null,
+  );
+}
+
+function isBetter<Entry extends { readonly facts: PieceFacts | null }>(
+  a: Candidate<Entry>,
+  b: Candidate<Entry>,
+  nowMs: number,
+): boolean {
+  if (a.isSigned !== b.isSigned) return a.isSigned;
+  const [own, other] = [rankOf(a.entry.facts, nowMs), rankOf(b.entry.facts, nowMs)];
+  const at = own.findIndex((value, i) => value !== other[i]);
+  return at >= 0 && (own[at] as number) > (other[at] as number);
+}
+
+/** Current ones by version and issue; then those that ended, newest first; then those to come, next first. */
+function rankOf(facts: PieceFacts | null, nowMs: number): readonly [number, number, number] {
+  if (facts === null) return [0, 0, 0];
+  const { issuedMs, nextUpdateMs, version } = facts;
+  if (issuedMs > nowMs) return [1, -issuedMs, 0];
+  return nowMs <= nextUpdateMs ? [3, version, issuedMs] : [2, issuedMs, 0];
+}
