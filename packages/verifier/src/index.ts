@@ -66,6 +66,14 @@ export {
 export type { Appraisal, Validation, Verification } from './tee/check-run.ts';
 export type { HardwareIdentity, TeeClaims } from './tee/claims.ts';
 export { type CollateralSource, NO_COLLATERAL } from './tee/collateral.ts';
+export {
+  appraiseCollateral,
+  type CollateralAppraisal,
+  type CollateralFacts,
+  type CollateralTrust,
+  INTEL_COLLATERAL_CHECKS,
+  isNewer,
+} from './tee/collateral-appraisal.ts';
 export { appraiseDstack, type DstackContext } from './tee/dstack/appraise.ts';
 export type { DstackClaims } from './tee/dstack/claims.ts';
 export {

@@ -142,6 +142,19 @@ export function profileFault(chain: readonly Certificate[], profile: ChainProfil
   );
 }
 
+/** The same for one CA that stands at the end of a chain, with no other CA below it. */
+export function authorityFault(
+  certificate: Certificate,
+  profile: ChainProfile,
+): Omit<ChainFault, 'position'> | null {
+  return (
+    signatureAlgorithmFault(certificate, profile.signature) ??
+    keyFault(certificate, profile.caKey) ??
+    criticalFault(certificate, profile.understoodCritical ?? []) ??
+    caFault(certificate, 0)
+  );
+}
+
 function signatureAlgorithmFault({ signatureAlgorithm }: Certificate, expected: SignatureAlgorithm): Fault {
   const { oid, parameters } = signatureAlgorithm;
   if (oid === expected.oid && expected.acceptsParameters(parameters)) return null;

@@ -1,13 +1,13 @@
 /** Identities of quoting enclaves (version 2), the signed object as the Intel Provisioning Certification Service sends it. */
 import {
   failAt,
-  parseStrictJson,
+  parseCanonicalJson,
   readHex,
   readObjects,
   readOneOf,
   readTime,
   readUint,
-} from './strict-json.ts';
+} from './canonical-json.ts';
 import { readSvnLevel, type SvnLevel } from './tcb-info.ts';
 
 export interface QeIdentity {
@@ -29,7 +29,7 @@ export interface QeIdentity {
 
 /** `body` is the signed object alone. Throws `MalformedError`. */
 export function parseQeIdentity(body: Uint8Array): QeIdentity {
-  const identity = parseStrictJson(body, 'enclaveIdentity');
+  const identity = parseCanonicalJson(body, 'enclaveIdentity');
   const version = readUint(identity, 'version', 0xffff);
   if (version !== 2) failAt(identity, 'version', 'qe-identity.version', 'version 2', `${version}`);
   return {

@@ -4,7 +4,7 @@ import {
   failAt,
   hasMember,
   type JsonObject,
-  parseStrictJson,
+  parseCanonicalJson,
   readHex,
   readObject,
   readObjects,
@@ -13,7 +13,7 @@ import {
   readTexts,
   readTime,
   readUint,
-} from './strict-json.ts';
+} from './canonical-json.ts';
 import { TCB_LEVEL_STATUSES, type TcbLevelStatus } from './tcb-status.ts';
 
 export interface TcbLevel {
@@ -67,7 +67,7 @@ const COMPONENTS = 16;
 
 /** `body` is the signed object alone. Throws `MalformedError`. Version 2, which has no TDX, is refused. */
 export function parseTcbInfo(body: Uint8Array): TcbInfo {
-  const info = parseStrictJson(body, 'tcbInfo');
+  const info = parseCanonicalJson(body, 'tcbInfo');
   const version = readUint(info, 'version', 0xffff);
   if (version !== 3) failAt(info, 'version', 'tcb-info.version', 'version 3', `${version}`);
   const id = readOneOf(info, 'id', ['SGX', 'TDX']);

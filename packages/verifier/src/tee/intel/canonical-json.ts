@@ -17,7 +17,7 @@ export interface JsonObject {
 }
 
 /** Parses a text that is one object; throws `MalformedError`. */
-export function parseStrictJson(body: Uint8Array, path: string): JsonObject {
+export function parseCanonicalJson(body: Uint8Array, path: string): JsonObject {
   const text = utf8Decode(body, path);
   assertBounded(text, path);
   let value: unknown;
