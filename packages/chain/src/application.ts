@@ -336,7 +336,19 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     query: (request) =>
       config === null
         ? noStateYet(request)
-        : answerQuery({ tree, index, config, invariants, appHashAt: store.appHashAt }, request),
+        : answerQuery(
+            {
+              tree,
+              index,
+              config,
+              crypto: verification.crypto,
+              evidence: options.evidence,
+              timeMs: lastTimeMs,
+              invariants,
+              appHashAt: store.appHashAt,
+            },
+            request,
+          ),
     invariants: () => invariants,
     listSnapshots: stateSync.listSnapshots,
     loadSnapshotChunk: stateSync.loadSnapshotChunk,

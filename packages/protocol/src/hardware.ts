@@ -48,7 +48,7 @@ export const snpTcbFloorCodec = struct({
 });
 export type SnpTcbFloor = TypeOf<typeof snpTcbFloorCodec>;
 
-/** What Intel calls the state of a platform. `Revoked` is one too, and never accepted. */
+/** Words for how good a platform's TCB is, as Intel uses them. `Revoked` is one too, and never accepted. */
 export const TCB_STATUSES = [
   'UpToDate',
   'SWHardeningNeeded',
@@ -56,8 +56,8 @@ export const TCB_STATUSES = [
   'ConfigurationAndSWHardeningNeeded',
   'OutOfDate',
   'OutOfDateConfigurationNeeded',
-  'TDRelaunchAdvised',
-  'TDRelaunchAdvisedConfigurationNeeded',
+  'RelaunchAdvised',
+  'RelaunchAdvisedConfigurationNeeded',
 ] as const;
 export const acceptedTcbStatusCodec = oneOf(...TCB_STATUSES);
 export type AcceptedTcbStatus = (typeof TCB_STATUSES)[number];

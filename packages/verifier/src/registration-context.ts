@@ -3,12 +3,32 @@
  * and policies of every kind. Debug modes are refused everywhere.
  */
 import type { CryptoProvider } from '@haca/primitives';
-import type { EvidenceKind, EvidencePolicyRecord, Measurement, RegistrationBinding } from '@haca/protocol';
+import {
+  DEFAULT_TCB_STATUSES,
+  type EvidenceKind,
+  type EvidencePolicyRecord,
+  type Measurement,
+  type RegistrationBinding,
+  SNP_PRODUCTS,
+  type SnpTcbFloor,
+  type TcbStatusKind,
+} from '@haca/protocol';
 import type { RevokedCertificate } from './der/chain.ts';
-import type { EvidenceContext } from './evidence.ts';
+import type { Acceptance, EvidenceContext } from './evidence.ts';
+import { azureRegistrationPolicy } from './tee/azure/registration-policy.ts';
+import type { AzurePolicy } from './tee/azure/validate.ts';
 import type { CollateralSource } from './tee/collateral.ts';
+import { dstackRegistrationPolicy } from './tee/dstack/registration-policy.ts';
 import type { Expected } from './tee/expected.ts';
+import type { IntelTcbPolicy } from './tee/intel/policy.ts';
+import { intelRegistrationPolicy } from './tee/intel/registration-policy.ts';
+import type { SgxPolicy } from './tee/intel/sgx.ts';
+import type { TdxPolicy } from './tee/intel/tdx.ts';
 import { nitroRegistrationPolicy } from './tee/nitro/registration-policy.ts';
+import { nvidiaRegistrationPolicy } from './tee/nvidia/registration-policy.ts';
+import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
+import { snpRegistrationPolicy } from './tee/snp/registration-policy.ts';
+import type { SnpPolicy } from './tee/snp/validate.ts';
 import { genesisTrustRoots, type TrustRoot } from './tee/trust-root.ts';
 
 /** What the records of a chain say about evidence as of a block. */
@@ -30,14 +50,10 @@ export interface EvidenceRules {
   readonly nowMs: number;
 }
 
-/** Roots that genesis allows for a piece of collateral: those of Intel and AMD, and test roots where it is simulated. */
+/** Roots that genesis allows for a piece of collateral: Intel's and AMD's, and test roots where it is simulated. */
 export function collateralRoots(rules: Pick<EvidenceRules, 'simulated' | 'testRoots'>): readonly TrustRoot[] {
-  return COLLATERAL_ROOT_KINDS.flatMap((kind, i) =>
-    genesisTrustRoots(kind, i === 0 ? rules : { simulated: false, testRoots: [] }),
-  );
+  return genesisTrustRoots('azure', rules);
 }
-
-const COLLATERAL_ROOT_KINDS = ['tdx', 'snp'] as const;
 
 /** Everything to appraise the documents behind a registration by. */
 export function registrationContext(
@@ -48,6 +64,11 @@ export function registrationContext(
   return contextOf(crypto, rules, {
     measurements: rules.measurements,
     nitro: nitroRegistrationPolicy(crypto, binding),
+    reportData: intelRegistrationPolicy(crypto, binding).reportData,
+    snp: snpRegistrationPolicy(crypto, binding),
+    dstack: dstackRegistrationPolicy(crypto, binding),
+    azure: azureRegistrationPolicy(crypto, binding),
+    nvidia: nvidiaRegistrationPolicy(binding),
   });
 }
 
@@ -56,6 +77,11 @@ export function rescoringContext(crypto: CryptoProvider, rules: EvidenceRules): 
   return contextOf(crypto, rules, {
     measurements: 'not-given',
     nitro: { userData: 'not-given', nonce: 'not-given', publicKey: 'not-given' },
+    reportData: 'not-given',
+    snp: { reportData: 'not-given', vmpl: 0 },
+    dstack: { reportData: 'not-given' },
+    azure: { extraData: 'not-given' },
+    nvidia: { nonce: 'not-given' },
   });
 }
 
@@ -63,27 +89,118 @@ export function rescoringContext(crypto: CryptoProvider, rules: EvidenceRules): 
 interface Expectations {
   readonly measurements: Expected<readonly Measurement[]>;
   readonly nitro: ReturnType<typeof nitroRegistrationPolicy>;
+  readonly reportData: Expected<Uint8Array>;
+  readonly snp: ReturnType<typeof snpRegistrationPolicy>;
+  readonly dstack: ReturnType<typeof dstackRegistrationPolicy>;
+  readonly azure: ReturnType<typeof azureRegistrationPolicy>;
+  readonly nvidia: ReturnType<typeof nvidiaRegistrationPolicy>;
 }
 
 function contextOf(crypto: CryptoProvider, rules: EvidenceRules, expected: Expectations): EvidenceContext {
   const { nowMs, revoked, collateral, collateralGraceMs } = rules;
-  const roots = (kind: EvidenceKind): readonly TrustRoot[] => genesisTrustRoots(kind, rules);
   const { measurements } = expected;
+  const accepted = <Policy>(kind: EvidenceKind, policy: Policy): Acceptance<Policy> => ({
+    roots: genesisTrustRoots(kind, rules),
+    policy,
+  });
+  const td = tdPolicy(rules);
+  const snp = snpPolicy(rules);
   return {
     crypto,
     nowMs,
     revoked,
     collateral,
     collateralGraceMs,
-    nitro: {
-      roots: roots('nitro'),
-      policy: {
-        allowDebug: false,
-        measurements,
-        maxAgeMs: rules.evidenceAgeMaxMs,
-        maxFutureSkewMs: rules.evidenceSkewMaxMs,
-        ...expected.nitro,
-      },
-    },
+    nitro: accepted('nitro', {
+      allowDebug: false,
+      measurements,
+      maxAgeMs: rules.evidenceAgeMaxMs,
+      maxFutureSkewMs: rules.evidenceSkewMaxMs,
+      ...expected.nitro,
+    }),
+    tdx: accepted('tdx', { ...td, measurements, reportData: expected.reportData }),
+    sgx: accepted('sgx', { ...sgxPolicy(rules), measurements, reportData: expected.reportData }),
+    snp: accepted('snp', { ...snp, measurements, ...expected.snp }),
+    // The compose hash is part of every measurement, so an application id of other making says nothing more.
+    dstack: accepted('dstack', { ...td, measurements, requireAppIdFromCompose: false, ...expected.dstack }),
+    azure: accepted('azure', { ...AZURE_CONFIGURATION, tdx: td, snp, measurements, ...expected.azure }),
+    nvidia: accepted('nvidia', { ...NVIDIA_DEVICE, measurements, ...expected.nvidia }),
   };
 }
+
+function tcbPolicy(kind: TcbStatusKind, { tcbStatuses }: EvidenceRules): IntelTcbPolicy {
+  const known = tcbStatuses.find(({ evidenceKind }) => evidenceKind === kind);
+  return {
+    tcbStatuses: known?.statuses ?? DEFAULT_TCB_STATUSES,
+    // What the chain holds never goes back.
+    minTcbEvaluationDataNumber: 'allow-any',
+  };
+}
+
+/**
+ * A TD whose host can't take its pages away unseen, and that no service TD can move to another host. What else a TD may have is for
+ * its measurement to say: `tdattributes`, `xfam` and `mrservicetd` are registers.
+ */
+function tdPolicy(rules: EvidenceRules): Omit<TdxPolicy, 'measurements' | 'reportData'> {
+  return {
+    ...tcbPolicy('tdx', rules),
+    allowDebug: false,
+    septVeDisable: true,
+    migratable: false,
+    xfam: 'allow-any',
+    serviceTd: 'allow-any',
+  };
+}
+
+function sgxPolicy(rules: EvidenceRules): Omit<SgxPolicy, 'measurements' | 'reportData'> {
+  return { ...tcbPolicy('sgx', rules), allowDebug: false, provisionKey: 'allow-any' };
+}
+
+const NO_FLOOR: SnpTcbFloor = { bootloader: 0, tee: 0, snp: 0, microcode: 0, fmc: null };
+
+/** A guest that no migration agent can move, on firmware that can't be rolled back; the floors hold at launch as well. */
+function snpPolicy({ tcbFloors: known }: EvidenceRules) {
+  const tcbFloors = SNP_PRODUCTS.map((product) => ({
+    product,
+    floor: known.find((each) => each.product === product)?.floor ?? NO_FLOOR,
+  }));
+  return {
+    allowDebug: false,
+    allowMigrationAgent: false,
+    // Clouds run guests with both threads of a core, and it is the guest's policy that says so.
+    allowSmt: true,
+    allowCxl: false,
+    allowProvisionalFirmware: false,
+    guestRestrictions: 'allow-any',
+    platform: 'allow-any',
+    tcbFloors,
+    launchTcbFloors: tcbFloors,
+    minFirmware: 'allow-any',
+    mitigations: 'allow-any',
+    minGuestSvn: 'allow-any',
+    cspIds: 'allow-any',
+    familyId: 'allow-any',
+    imageId: 'allow-any',
+    idKeyDigest: 'allow-any',
+    authorKeyDigest: 'allow-any',
+    hostData: 'allow-any',
+  } as const satisfies Omit<SnpPolicy, 'measurements' | 'reportData' | 'vmpl'>;
+}
+
+/** What booted is in the measurement; how the host set the machine up tells no more. */
+const AZURE_CONFIGURATION = {
+  userData: 'allow-any',
+  secureBoot: 'allow-any',
+  consoleEnabled: 'allow-any',
+  interactiveConsoleEnabled: 'allow-any',
+  tpmPersisted: 'allow-any',
+} as const satisfies Partial<AzurePolicy>;
+
+/** NVIDIA revokes online only: what it revoked comes to a chain by decree, as issuer and serial. */
+const NVIDIA_DEVICE = {
+  allowDebug: false,
+  revocation: 'allow-any',
+  architectures: 'allow-any',
+  modes: 'allow-any',
+  goldenMeasurements: 'allow-any',
+} as const satisfies Partial<NvidiaPolicy>;

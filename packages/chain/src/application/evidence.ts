@@ -11,13 +11,14 @@ import {
 import type {
   EvidenceAppraisal,
   EvidenceClaims,
-  EvidenceExpectations,
   EvidenceFault,
   EvidenceRescoring,
-  EvidenceRules,
   EvidenceVerifier,
+  StateEvidenceRules,
 } from '../state-machine/index.ts';
+import { createJudgementMemo } from './judgement-memo.ts';
 
+/** It remembers judgements of platforms, a bounded number: they are the same whoever asks, on whatever chain. */
 export const EVIDENCE_VERIFIER: EvidenceVerifier = {
   appraise: ({ kind, document }, expected, crypto) => {
     const context = registrationContext(crypto, expected.binding, expected);
@@ -29,16 +30,12 @@ export const EVIDENCE_VERIFIER: EvidenceVerifier = {
       ? unmatched(tcbStatus)
       : { verdict, claims: keptClaims(claims, approved), tcbStatus };
   },
-  rescore: (kind, facts, rules, crypto) => rescored(kind, facts, rules, crypto),
+  rescore: createJudgementMemo(rescore),
   appraiseCollateral: () => ({ verdict: verdictOf([]), facts: null }),
 };
 
 /** The measurement that the verifier named; names need not be unique, so its registers are looked at again. */
-function isMatch(
-  { kind, registers }: TeeClaims,
-  measurement: Measurement,
-  name: EvidenceExpectations['measurements'][number]['name'] | null,
-): boolean {
+function isMatch({ kind, registers }: TeeClaims, measurement: Measurement, name: string | null): boolean {
   return (
     measurement.kind === kind &&
     measurement.name === name &&
@@ -68,10 +65,10 @@ function keptClaims(claims: TeeClaims, measurement: Measurement): EvidenceClaims
   };
 }
 
-function rescored(
+function rescore(
   kind: EvidenceKind,
   facts: Uint8Array,
-  rules: EvidenceRules,
+  rules: StateEvidenceRules,
   crypto: CryptoProvider,
 ): EvidenceRescoring {
   const { verdict, collateralEndMs } = rescoreEvidence(kind, facts, rescoringContext(crypto, rules));
@@ -79,13 +76,16 @@ function rescored(
   return { fault, tcbStatus: tcbStatusOf(verdict.checks), collateralEndMs };
 }
 
-/** The first check that did not pass says what is wrong; revocation before all else. */
+/**
+ * By the checks that failed: a certificate taken back before a TCB level, and what is left is collateral that is missing, too old
+ * or signed by nobody.
+ */
 function faultOf(checks: readonly Check[]): EvidenceFault {
-  const failedIds = checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
-  if (failedIds.some((id) => /\.(revocation|revoked)$/.test(id))) return 'certificate-revoked';
-  return failedIds.some((id) => /\.tcb(\.|$)/.test(id)) ? 'tcb-out-of-date' : 'stale-collateral';
+  const ids = checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
+  if (ids.some((id) => /\.(revocation|chain\.crl)$/.test(id))) return 'certificate-revoked';
+  return ids.some((id) => /\.tcb\.|\.module$/.test(id)) ? 'tcb-out-of-date' : 'stale-collateral';
 }
 
 function tcbStatusOf(checks: readonly Check[]): string | null {
-  return checks.find(({ id }) => /\.tcb\.status$/.test(id))?.got ?? null;
+  return checks.find(({ id }) => id.endsWith('.tcb.status'))?.got ?? null;
 }

@@ -1,6 +1,7 @@
 /** ABCI Query: reads of committed state, with proofs where one exists. */
 import {
   bytesEqual,
+  type CryptoProvider,
   decode,
   encode,
   fromHex,
@@ -10,7 +11,7 @@ import {
 } from '@haca/primitives';
 import { OPG_SUPPLY_NOPG, recordKey, recordListCodec, toJsonView, totalsRecordCodec } from '@haca/protocol';
 import type { ProofOp, QueryRequest, QueryResponse } from '../abci.ts';
-import { type ChainConfig, feeState } from '../state-machine/index.ts';
+import { type ChainConfig, type EvidenceVerifier, feeState, keyStandingOf } from '../state-machine/index.ts';
 import type { StateTree } from '../state-tree/index.ts';
 import { moduleRoots } from './module-roots.ts';
 import type { RecordIndex } from './record-index.ts';
@@ -27,6 +28,10 @@ interface QueryContext {
   readonly tree: StateTree;
   readonly index: RecordIndex;
   readonly config: ChainConfig;
+  readonly crypto: CryptoProvider;
+  readonly evidence: EvidenceVerifier;
+  /** Of the newest block; 0 where it is not known. */
+  readonly timeMs: number;
   readonly invariants: InvariantReport;
   /** App hash of a stored block's state. */
   readonly appHashAt: (height: number) => Uint8Array | undefined;
@@ -78,6 +83,7 @@ function answer(context: QueryContext, request: QueryRequest): QueryResponse {
     const records = context.index.list(tree, request.data, after);
     return responseOf(request, height, encode(recordListCodec, records));
   }
+  if (request.path === '/key-standing') return answerKeyStanding(context, request, height);
   if (request.path === '/fee') return json(request, height, feeState(tree, height + 1, config));
   if (request.path === '/supply') return json(request, height, supplyOf(tree, height));
   if (request.path === '/invariants') return json(request, height, context.invariants);
@@ -85,9 +91,22 @@ function answer(context: QueryContext, request: QueryRequest): QueryResponse {
   throw new MalformedError(
     'query.path',
     'path',
-    '/record, /records, /fee, /supply, /invariants or /module-roots',
+    '/record, /records, /key-standing, /fee, /supply, /invariants or /module-roots',
     JSON.stringify(request.path.slice(0, 64)),
   );
+}
+
+/** As settling would find it in a block like the newest. */
+function answerKeyStanding(context: QueryContext, request: QueryRequest, height: number): QueryResponse {
+  const { tree, config, crypto, evidence, timeMs } = context;
+  const { data: keyId } = request;
+  if (keyId.length !== 32)
+    throw new MalformedError('query.key', 'data', 'a key id of 32 bytes', `${keyId.length}`);
+  // A state that was restored knows the time with the next block.
+  if (timeMs === 0) throw new UsageError('the time of the newest block is not known yet');
+  const standing = keyStandingOf(tree, { config, crypto, evidence }, keyId, { height, timeMs });
+  if (standing === undefined) throw new MalformedError('query.key', 'data', 'a node key', 'none');
+  return json(request, height, { ...standing, height, timeMs });
 }
 
 function answerRecord(

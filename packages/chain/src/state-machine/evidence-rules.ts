@@ -10,7 +10,7 @@ import {
 } from '@haca/protocol';
 import type { State } from './state.ts';
 import { collaterals, evidencePolicyOf, revokedCertificatesOf } from './tables.ts';
-import type { ChainConfig, EvidenceRules } from './types.ts';
+import type { ChainConfig, StateEvidenceRules } from './types.ts';
 
 /** Rules by the collateral that counts now. */
 export function evidenceRules(
@@ -18,8 +18,9 @@ export function evidenceRules(
   config: ChainConfig,
   nowMs: number,
   measurements: readonly Measurement[] = [],
-): EvidenceRules {
-  return rulesWith(state, config, nowMs, measurements, ({ item }) => item);
+): StateEvidenceRules {
+  const rules = rulesWith(state, config, nowMs, measurements, ({ item }) => item);
+  return { ...rules, version: evidencePolicyOf(state).version };
 }
 
 function rulesWith(
@@ -28,9 +29,10 @@ function rulesWith(
   nowMs: number,
   measurements: readonly Measurement[],
   choose: (record: CollateralRecord) => Collateral,
-): EvidenceRules {
+): StateEvidenceRules {
   const policy = evidencePolicyOf(state);
   return {
+    version: null,
     simulated,
     testRoots,
     measurements,
@@ -50,7 +52,7 @@ function rulesWith(
 
 /** A judgement by evaluations that were superseded and whose grace still runs. */
 export interface GraceRules {
-  readonly rules: EvidenceRules;
+  readonly rules: StateEvidenceRules;
   /** Block time at which the first grace that was made use of ends; undefined while none was. */
   readonly endMs: () => number | undefined;
 }
@@ -78,7 +80,7 @@ export function graceRules(
   });
 }
 
-/** A platform that Intel revoked has no grace, and one without a status none to fall back on. */
+/** A platform that Intel revoked, or no longer knows a level of, has no grace; one without a status has none to fall back on. */
 export function mayHaveGrace(tcbStatus: string | null): boolean {
-  return tcbStatus !== null && tcbStatus !== 'Revoked';
+  return tcbStatus !== null && tcbStatus !== 'Revoked' && tcbStatus !== 'Unsupported';
 }

@@ -11,8 +11,8 @@ import type {
   BlockHead,
   EvidenceFault,
   EvidenceRescoring,
-  EvidenceRules,
   ExecutionContext,
+  StateEvidenceRules,
 } from './types.ts';
 
 export const STANDINGS = [
@@ -111,7 +111,7 @@ export function effectiveEndMs(endMs: number, collateralEndMs: number | null, gr
 }
 
 /** The document itself and those of the GPUs: the first fault counts. */
-function rescoreAll(ctx: Context, evidence: KeyEvidence, rules: EvidenceRules): EvidenceRescoring {
+function rescoreAll(ctx: Context, evidence: KeyEvidence, rules: StateEvidenceRules): EvidenceRescoring {
   const rescore = (kind: EvidenceKind, facts: Uint8Array): EvidenceRescoring =>
     ctx.evidence.rescore(kind, facts, rules, ctx.crypto);
   const own = rescore(evidence.kind, evidence.facts);

@@ -41,8 +41,17 @@ export type Change = readonly [key: Uint8Array, value: Uint8Array | null];
 /** What genesis fixed, as the state holds it (record `params`). */
 export type ChainConfig = ChainConfigRecord;
 
+/** Rules out of the state. */
+export interface StateEvidenceRules extends EvidenceRules {
+  /**
+   * Where it is the same, collateral, revocations and TCB policy are the same, whatever the block: judgements may be remembered by it
+   * (and by the parameters of genesis, which never change). Null where they are not those of the moment.
+   */
+  readonly version: Uint8Array | null;
+}
+
 /** What evidence must show, all of it from the chain and the transaction, none of it from the evidence. */
-export interface EvidenceExpectations extends EvidenceRules {
+export interface EvidenceExpectations extends StateEvidenceRules {
   readonly binding: RegistrationBinding;
   /** `registrationBindingHash`: 64 bytes of user or report data. */
   readonly bindingHash: Uint8Array;
@@ -96,7 +105,7 @@ export interface EvidenceRescoring {
 export type RescoreEvidence = (
   kind: EvidenceKind,
   facts: Uint8Array,
-  rules: EvidenceRules,
+  rules: StateEvidenceRules,
   crypto: CryptoProvider,
 ) => EvidenceRescoring;
 
@@ -112,7 +121,7 @@ export interface CollateralFacts {
 /** Total and pure. Facts are null unless the verdict is ok. */
 export type AppraiseCollateral = (
   item: Collateral,
-  rules: EvidenceRules,
+  rules: StateEvidenceRules,
   crypto: CryptoProvider,
 ) => { readonly verdict: Verdict; readonly facts: CollateralFacts | null };
 

@@ -33,7 +33,7 @@ import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
 import { effectiveEndMs } from '../standing.ts';
 import { models, nodeKeys, nodes } from '../tables.ts';
-import type { EvidenceAppraisal, EvidenceClaims, EvidenceRules } from '../types.ts';
+import type { EvidenceAppraisal, EvidenceClaims, StateEvidenceRules } from '../types.ts';
 import { verdictRefusal } from '../verdict-refusal.ts';
 import { ownNode } from './registry.ts';
 import type { Outcome, Step } from './step.ts';
@@ -246,7 +246,7 @@ function appraiseDocument(
 ): EvidenceClaims | Refusal {
   const { config, evidence, crypto } = ctx;
   const approved = activeMeasurements(state, envelope.kind, block.height);
-  const appraise = (rules: EvidenceRules): EvidenceAppraisal =>
+  const appraise = (rules: StateEvidenceRules): EvidenceAppraisal =>
     evidence.appraise(envelope, { ...rules, binding, bindingHash }, crypto);
   const now = appraise(evidenceRules(state, config, block.timeMs, approved));
   let accepted = now;
