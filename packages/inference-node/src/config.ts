@@ -32,6 +32,45 @@ export interface ZkConfig {
 export type ChatEngineConfig = { readonly kind: 'onnx'; readonly dir: string } | UpstreamConfig;
 export type EngineConfig = ChatEngineConfig | ZkConfig;
 
+/** Where evidence comes from (docs/attester.md). */
+export type AttesterConfig =
+  | { readonly kind: 'none' }
+  | ((TestEnclaveConfig | TsmConfig | DstackConfig | NitroConfig) & { readonly gpu: GpuConfig | null });
+
+/** Proves nothing; for networks whose genesis says that they are simulated. */
+export interface TestEnclaveConfig {
+  readonly kind: 'test-enclave';
+  readonly shape: 'nitro' | 'tdx' | 'snp';
+  readonly rootSeedFile: string;
+  readonly image: string;
+}
+
+/** A confidential guest of Linux 6.7 or later. */
+export interface TsmConfig {
+  readonly kind: 'tsm';
+  readonly guest: 'tdx' | 'snp';
+  /** SNP: VMPL to ask for; null: the kernel's choice. */
+  readonly privlevel: number | null;
+  /** SNP: folder with the certificates that the host does not bring. */
+  readonly certificatesDir: string | null;
+}
+
+export interface DstackConfig {
+  readonly kind: 'dstack';
+  readonly socketPath: string;
+}
+
+export interface NitroConfig {
+  readonly kind: 'nitro';
+  /** Program and arguments of the bridge to the Nitro Security Module. */
+  readonly bridge: readonly [string, ...string[]];
+}
+
+/** GPUs beside the enclave: a command that prints their evidence, or test GPUs beside a test enclave. */
+export type GpuConfig =
+  | { readonly kind: 'command'; readonly command: readonly [string, ...string[]]; readonly timeoutMs: number }
+  | { readonly kind: 'test'; readonly count: number };
+
 export interface NodeConfig {
   readonly dataDir: string;
   readonly rpcUrl: string;
@@ -43,9 +82,7 @@ export interface NodeConfig {
   /** How clients reach it; host and port if null. */
   readonly publicUrl: string | null;
   readonly bondNopg: bigint;
-  readonly attester:
-    | { readonly kind: 'none' }
-    | { readonly kind: 'test-enclave'; readonly rootSeedFile: string; readonly image: string };
+  readonly attester: AttesterConfig;
   readonly engines: readonly EngineConfig[];
   readonly prices: {
     readonly asset: number;
@@ -107,15 +144,60 @@ export function parseNodeConfig(value: unknown, file: string): NodeConfig {
   };
 }
 
-function parseAttester(value: unknown, folder: string): NodeConfig['attester'] {
-  const doc = object(value, 'attester', ['kind', 'rootSeedFile', 'image']);
-  if (doc['kind'] === 'none') return { kind: 'none' };
-  if (doc['kind'] !== 'test-enclave') throw bad('attester.kind', 'none or test-enclave');
+function parseAttester(value: unknown, folder: string): AttesterConfig {
+  const { kind } = object(value, 'attester', null) as { kind?: unknown };
+  if (kind === 'none') {
+    object(value, 'attester', ['kind']);
+    return { kind };
+  }
+  const members = (...names: readonly string[]): Json => object(value, 'attester', ['kind', 'gpu', ...names]);
+  if (kind === 'test-enclave') {
+    const doc = members('shape', 'rootSeedFile', 'image');
+    return {
+      kind,
+      shape: oneOf(doc, 'attester', 'shape', ['nitro', 'tdx', 'snp'], 'nitro'),
+      rootSeedFile: resolve(folder, text(doc, 'rootSeedFile')),
+      image: text(doc, 'image'),
+      gpu: parseGpu(doc, true),
+    };
+  }
+  if (kind === 'tsm') return parseTsm(members('guest', 'privlevel', 'certificatesDir'), folder);
+  if (kind === 'dstack') {
+    const doc = members('socketPath');
+    return { kind, socketPath: text(doc, 'socketPath', '/var/run/dstack.sock'), gpu: parseGpu(doc, false) };
+  }
+  if (kind !== 'nitro') throw bad('attester.kind', 'none, test-enclave, tsm, dstack or nitro');
+  const doc = members('bridge');
+  return { kind, bridge: command(doc, 'attester', 'bridge'), gpu: parseGpu(doc, false) };
+}
+
+function parseTsm(doc: Json, folder: string): AttesterConfig {
+  const guest = oneOf(doc, 'attester', 'guest', ['tdx', 'snp']);
+  const has = (name: string): boolean => doc[name] !== undefined && doc[name] !== null;
+  for (const name of ['privlevel', 'certificatesDir'])
+    if (guest === 'tdx' && has(name)) throw bad(`attester.${name}`, 'left out for a TDX guest');
   return {
-    kind: 'test-enclave',
-    rootSeedFile: resolve(folder, text(doc, 'rootSeedFile')),
-    image: text(doc, 'image'),
+    kind: 'tsm',
+    guest,
+    privlevel: has('privlevel') ? integer(doc, 'privlevel', 3, 0) : null,
+    certificatesDir: has('certificatesDir') ? resolve(folder, text(doc, 'certificatesDir')) : null,
+    gpu: parseGpu(doc, false),
   };
+}
+
+function parseGpu(attester: Json, isTestEnclave: boolean): GpuConfig | null {
+  const value = attester['gpu'];
+  if (value === undefined || value === null) return null;
+  const doc = object(value, 'attester.gpu', ['command', 'timeoutMs', 'testGpus']);
+  if (doc['testGpus'] === undefined) {
+    const timeoutMs = integer(doc, 'timeoutMs', 600_000, 60_000);
+    return { kind: 'command', command: command(doc, 'attester.gpu', 'command'), timeoutMs };
+  }
+  if (!isTestEnclave) throw bad('attester.gpu.testGpus', 'beside a test enclave only');
+  object(value, 'attester.gpu', ['testGpus']);
+  const count = integer(doc, 'testGpus', 32, 0);
+  if (count === 0) throw bad('attester.gpu.testGpus', 'an integer of 1 to 32');
+  return { kind: 'test', count };
 }
 
 function parseEngine(value: unknown, path: string, folder: string): EngineConfig {
@@ -234,6 +316,30 @@ function integer(doc: Json, name: string, max: number, fallback: number): number
     throw bad(name, `an integer of 0 to ${max}`);
   }
   return value;
+}
+
+function oneOf<T extends string>(
+  doc: Json,
+  path: string,
+  name: string,
+  choices: readonly T[],
+  fallback?: T,
+): T {
+  const value = doc[name] ?? fallback;
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined) throw bad(`${path}.${name}`, choices.join(' or '));
+  return found;
+}
+
+/** A program and its arguments, as no shell sees them. */
+function command(doc: Json, path: string, name: string): readonly [string, ...string[]] {
+  const value = doc[name];
+  const isCommand =
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((part) => typeof part === 'string' && part !== '');
+  if (!isCommand) throw bad(`${path}.${name}`, 'a list of a program and its arguments');
+  return value as unknown as readonly [string, ...string[]];
 }
 
 /** Base units as decimal text. */

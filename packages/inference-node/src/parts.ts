@@ -1,13 +1,31 @@
 /** What an inference node is made of, as its configuration says: engines, attester, operator, connection to the chain. */
 import { readFileSync } from 'node:fs';
-import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
+import {
+  type Attester,
+  createNvidiaTestGpus,
+  createNvidiaTestRoot,
+  createSnpTestEnclave,
+  createSnpTestRoot,
+  createTdxTestEnclave,
+  createTdxTestRoot,
+  createTestEnclave,
+  createTestRoot,
+  type GpuAttester,
+  measureSnpTestImage,
+  measureTdxTestImage,
+  measureTestImage,
+  openDstackAttester,
+  openNitroAttester,
+  openNvidiaAttester,
+  openTsmAttester,
+} from '@haca/attester';
 import { parseHzk } from '@haca/circuit';
 import { connectRpc, type Ed25519Signer, ed25519SignerFromSeed, type RpcClient } from '@haca/platform';
 import { domainHash, fromHex, toHex, utf8Encode } from '@haca/primitives';
 import { credit, type ModelManifest, modelIdOf, OFFER } from '@haca/protocol';
 import { type Engine, openOnnxChatEngine, openUpstreamEngine } from '@haca/runtime';
 import type { NodeChainView } from './chain-view.ts';
-import { type ChatEngineConfig, ConfigError, type NodeConfig } from './config.ts';
+import { type ChatEngineConfig, ConfigError, type NodeConfig, type TestEnclaveConfig } from './config.ts';
 import type { PricedModel } from './inference.ts';
 import type { Operator } from './operator.ts';
 import { openProvableModel, type ProvableModel } from './zk/provable-model.ts';
@@ -18,6 +36,8 @@ export interface NodeParts {
   readonly provable: readonly ProvableModel[];
   /** Null: keys are software keys, and answers merely signed. */
   readonly attester: Attester | null;
+  /** Null: the enclave has no GPUs. */
+  readonly gpuAttester: GpuAttester | null;
   readonly operatorSigner: Ed25519Signer;
   readonly rpc: RpcClient;
   /** Milliseconds since 1970. */
@@ -36,6 +56,7 @@ export async function openParts(config: NodeConfig): Promise<NodeParts> {
     engines: await Promise.all(config.engines.filter((engine) => engine.kind !== 'zk').map(openEngine)),
     provable,
     attester: openAttester(config),
+    gpuAttester: openGpuAttester(config),
     operatorSigner: readOperator(config.operatorFile),
     rpc: connectRpc(config.rpcUrl),
     nowMs: Date.now,
@@ -83,13 +104,52 @@ function upstreamManifest(
 }
 
 function openAttester({ attester }: NodeConfig): Attester | null {
-  if (attester.kind === 'none') return null;
-  const seed = fromHex(readFileSync(attester.rootSeedFile, 'utf8').trim());
-  return createTestEnclave({
-    root: createTestRoot(seed),
-    measurement: measureTestImage(utf8Encode(attester.image)),
-    nowMs: Date.now,
-  });
+  switch (attester.kind) {
+    case 'none':
+      return null;
+    case 'test-enclave':
+      return openTestEnclave(attester);
+    case 'tsm': {
+      const { guest, privlevel, certificatesDir } = attester;
+      return openTsmAttester({
+        kind: guest,
+        ...(privlevel === null ? {} : { privlevel }),
+        ...(certificatesDir === null ? {} : { certificatesDir }),
+      });
+    }
+    case 'dstack':
+      return openDstackAttester(attester);
+    case 'nitro':
+      return openNitroAttester(attester);
+  }
+}
+
+function openTestEnclave(config: TestEnclaveConfig): Attester {
+  const seed = readRootSeed(config);
+  const image = utf8Encode(config.image);
+  const nowMs = Date.now;
+  if (config.shape === 'tdx')
+    return createTdxTestEnclave({ root: createTdxTestRoot(seed), measurement: measureTdxTestImage(image) });
+  if (config.shape === 'snp')
+    return createSnpTestEnclave({
+      root: createSnpTestRoot(seed),
+      measurement: measureSnpTestImage(image),
+      nowMs,
+    });
+  return createTestEnclave({ root: createTestRoot(seed), measurement: measureTestImage(image), nowMs });
+}
+
+function openGpuAttester({ attester }: NodeConfig): GpuAttester | null {
+  if (attester.kind === 'none' || attester.gpu === null) return null;
+  const { gpu } = attester;
+  if (gpu.kind === 'command') return openNvidiaAttester(gpu);
+  // Configurations have test GPUs beside a test enclave only.
+  if (attester.kind !== 'test-enclave') throw new ConfigError('configuration: test GPUs take a test enclave');
+  return createNvidiaTestGpus({ root: createNvidiaTestRoot(readRootSeed(attester)), count: gpu.count });
+}
+
+function readRootSeed({ rootSeedFile }: TestEnclaveConfig): Uint8Array {
+  return fromHex(readFileSync(rootSeedFile, 'utf8').trim());
 }
 
 function readOperator(file: string): Ed25519Signer {

@@ -35,6 +35,35 @@ test('upstream engines are proxied unless they say otherwise', () => {
   assert.ok(two?.kind === 'upstream' && !two.proxied);
 });
 
+const enclave = { kind: 'test-enclave', rootSeedFile: 'root.hex', image: 'image' };
+
+test('every kind of attester has its members and defaults', () => {
+  const parse = (attester: object) => parseNodeConfig({ ...good, attester }, FILE).attester;
+  assert.deepEqual(parse({ kind: 'none' }), { kind: 'none' });
+  const tested = { ...enclave, rootSeedFile: '/etc/haca/root.hex' };
+  assert.deepEqual(parse(enclave), { ...tested, shape: 'nitro', gpu: null });
+  assert.deepEqual(parse({ ...enclave, shape: 'snp', gpu: { testGpus: 2 } }), {
+    ...tested,
+    shape: 'snp',
+    gpu: { kind: 'test', count: 2 },
+  });
+  const tsm = { kind: 'tsm', privlevel: null, certificatesDir: null, gpu: null };
+  assert.deepEqual(parse({ kind: 'tsm', guest: 'tdx' }), { ...tsm, guest: 'tdx' });
+  assert.deepEqual(parse({ kind: 'tsm', guest: 'snp', privlevel: 1, certificatesDir: 'amd' }), {
+    ...tsm,
+    guest: 'snp',
+    privlevel: 1,
+    certificatesDir: '/etc/haca/amd',
+  });
+  assert.deepEqual(parse({ kind: 'dstack', gpu: { command: ['gpus', '{nonce}'] } }), {
+    kind: 'dstack',
+    socketPath: '/var/run/dstack.sock',
+    gpu: { kind: 'command', command: ['gpus', '{nonce}'], timeoutMs: 60_000 },
+  });
+  const bridge = ['/usr/bin/nsm-bridge'];
+  assert.deepEqual(parse({ kind: 'nitro', bridge }), { kind: 'nitro', bridge, gpu: null });
+});
+
 test('a member that is missing, unknown or of another kind is named', () => {
   const cases: readonly (readonly [object | null, RegExp])[] = [
     [null, /the file must be an object/],
@@ -46,6 +75,26 @@ test('a member that is missing, unknown or of another kind is named', () => {
     [{ ...good, bondNopg: 5 }, /bondNopg/],
     [{ ...good, bondNopg: '05' }, /bondNopg/],
     [{ ...good, attester: { kind: 'tdx' } }, /attester\.kind/],
+    [{ ...good, attester: { kind: 'none', gpu: { command: ['gpus'] } } }, /gpu/],
+    [{ ...good, attester: { ...enclave, shape: 'sgx' } }, /attester\.shape must be nitro or tdx or snp/],
+    [{ ...good, attester: { ...enclave, guest: 'tdx' } }, /guest/],
+    [{ ...good, attester: { kind: 'tsm' } }, /attester\.guest/],
+    [{ ...good, attester: { kind: 'tsm', guest: 'sev' } }, /attester\.guest/],
+    [{ ...good, attester: { kind: 'tsm', guest: 'snp', privlevel: 4 } }, /privlevel/],
+    [
+      { ...good, attester: { kind: 'tsm', guest: 'tdx', privlevel: 0 } },
+      /attester\.privlevel must be left out/,
+    ],
+    [{ ...good, attester: { kind: 'tsm', guest: 'tdx', certificatesDir: 'x' } }, /attester\.certificatesDir/],
+    [{ ...good, attester: { kind: 'dstack', socketPath: 7 } }, /socketPath/],
+    [{ ...good, attester: { kind: 'nitro' } }, /attester\.bridge/],
+    [{ ...good, attester: { kind: 'nitro', bridge: [] } }, /attester\.bridge/],
+    [{ ...good, attester: { kind: 'nitro', bridge: 'nsm-bridge' } }, /attester\.bridge/],
+    [{ ...good, attester: { kind: 'nitro', bridge: ['b'], gpu: {} } }, /attester\.gpu\.command/],
+    [{ ...good, attester: { kind: 'nitro', bridge: ['b'], gpu: { command: ['', 'x'] } } }, /gpu\.command/],
+    [{ ...good, attester: { kind: 'nitro', bridge: ['b'], gpu: { testGpus: 1 } } }, /gpu\.testGpus/],
+    [{ ...good, attester: { ...enclave, gpu: { testGpus: 0 } } }, /gpu\.testGpus/],
+    [{ ...good, attester: { ...enclave, gpu: { testGpus: 1, command: ['x'] } } }, /command/],
     [{ ...good, attester: { kind: 'test-enclave' } }, /rootSeedFile/],
     [{ ...good, engines: [] }, /engines/],
     [{ ...good, engines: [{ kind: 'gpu' }] }, /engines\.0\.kind/],
