@@ -66,6 +66,10 @@ test('NVIDIA-27 files that are none', () => {
   assert.equal(json([{ ...DEVICE, certificate: base64('nothing') }]), 'pem.malformed chain.0');
   assert.equal(json([{ ...DEVICE, nonce: 'abcd' }]), 'nvidia.json evidence.0.nonce');
   assert.equal(json([{ ...DEVICE, arch: 1 }]), 'nvidia.json evidence.0.arch');
+  assert.equal(json([{ ...DEVICE, evidence: '00'.repeat(16_385) }]), 'nvidia.json evidence.0.evidence');
+  const nine = PEM.repeat(2).split('-----END').slice(0, 9).join('-----END');
+  assert.equal(json([{ ...DEVICE, certificate: `${nine}-----END CERTIFICATE-----\n` }]), 'nvidia.json chain');
+  assert.equal(json([{ ...DEVICE, certificate: block(new Uint8Array(4097)) }]), 'nvidia.json chain');
   assert.equal(json({ evidence_list: 1 }), 'nvidia.json evidence.evidence_list');
   assert.equal(json({ evidence_list: [] }), 'nvidia.json evidence.evidence_list');
   const twice = `[{"evidence":"11e0","evidence":"11e0","certificate":${JSON.stringify(PEM)}}]`;
@@ -78,7 +82,7 @@ test('NVIDIA-27 files that are none', () => {
 test('NVIDIA-27 a report in hex and a chain in PEM', () => {
   assert.deepEqual(parseNvidiaReportHex(`${toHex(REPORT)}\n`), REPORT);
   assert.deepEqual(parseNvidiaReportHex(toHex(REPORT).toUpperCase()), REPORT);
-  for (const text of ['', '1', '11e', 'zz', '11,e0'])
+  for (const text of ['', '1', '11e', 'zz', '11,e0', '00'.repeat(16_385)])
     assert.throws(() => parseNvidiaReportHex(text), MalformedError);
   assert.deepEqual(parseNvidiaChainPem(PEM), certificates);
   for (const text of ['', PEM.slice(0, -10), `x${PEM}`])

@@ -113,6 +113,8 @@ export interface DevicePlan {
   readonly extraCas: number;
   readonly deviceIsCa: boolean;
   readonly nameTag: number;
+  /** Serial number of the device's certificate. */
+  readonly serial: Uint8Array;
 }
 
 export interface MintedDevice {
@@ -130,6 +132,7 @@ export const HOPPER: DevicePlan = {
   extraCas: 0,
   deviceIsCa: true,
   nameTag: 0x0c,
+  serial: fromHex('41431d480fe5e87274'),
 };
 
 export const BLACKWELL: DevicePlan = {
@@ -164,7 +167,7 @@ export function mintDevice(plan: DevicePlan): MintedDevice {
       issuer: names[Math.max(0, i - 1)] as string,
       key: keys[i] as Key,
       issuerKey: keys[Math.max(0, i - 1)] as Key,
-      serial: Uint8Array.of(0x41, i + 1),
+      serial: i === last - 1 ? plan.serial : Uint8Array.of(0x41, i + 1),
       extensions: extensionsOf(i),
       nameTag: plan.nameTag,
     }),

@@ -248,7 +248,13 @@ test('NVIDIA-14 devices by the name that NVIDIA certified', () => {
     assert.deepEqual(deviceFailures({ model }), ['nvidia.device:nvidia.device-unknown'], model);
   assert.deepEqual(deviceFailures({ nameTag: 0x13 }), []);
   assert.deepEqual(deviceFailures({ nameTag: 0x1e }), ['nvidia.device:nvidia.device-unknown']);
-  assert.deepEqual(deviceFailures({ model: 'GB202 A01 GSP BROM' }), []);
+  for (const model of ['GB202 A01 GSP BROM', 'GB20X A01 GSP BROM', 'GH200 B01 GSP BROM'])
+    assert.deepEqual(deviceFailures({ model }), [], model);
+  assert.deepEqual(deviceFailures({ serial: Uint8Array.of(0) }), [
+    'nvidia.chain.certificates:certificate.serial',
+  ]);
+  const { claims } = judge(hopper, GPU_REPORT);
+  assert.deepEqual(claims?.hardware, [{ vendor: 'nvidia', id: HOPPER.serial }]);
 });
 
 test('NVIDIA-15 what a GPU has to say of itself', () => {

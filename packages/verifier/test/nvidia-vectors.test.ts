@@ -297,3 +297,19 @@ test('NVIDIA-25 by kind, and only where it is accepted', { skip: vectorsMissing 
   const unpinned = appraiseEvidence('nvidia', document, { ...trust, nvidia: { roots: [], policy } });
   assert.deepEqual(failures(unpinned), ['nvidia.chain.root:nvidia.root-untrusted']);
 });
+
+test('NVIDIA-13 NVIDIA-17 the recorded mutations are those tested above', { skip: vectorsMissing }, () => {
+  const { mutations } = JSON.parse(utf8Decode(readVectorFile('../mutations.json'))) as {
+    readonly mutations: readonly { readonly kind: string; readonly op: string; readonly expect: string }[];
+  };
+  assert.deepEqual(
+    mutations.filter(({ kind }) => kind.split(',').includes('nvidia')),
+    [
+      {
+        kind: 'nvidia',
+        op: 'report of GPU A with chain of GPU B; nonce not derived from the CPU attestation',
+        expect: 'reject',
+      },
+    ],
+  );
+});

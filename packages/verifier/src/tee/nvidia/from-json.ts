@@ -11,6 +11,10 @@ import { NONCE_BYTES } from './report.ts';
 
 const TEXT_MAX_CHARS = 8 * 1024 * 1024;
 const DEVICES_MAX = 64;
+/** What a document has room for. */
+const REPORT_MAX_BYTES = 16_384;
+const CERTIFICATES_MAX = 8;
+const CERTIFICATE_MAX_BYTES = 4096;
 
 /** A device's evidence, with what was noted beside it. */
 export interface NvidiaEvidence extends NvidiaDocument {
@@ -44,12 +48,24 @@ export function parseNvidiaEvidenceJson(text: string): readonly NvidiaEvidence[]
 export function parseNvidiaReportHex(text: string): Uint8Array {
   const bytes = text.length > TEXT_MAX_CHARS ? null : hexOf(text);
   if (bytes === null) throw malformed('report', 'hex digits', 'another text');
-  return bytes;
+  return checkReport(bytes, 'report');
 }
 
 /** A chain in PEM, leaf first as NVIDIA writes it, to DER, root first. Throws `MalformedError`. */
 export function parseNvidiaChainPem(text: string): readonly Uint8Array[] {
-  return [...parsePemCertificates(text, 'chain')].reverse();
+  if (text.length > TEXT_MAX_CHARS) throw malformed('chain', 'a shorter text', `${text.length} characters`);
+  const certificates = [...parsePemCertificates(text, 'chain')].reverse();
+  if (certificates.length > CERTIFICATES_MAX)
+    throw malformed('chain', `at most ${CERTIFICATES_MAX} certificates`, `${certificates.length}`);
+  const long = certificates.find((der) => der.length > CERTIFICATE_MAX_BYTES);
+  if (long !== undefined)
+    throw malformed('chain', `certificates of at most ${CERTIFICATE_MAX_BYTES} bytes`, `${long.length}`);
+  return certificates;
+}
+
+function checkReport(report: Uint8Array, path: string): Uint8Array {
+  if (report.length <= REPORT_MAX_BYTES) return report;
+  throw malformed(path, `at most ${REPORT_MAX_BYTES} bytes`, `${report.length}`);
 }
 
 function readDevices(texts: readonly string[], shared: Members, path: string): readonly NvidiaEvidence[] {
@@ -65,7 +81,7 @@ function readDevice(members: Members, path: string): NvidiaEvidence {
   if (report === null) throw malformed(`${path}.evidence`, 'a report in base64 or hex', 'another value');
   const nonce = stringOf(members, 'nonce', path);
   return {
-    report,
+    report: checkReport(report, `${path}.evidence`),
     certificates: readChain(stringOf(members, 'certificate', path) ?? '', `${path}.certificate`),
     nonce: nonce === null ? null : readNonce(nonce, `${path}.nonce`),
     arch: stringOf(members, 'arch', path),

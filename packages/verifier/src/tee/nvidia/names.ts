@@ -20,8 +20,8 @@ const PRODUCTS: readonly (readonly [
   type: NvidiaDeviceType,
   architecture: NvidiaArchitecture,
 ])[] = [
-  [/^GH[0-9]{3}$/, 'gpu', 'hopper'],
-  [/^GB[0-9]{3}$/, 'gpu', 'blackwell'],
+  [/^GH[0-9]{2}[0-9A-Z]$/, 'gpu', 'hopper'],
+  [/^GB[0-9]{2}[0-9A-Z]$/, 'gpu', 'blackwell'],
   [/^LS_10$/, 'nvswitch', 'ls10'],
 ];
 
