@@ -1,6 +1,6 @@
 import { MalformedError, UsageError } from '@haca/primitives';
 import { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from '@haca/sdk/node';
-import { type Call, type Command, CommandLineError, commandHelp, parseCall, suggestion } from './command.ts';
+import { type Command, CommandLineError, commandHelp, type Io, parseCall, suggestion } from './command.ts';
 import { chatCommand } from './commands/chat.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evidenceVerifyCommand } from './commands/evidence.ts';
@@ -42,8 +42,6 @@ export const COMMANDS: readonly Command[] = [
   nodeInferenceCommand,
   doctorCommand,
 ];
-
-export type Io = Pick<Call, 'out' | 'err'>;
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;

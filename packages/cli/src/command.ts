@@ -32,7 +32,12 @@ export interface Call {
   readonly list: (flag: string) => readonly string[];
   readonly out: (line: string) => void;
   readonly err: (line: string) => void;
+  /** Lines go to a terminal that shows colours. */
+  readonly isTerminal: boolean;
 }
+
+/** Where a command writes to. */
+export type Io = Pick<Call, 'out' | 'err'> & Partial<Pick<Call, 'isTerminal'>>;
 
 /** The command line is wrong: exit code 2, and what to type instead. */
 export class CommandLineError extends Error {
@@ -41,7 +46,12 @@ export class CommandLineError extends Error {
 
 export const JSON_FLAG: Flag = { help: 'print one JSON object on standard output' };
 
-export function parseCall(command: Command, args: readonly string[], io: Pick<Call, 'out' | 'err'>): Call {
+export function parseCall(
+  command: Command,
+  args: readonly string[],
+  { isTerminal = false, ...lines }: Io,
+): Call {
+  const io = { ...lines, isTerminal };
   if (command.passThrough === true) {
     const none = { text: () => undefined, has: () => false, list: () => [] };
     return { command, operands: [], raw: args, json: args.includes('--json'), ...none, ...io };

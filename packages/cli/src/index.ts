@@ -1,2 +1,2 @@
-export { COMMANDS, type Io, runCli } from './cli.ts';
-export { type Call, type Command, CommandLineError, type Flag } from './command.ts';
+export { COMMANDS, runCli } from './cli.ts';
+export { type Call, type Command, CommandLineError, type Flag, type Io } from './command.ts';

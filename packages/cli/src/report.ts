@@ -33,7 +33,7 @@ export function checkLine({ id, status, code, expected, got, reason }: Check): s
 }
 
 function shorten(text: string): string {
-  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+  return text.length > 160 ? `${text.slice(0, 157)}...` : text;
 }
 
 export function credits(amount: bigint): string {

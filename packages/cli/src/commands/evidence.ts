@@ -1,179 +1,172 @@
-import { readFileSync } from 'node:fs';
-import { fromBase64, nodeCrypto } from '@haca/platform';
-import { bytesEqual, fromHex, MalformedError } from '@haca/primitives';
-import { type Measurement, pcrRegisters, toJsonView, verdictExitCode } from '@haca/protocol';
+import { nodeCrypto } from '@haca/platform';
+import { MalformedError } from '@haca/primitives';
+import { type EvidenceKind, verdictExitCode } from '@haca/protocol';
 import {
   APPRAISED_KINDS,
-  AWS_NITRO_ROOT_G1,
-  appraiseEvidence,
-  type Expected,
-  type NitroPolicy,
-  NO_COLLATERAL,
-  type TrustRoot,
+  appraiseEvidenceFile,
+  EVIDENCE_FILE_MAX_BYTES,
+  type EvidenceFileReport,
+  evidenceFileView,
+  likelyKind,
+  policyMembers,
+  type SummaryTone,
+  summaryRows,
 } from '@haca/verifier';
-import { type Call, type Command, CommandLineError } from '../command.ts';
-import { checkLine } from '../report.ts';
+import { type Call, type Command, CommandLineError, suggestion } from '../command.ts';
+import { readCollateralFiles, readInput } from '../evidence-inputs.ts';
+import { checkLine, printable } from '../report.ts';
+
+const KINDS = APPRAISED_KINDS.join(' | ');
 
 export const evidenceVerifyCommand: Command = {
   name: 'evidence verify',
   summary: `Appraises TEE attestation evidence offline, at a given time. Kinds: ${APPRAISED_KINDS.join(', ')}.
-Policy members: allowDebug, measurements [{name, pcrs: {"0": hex, ...}}], maxAgeMs, maxFutureSkewMs, userData, nonce,
-publicKey (hex, or null: must be absent). "any" waives a member; one that is left out is not checked, and exit code is 3.`,
-  operands: '',
+The evidence may be raw, hex, base64, or JSON with it; --collateral takes a bundle as DCAP tools write it, or files and folders of
+TCB info, identities, revocation lists and certificates (JSON, DER, PEM), and takes from them what fits evidence and time.
+Nothing is fetched; what is missing is skipped and said.
+--policy says what is expected: measurements [{"name", "registers": {...}}] and, by kind:
+${APPRAISED_KINDS.map((kind) => `  ${kind}: ${membersText(kind)}`).join('\n')}
+"any" waives a member, "others": "any" all that are left out; one that is left out is not checked, and exit code is 3.
+Exit code 0: all checks passed. 1: a check failed. 2: usage or unreadable input. 3: nothing failed, but a check was skipped.`,
+  operands: '[FILE]',
   flags: {
-    kind: { value: 'KIND', help: `${APPRAISED_KINDS.join(' | ')}` },
-    file: { value: 'FILE', help: 'the evidence document, or - for standard input' },
-    at: { value: 'UNIX_MS', help: 'time to judge at; never read from a clock' },
-    roots: { value: 'PEM', help: 'trust these root certificates instead of the vendor root' },
-    collateral: { value: 'PATH', help: 'not needed for nitro' },
+    kind: { value: 'KIND', help: KINDS },
+    file: { value: 'FILE', help: 'the evidence, or - for standard input' },
+    at: { value: 'UNIX_MS', help: 'time to judge at, milliseconds since 1970; never read from a clock' },
+    collateral: { value: 'PATH', help: 'file or folder; may be given several times', multiple: true },
+    roots: {
+      value: 'PEM',
+      help: "trust these root certificates instead of the vendor's: SIMULATED unless they are its",
+    },
     policy: { value: 'JSON', help: 'expected values: a JSON object, or the name of a file with one' },
   },
   examples: [
     'haca evidence verify --kind nitro --file doc.bin --at 1665651482136 --json',
-    `haca evidence verify --kind nitro --file doc.bin --at 1665651482136 --policy '{"measurements":"any","maxAgeMs":300000}'`,
+    'haca evidence verify --kind tdx --file quote.bin --at 1750332747000 --collateral collateral.json',
+    'haca evidence verify --kind snp --file report.bin --at 1700000000000 --collateral certs/ --policy policy.json',
+    `haca evidence verify --kind nitro --file doc.bin --at 1665651482136 --policy '{"maxAgeMs":300000,"others":"any"}'`,
   ],
   run: async (call) => runEvidence(call),
 };
 
-function runEvidence(call: Call): number {
-  const kind = required(call, 'kind');
-  if (!APPRAISED_KINDS.some((known) => known === kind)) {
-    throw new CommandLineError(`this version appraises ${APPRAISED_KINDS.join(', ')}, not ${kind}`);
-  }
-  const at = required(call, 'at');
-  if (!/^[0-9]{1,15}$/.test(at)) throw new CommandLineError('--at takes milliseconds since 1970');
-  const file = required(call, 'file');
-  const document = new Uint8Array(readFileSync(file === '-' ? 0 : file));
-  const roots = call.has('roots') ? readRoots(required(call, 'roots')) : [AWS_NITRO_ROOT_G1];
-  const { verdict, claims, measurement } = appraiseEvidence(kind, document, {
+/** Members beside measurements, in lines that fit. */
+function membersText(kind: EvidenceKind): string {
+  return policyMembers(kind)
+    .filter((member) => member !== 'measurements')
+    .join(', ');
+}
+
+async function runEvidence(call: Call): Promise<number> {
+  const file = evidencePath(call);
+  const evidence = await readInput(file, 'the evidence', EVIDENCE_FILE_MAX_BYTES);
+  const kind = kindOf(call, evidence);
+  const atMs = timeOf(call);
+  const roots = call.text('roots');
+  const policy = call.text('policy');
+  const report = appraiseEvidenceFile({
     crypto: nodeCrypto,
-    nowMs: Number(at),
-    revoked: [],
-    collateral: NO_COLLATERAL,
-    collateralGraceMs: 0,
-    nitro: { roots, policy: parsePolicy(call.text('policy')) },
-  });
-  const shown = {
     kind,
-    atMs: Number(at),
-    ok: verdict.ok,
-    checks: verdict.checks,
-    measurement,
-    simulated: claims?.isSimulated ?? null,
-    claims: claims === null ? null : claimsView(claims),
-  };
-  if (call.json) call.out(JSON.stringify(shown, null, 2));
-  else for (const check of verdict.checks) call.out(checkLine(check));
-  return verdictExitCode(verdict);
-}
-
-function claimsView(claims: object): unknown {
-  const shown = Object.entries(claims).map(([name, value]: [string, unknown]) => [
-    name,
-    value instanceof Map ? Object.fromEntries(value) : value,
-  ]);
-  return toJsonView(Object.fromEntries(shown));
-}
-
-function required(call: Call, flag: string): string {
-  const value = call.text(flag);
-  if (value === undefined)
-    throw new CommandLineError(`--${flag} is needed\nTry: haca ${call.command.name} --help`);
-  return value;
-}
-
-/** Roots by the hash of their DER. Any root but the vendor's own counts as simulated. */
-function readRoots(path: string): readonly TrustRoot[] {
-  const text = readFileSync(path, 'utf8');
-  const blocks = [
-    ...text.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g),
-  ];
-  if (blocks.length === 0) throw new MalformedError('roots.pem', path, 'PEM certificates', 'none');
-  return blocks.map(([, base64]) => {
-    const sha256 = nodeCrypto.sha256(fromBase64((base64 as string).replaceAll(/\s/g, '')));
-    return { sha256, simulated: !bytesEqual(sha256, AWS_NITRO_ROOT_G1.sha256) };
+    evidence,
+    atMs,
+    collateral: readCollateralFiles(call.list('collateral')),
+    ...(roots === undefined ? {} : { roots: await readInput(roots, '--roots', ROOTS_MAX_BYTES) }),
+    ...(policy === undefined ? {} : { policy: await readPolicy(policy) }),
   });
+  if (call.json) call.out(JSON.stringify(evidenceFileView(report), null, 2));
+  else for (const line of reportLines(report, call.isTerminal)) call.out(line);
+  return verdictExitCode(report.verdict);
 }
 
-const POLICY_MEMBERS = [
-  'allowDebug',
-  'measurements',
-  'maxAgeMs',
-  'maxFutureSkewMs',
-  'userData',
-  'nonce',
-  'publicKey',
-] as const;
-type Json = Readonly<Record<string, unknown>>;
+const ROOTS_MAX_BYTES = 1024 * 1024;
+const POLICY_MAX_BYTES = 4 * 1024 * 1024;
 
-function parsePolicy(given: string | undefined): NitroPolicy {
-  const doc = given === undefined ? {} : readPolicy(given);
-  for (const name of Object.keys(doc)) {
-    if (!POLICY_MEMBERS.some((known) => known === name)) throw badPolicy(name, POLICY_MEMBERS.join(', '));
+function evidencePath(call: Call): string {
+  const [operand, ...others] = call.operands;
+  const flag = call.text('file');
+  if (others.length > 0 || (operand !== undefined && flag !== undefined))
+    throw new CommandLineError(
+      `one file of evidence at a time, not also ${JSON.stringify(others[0] ?? operand)}`,
+    );
+  const path = flag ?? operand;
+  if (path === undefined || path === '') throw missing(call, 'file');
+  return path;
+}
+
+function missing(call: Call, flag: string, hint = ''): CommandLineError {
+  return new CommandLineError(`--${flag} is needed${hint}\nTry: haca ${call.command.name} --help`);
+}
+
+function kindOf(call: Call, evidence: Uint8Array): EvidenceKind {
+  const given = call.text('kind');
+  const likely = likelyKind(evidence);
+  if (given === undefined)
+    throw missing(call, 'kind', likely === null ? `: ${KINDS}` : `; the file looks like ${likely}`);
+  const kind = APPRAISED_KINDS.find((known) => known === given.toLowerCase());
+  if (kind !== undefined) return kind;
+  throw new CommandLineError(`--kind is one of ${KINDS}, not ${given}${suggestion(given, APPRAISED_KINDS)}`);
+}
+
+function timeOf(call: Call): number {
+  const at = call.text('at');
+  if (at === undefined) throw missing(call, 'at', ': the time to judge at, milliseconds since 1970');
+  if (!/^[0-9]{1,15}$/.test(at)) {
+    const parsed = Date.parse(at);
+    const hint = Number.isNaN(parsed) || parsed < 0 ? '' : `; ${at} is ${parsed}`;
+    throw new CommandLineError(`--at takes milliseconds since 1970, digits only${hint}`);
   }
-  const allowDebug = doc['allowDebug'] ?? false;
-  if (typeof allowDebug !== 'boolean') throw badPolicy('allowDebug', 'true or false');
-  return {
-    allowDebug,
-    measurements: expected(doc, 'measurements', parseMeasurements),
-    maxAgeMs: expected(doc, 'maxAgeMs', parseMs),
-    maxFutureSkewMs: expected(doc, 'maxFutureSkewMs', parseMs),
-    userData: expected(doc, 'userData', parseBytes),
-    nonce: expected(doc, 'nonce', parseBytes),
-    publicKey: expected(doc, 'publicKey', parseBytes),
-  };
+  return Number(at);
 }
 
-function readPolicy(given: string): Json {
-  const text = given.trimStart().startsWith('{') ? given : readFileSync(given, 'utf8');
-  let value: unknown;
+async function readPolicy(given: string): Promise<unknown> {
+  const isInline = /^\s*[{[]/.test(given);
+  const text = isInline
+    ? given
+    : new TextDecoder().decode(await readInput(given, '--policy', POLICY_MAX_BYTES));
   try {
-    value = JSON.parse(text);
-  } catch {
-    throw badPolicy('', 'a JSON object');
+    return JSON.parse(text.replace(/^\ufeff/, '')) as unknown;
+  } catch (error) {
+    throw new MalformedError('policy.malformed', 'policy', 'a JSON object', (error as Error).message);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw badPolicy('', 'a JSON object');
-  return value as Json;
 }
 
-function expected<T>(doc: Json, name: string, parse: (value: unknown, name: string) => T): Expected<T> {
-  if (!Object.hasOwn(doc, name)) return 'not-given';
-  return doc[name] === 'any' ? 'allow-any' : parse(doc[name], name);
-}
+/** A time this early was meant in seconds. */
+const SECONDS_MAX = 100_000_000_000;
 
-function parseMs(value: unknown, name: string): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw badPolicy(name, 'milliseconds');
-  return value;
-}
-
-function parseBytes(value: unknown, name: string): Uint8Array | null {
-  if (value === null) return null;
-  if (typeof value !== 'string') throw badPolicy(name, 'hex, null or "any"');
-  return fromHex(value, name);
-}
-
-function parseMeasurements(value: unknown, name: string): readonly Measurement[] {
-  if (!Array.isArray(value)) throw badPolicy(name, 'a list');
-  return value.map((entry: unknown, i) => {
-    const { name: label, pcrs } = (typeof entry === 'object' && entry !== null ? entry : {}) as Json;
-    if (typeof pcrs !== 'object' || pcrs === null) throw badPolicy(`${name}.${i}.pcrs`, 'PCR index to hex');
-    return {
-      kind: 'nitro' as const,
-      name: typeof label === 'string' ? label : `measurement ${i + 1}`,
-      registers: pcrRegisters(
-        Object.entries(pcrs).map(([index, hex]) => {
-          if (!/^([0-9]|[12][0-9]|3[01])$/.test(index) || typeof hex !== 'string') {
-            throw badPolicy(`${name}.${i}.pcrs.${index}`, 'hex');
-          }
-          return [Number(index), fromHex(hex, `${name}.${i}.pcrs.${index}`)] as const;
-        }),
+function reportLines(report: EvidenceFileReport, isTerminal: boolean): readonly string[] {
+  const rows = summaryRows(report, dateText);
+  const width = Math.max(...rows.map(({ label }) => label.length)) + 2;
+  const lines = rows.map(({ label, text, tone }) =>
+    paint(`${label.padEnd(width)}${printable(text)}`, tone, isTerminal),
+  );
+  const early = report.atMs < SECONDS_MAX && report.atMs > 0;
+  if (early)
+    lines.push(
+      paint(
+        `${'note'.padEnd(width)}--at takes milliseconds; was ${report.atMs} meant in seconds?`,
+        'unsure',
+        isTerminal,
       ),
-    };
-  });
+    );
+  const { checks } = report.verdict;
+  const reached = checks.filter(({ code }) => code !== 'not-reached');
+  const shown = reached.map((check) => paint(printable(checkLine(check)), TONES[check.status], isTerminal));
+  const left = checks.length - reached.length;
+  const rest =
+    left === 0
+      ? []
+      : [paint(`? ${left} more that an earlier failure kept from being made`, 'unsure', isTerminal)];
+  return [...lines, '', ...shown, ...rest];
 }
 
-function badPolicy(name: string, wanted: string): MalformedError {
-  return new MalformedError('policy.invalid', name, wanted, 'something else');
+const TONES = { passed: 'good', failed: 'bad', skipped: 'unsure', 'not-applicable': 'plain' } as const;
+const COLOURS: Readonly<Record<SummaryTone, number>> = { plain: 0, good: 32, bad: 31, unsure: 33 };
+
+function paint(text: string, tone: SummaryTone, isTerminal: boolean): string {
+  return isTerminal && tone !== 'plain' ? `\u001b[${COLOURS[tone]}m${text}\u001b[0m` : text;
+}
+
+/** ISO 8601 in UTC; beyond the calendar of JavaScript (9999 is common for "never") the milliseconds. */
+function dateText(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString();
 }

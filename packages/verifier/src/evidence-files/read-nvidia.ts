@@ -44,8 +44,19 @@ export function readNvidiaFile(
   if (json !== null && isTokenList(json)) return readTokens(file);
   if (json !== null) return readDevices(json, library, trust);
   const { bytes, form } = blobOfFile(file);
-  const { document, used } = withChain(bytes, libraryChains(library), trust);
-  return oneDocument(document, form, [], used);
+  return withLibrary(bytes, form, library, trust);
+}
+
+function withLibrary(
+  report: Uint8Array,
+  form: string,
+  library: CollateralLibrary,
+  trust: ReadingTrust,
+): EvidenceReading {
+  const chains = libraryChains(library);
+  const { document, used } = withChain(report, chains, trust);
+  const alone = "no certificate chain was given: --collateral takes the device's, in PEM";
+  return oneDocument(document, form, chains.length === 0 ? [alone] : [], used);
 }
 
 /** An answer of NVIDIA's attestation service: `[["JWT", token], {...}]`. */
@@ -74,8 +85,7 @@ function readDevices(json: string, library: CollateralLibrary, trust: ReadingTru
     throw new MalformedError('nvidia.json', 'json', 'devices with evidence and certificate', 'JSON without');
   const bare = bareReport(list);
   if (bare !== null) {
-    const { document, used } = withChain(bare, libraryChains(library), trust);
-    return oneDocument(document, 'JSON of one device without its chain', [], used);
+    return withLibrary(bare, 'JSON of one device without its chain', library, trust);
   }
   const devices = parseNvidiaEvidenceJson(list);
   const documents = devices.map((device, i): EvidenceDocument => {

@@ -30,7 +30,9 @@ export function readSnpFile(
   const own = entriesOf([...certificates, ...(json === null ? [] : certificatesOfJson(json))]);
   const chain = snpChainOf(parsedOrNull(report), own, library.certificates, trust);
   const document = encodeDocument(snpDocumentCodec, { report, certificates: chain.certificates });
-  return oneDocument(document, form, notes, chain.used);
+  const alone =
+    "no certificate of the key that signed the report was given: --collateral takes the chip's VCEK or the VLEK";
+  return oneDocument(document, form, chain.certificates.length === 0 ? [...notes, alone] : notes, chain.used);
 }
 
 /** Certificates anywhere in JSON: PEM, or DER and PEM in base64 or hex. */

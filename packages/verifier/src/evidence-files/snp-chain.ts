@@ -7,6 +7,7 @@ import { snpVekExtensions } from '../tee/snp/endorsement.ts';
 import type { SnpReport } from '../tee/snp/parse.ts';
 import { isChipId } from '../tee/snp/product.ts';
 import { findTrustRoot } from '../tee/trust-root.ts';
+import { amdCertificates } from './amd-certificates.ts';
 import type { ReadingTrust } from './reading.ts';
 
 const AMD_ARC = '1.3.6.1.4.1.3704.1.';
@@ -19,7 +20,7 @@ export interface SnpChain {
 
 /**
  * `own` came with the report and goes first. The endorsement key: of the kind that signed, of this chip, for the reported TCB;
- * its issuers by their names, the root among those that are trusted.
+ * its issuers by their names, the root among those that are trusted; AMD's own where the files have none.
  */
 export function snpChainOf(
   report: Pick<SnpReport, 'signingKey' | 'chipId' | 'reportedTcb'> | null,
@@ -33,7 +34,7 @@ export function snpChainOf(
   const veks = given.length > 0 ? given : library.filter(isVek);
   const vek = best(veks, ({ certificate }) => fitness(certificate, report));
   if (vek === undefined) return { certificates: [], used: [] };
-  const all = [...own, ...library];
+  const all = [...own, ...library, ...amdCertificates()];
   const ask = best(issuersOf(vek.certificate, all), ({ certificate }) => Number(!isSelfIssued(certificate)));
   const ark =
     ask === undefined
@@ -42,7 +43,7 @@ export function snpChainOf(
   const chain = [ark, ask, vek].filter((entry) => entry !== undefined);
   return {
     certificates: chain.map(({ certificate }) => certificate.der),
-    used: [...new Set(chain.filter((entry) => library.includes(entry)).map(({ origin }) => origin))],
+    used: [...new Set(chain.filter((entry) => !own.includes(entry)).map(({ origin }) => origin))],
   };
 }
 
