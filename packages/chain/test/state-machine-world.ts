@@ -29,6 +29,7 @@ import {
   credit,
   DEFAULT_PARAMS,
   failed,
+  governanceRecordCodec,
   keyIdOf,
   type LaneRecord,
   laneRecordCodec,
@@ -424,6 +425,10 @@ export function creditBalance(world: World, who: { readonly id: Uint8Array }, as
 
 export function totalsOf(world: World): TotalsRecord {
   return world.read(totalsRecordCodec, recordKey.totals()) as TotalsRecord;
+}
+
+export function governanceSerial(world: World): number {
+  return world.read(governanceRecordCodec, recordKey.governance())?.serial ?? 0;
 }
 
 export function channelOf(world: World, channelId: Uint8Array): ChannelRecord | undefined {
