@@ -5,7 +5,12 @@ import { chatCommand } from './commands/chat.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evidenceVerifyCommand } from './commands/evidence.ts';
 import { inferCommand } from './commands/infer.ts';
-import { devnetCommand, nodeFullCommand, nodeInferenceCommand } from './commands/processes.ts';
+import {
+  devnetCommand,
+  evidencePageCommand,
+  nodeFullCommand,
+  nodeInferenceCommand,
+} from './commands/processes.ts';
 import { queryCommand, txCommand } from './commands/query.ts';
 import {
   bondValidatorCommand,
@@ -34,6 +39,7 @@ export const COMMANDS: readonly Command[] = [
   walletShowCommand,
   walletFundCommand,
   evidenceVerifyCommand,
+  evidencePageCommand,
   zkImportCommand,
   zkProveCommand,
   zkVerifyCommand,

@@ -35,6 +35,17 @@ export const nodeInferenceCommand = nodeCommand(
   'apps/inference-node/src/main.ts',
 );
 
+export const evidencePageCommand: Command = {
+  name: 'evidence page',
+  summary:
+    'Writes one HTML file that judges evidence of every kind in a browser, offline, as evidence verify does.',
+  operands: '',
+  flags: {},
+  examples: ['haca evidence page', 'haca evidence page --out verify-evidence.html'],
+  passThrough: true,
+  run: ({ raw }) => runApp('apps/verify-evidence/src/main.ts', raw),
+};
+
 function nodeCommand(kind: string, what: string, entry: string): Command {
   return {
     name: `node ${kind}`,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const FLAGS = [
+export const BROWSER_FLAGS: readonly string[] = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',
@@ -20,11 +20,17 @@ export const browserMissing: string | false = PATHS.some((path) => existsSync(pa
   ? false
   : `no browser at ${PATHS.join(', ')}`;
 
+/** Throws where there is none. */
+export function browserPath(): string {
+  const path = PATHS.find((each) => existsSync(each));
+  if (path === undefined) throw new Error(`no browser at ${PATHS.join(', ')}`);
+  return path;
+}
+
 /** Opens a page in a fresh headless browser; the returned function ends it. */
 export function openInBrowser(url: string): () => Promise<void> {
   const profile = mkdtempSync(join(tmpdir(), 'haca-browser-'));
-  const path = PATHS.find((each) => existsSync(each)) as string;
-  const browser: ChildProcess = spawn(path, [...FLAGS, `--user-data-dir=${profile}`, url], {
+  const browser: ChildProcess = spawn(browserPath(), [...BROWSER_FLAGS, `--user-data-dir=${profile}`, url], {
     stdio: 'ignore',
   });
   const gone = new Promise<void>((resolve) => browser.once('exit', () => resolve()));

@@ -1,2 +1,3 @@
 export { browserMissing, openInBrowser } from './chromium.ts';
+export { type DrivenPage, drivePage } from './devtools.ts';
 export { type SourceServer, serveSources } from './serve.ts';
