@@ -27,6 +27,13 @@ const MODULES = [
     options: COMMON,
   },
   {
+    name: 'P-384',
+    sources: ['packages/platform/assembly/p384'],
+    entry: 'packages/platform/assembly/p384/index.ts',
+    out: 'packages/platform/build/p384.wasm',
+    options: COMMON,
+  },
+  {
     name: 'the integer engine',
     sources: ['packages/runtime/assembly'],
     entry: 'packages/runtime/assembly/index.ts',

@@ -1,6 +1,8 @@
 import { constants, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { type CryptoProvider, installSha256, isAdmissibleEd25519 } from '@haca/primitives';
 import { boundedCache } from './bounded-cache.ts';
+import { openFastP384, type VerifyP384Digest, withFastP384 } from './fast-p384.ts';
 import { rsaModulus } from './rsa-key.ts';
 
 const digest = (algorithm: string) => (bytes: Uint8Array) => {
@@ -157,8 +159,18 @@ const verifierOf =
   (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
     verifySignature(schemes, { scheme, publicKey, message, signature });
 
+const P384_MODULE = new URL('../build/p384.wasm', import.meta.url);
+let fastP384: VerifyP384Digest | null | undefined;
+
+/** Opened at first use. Null where it was not built: then OpenSSL answers, the same in twice the time. */
+function openNodeP384(): VerifyP384Digest | null {
+  if (fastP384 === undefined)
+    fastP384 = existsSync(P384_MODULE) ? openFastP384(readFileSync(P384_MODULE)) : null;
+  return fastP384;
+}
+
 function providerOf(schemes: NativeSchemes): CryptoProvider {
-  return {
+  const native: CryptoProvider = {
     name: 'node',
     sha256,
     sha384: digest('sha384'),
@@ -169,6 +181,7 @@ function providerOf(schemes: NativeSchemes): CryptoProvider {
     verifyRsaPssSha384: verifierOf(schemes, 'rsa-pss-sha384'),
     verifyRsaPkcs1Sha256: verifierOf(schemes, 'rsa-pkcs1-sha256'),
   };
+  return withFastP384(native, openNodeP384);
 }
 
 /** Native crypto of Node: the implementation that nodes run. It keeps the keys it imported, a bounded number. */
