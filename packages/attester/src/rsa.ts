@@ -1,6 +1,6 @@
 /** RSA keys of 4096 bits made from a seed, and RSASSA-PSS (RFC 8017) with a salt made from key and message: one seed, one certificate. */
 import { checkPrimeSync, constants, createPrivateKey, privateEncrypt } from 'node:crypto';
-import { concatBytes, UsageError } from '@haca/primitives';
+import { concatBytes, toHex, UsageError } from '@haca/primitives';
 import { digest } from './authority.ts';
 import { derBitString, derElement, derExplicit, derOid, derSequence, derUnsigned } from './der-writer.ts';
 import { bytesFromSeed, type Signer } from './signers.ts';
@@ -24,8 +24,19 @@ const PSS_SHA384 = derSequence(
   ),
 );
 
-/** The key that seed and label name. Takes about half a second. */
+/** Keys made before: a root of another product line, or the same after a restart of a node, has the same. */
+const made = new Map<string, Signer>();
+const MADE_MAX = 16;
+
+/** The key that seed and label name. Takes about half a second, once in a process. */
 export function rsaSignerFromSeed(seed: Uint8Array, label: string): Signer {
+  const name = toHex(bytesFromSeed(seed, `${label} name`, 32));
+  const signer = made.get(name) ?? makeSigner(seed, label);
+  if (made.size < MADE_MAX) made.set(name, signer);
+  return signer;
+}
+
+function makeSigner(seed: Uint8Array, label: string): Signer {
   const p = primeFromSeed(seed, `${label} p`);
   const q = primeFromSeed(seed, `${label} q`);
   if (p === q) throw new UsageError('two labels of one seed name the same prime');
