@@ -119,7 +119,7 @@ const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
  * Signatures and measurements are not looked at again. Total: facts that are none are a failed check.
  */
 export function rescoreEvidence(kind: EvidenceKind, facts: Uint8Array, context: EvidenceContext): Rescoring {
-  const rescore = RESCORERS[kind];
+  const rescore = Object.hasOwn(RESCORERS, kind) ? RESCORERS[kind] : undefined;
   if (rescore === undefined) {
     const { verdict } = refuse('evidence.kind-unknown', APPRAISED_KINDS.join(' | '), kind);
     return { verdict, collateralEndMs: null };

@@ -9,6 +9,8 @@ export const CERTIFICATE_MAX_BYTES = 16 * 1024;
 /** RFC 5280 section 4.1.2.2. */
 const SERIAL_MAX_BYTES = 20;
 const EXTENSIONS_MAX = 32;
+/** So that every certificate can be named where it has to be: in facts and revocations. */
+const NAME_MAX_BYTES = 512;
 
 export const EXTENSION_OID = { keyUsage: '2.5.29.15', basicConstraints: '2.5.29.19' } as const;
 
@@ -117,6 +119,8 @@ export function parseCertificate(
 /** A Name: one or more relative names of one or more attributes. Their texts are opaque here. */
 export function readName(tbs: DerReader, name: string): Uint8Array {
   const element = tbs.element(TAG.sequence, name);
+  if (element.raw.length > NAME_MAX_BYTES)
+    tbs.fail('certificate.name', name, `at most ${NAME_MAX_BYTES} bytes`, `${element.raw.length}`);
   const relativeNames = tbs.inside(element, name);
   if (relativeNames.isAtEnd) tbs.fail('certificate.name', name, 'at least one attribute', 'an empty name');
   while (!relativeNames.isAtEnd) {

@@ -107,7 +107,7 @@ export interface ChainFault {
 export interface RevokedCertificate {
   /** DER of the issuer's Name. */
   readonly issuer: Uint8Array;
-  /** Big-endian without leading zeros. */
+  /** Big-endian; leading zeros don't count. */
   readonly serial: Uint8Array;
 }
 
@@ -257,10 +257,21 @@ export function revocationFault(
 ): ChainFault | null {
   return firstFault(chain, ({ issuer, serial }) => {
     const isRevoked = revoked.some(
-      (entry) => bytesEqual(entry.serial, serial) && bytesEqual(entry.issuer, issuer),
+      (entry) => sameNumber(entry.serial, serial) && bytesEqual(entry.issuer, issuer),
     );
     return isRevoked ? fault('certificate.revoked', 'a certificate not revoked', toHex(serial)) : null;
   });
+}
+
+/** Whoever writes a revocation down may copy the octets of the INTEGER, sign octet included. */
+function sameNumber(a: Uint8Array, b: Uint8Array): boolean {
+  return bytesEqual(withoutLeadingZeros(a), withoutLeadingZeros(b));
+}
+
+function withoutLeadingZeros(bytes: Uint8Array): Uint8Array {
+  let start = 0;
+  while (start < bytes.length && bytes[start] === 0) start++;
+  return bytes.subarray(start);
 }
 
 /**

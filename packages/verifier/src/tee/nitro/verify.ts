@@ -2,7 +2,7 @@
  * Cryptographic verification of a Nitro document, in the order of spec/tee-nitro.md: cheap before dear, and nothing is
  * reported about contents that were not proved authentic. The first check that fails ends it.
  */
-import { CborWriter, type CryptoProvider, toHex } from '@haca/primitives';
+import { bytesEqual, CborWriter, type CryptoProvider, toHex } from '@haca/primitives';
 import { check } from '@haca/protocol';
 import { type Certificate, parseCertificate } from '../../der/certificate.ts';
 import {
@@ -16,7 +16,7 @@ import {
 } from '../../der/chain.ts';
 import { encodeChainFacts } from '../chain-facts.ts';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
-import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import { AWS_NITRO_ROOT_G1, findTrustRoot, type TrustRoot } from '../trust-root.ts';
 import { isDebugMode, type NitroClaims, nitroClaimsDigest, pcrRegisters } from './claims.ts';
 import {
   NITRO_LIMITS,
@@ -163,8 +163,13 @@ function claimsOf(
     evidenceEndMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
     claimsDigest: nitroClaimsDigest({ ...signed, certificateSha256 }),
     collateralEndMs: null,
-    cloud: root.simulated ? null : 'aws',
+    cloud: isRootOfAws(root) ? 'aws' : null,
     hardware: [],
     facts: encodeChainFacts(chain),
   };
+}
+
+/** A root that somebody else trusts says nothing about whose data centre it is. */
+function isRootOfAws({ simulated, sha256 }: TrustRoot): boolean {
+  return !simulated && bytesEqual(sha256, AWS_NITRO_ROOT_G1.sha256);
 }
