@@ -12,6 +12,7 @@ import {
   collateralJson,
   type GenuineDocument,
   genuineDocuments,
+  isAccepted,
 } from '../../interop/tee-documents/genuine.ts';
 import { percentile } from '../measure.ts';
 import { openDcapQvl } from '../peers/dcap-qvl/verify.ts';
@@ -44,10 +45,10 @@ const WARM_UP = 2_000;
 const KEPT_AFTER = 500;
 
 function accept(document: GenuineDocument, crypto: CryptoProvider): void {
-  const { verdict } = appraiseGenuine(document, document.bytes, crypto);
-  if (!verdict.ok)
+  const appraisal = appraiseGenuine(document, document.bytes, crypto);
+  if (!isAccepted(appraisal))
     throw new Error(
-      `${document.id} is refused: ${JSON.stringify(verdict.checks.filter(({ status }) => status !== 'passed'))}`,
+      `${document.id} is refused: ${JSON.stringify(appraisal.verdict.checks.filter(({ status }) => status === 'failed'))}`,
     );
 }
 

@@ -24,6 +24,14 @@ export function vectorFile(kind: string, file: string): Uint8Array {
   return new Uint8Array(readFileSync(join(FOLDER, kind, file)));
 }
 
+/** Every file of a kind but its manifest, by name: as a folder of collateral is handed over. */
+export function namedVectorFiles(kind: string): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
+  if (vectorsMissing !== false) return [];
+  return readdirSync(join(FOLDER, kind))
+    .filter((file) => file !== 'manifest.json')
+    .map((name) => ({ name, bytes: vectorFile(kind, name) }));
+}
+
 export interface ManifestEntry<Expect> {
   readonly id: string;
   readonly files: readonly { readonly file: string }[];

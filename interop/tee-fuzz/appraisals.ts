@@ -1,7 +1,7 @@
 /** Genuine documents, changed and appraised: none may be accepted as anything but the claims it carried. */
 import { nodeCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, toHex } from '@haca/primitives';
-import { appraiseGenuine, type GenuineDocument, genuineDocuments } from '../tee-documents/genuine.ts';
+import { appraiseGenuine, type GenuineDocument, genuineDocuments, isAccepted } from '../tee-documents/genuine.ts';
 import type { Fault } from './fuzz-parser.ts';
 import { INPUT_TIME_MAX_MS } from './fuzz-parser.ts';
 import { openInputs } from './inputs.ts';
@@ -55,10 +55,10 @@ function appraiseKind(
     const fault = (what: string): void => void faults.push({ parser: document.id, number, what, input });
     const before = performance.now();
     try {
-      const { verdict, claims } = appraiseGenuine(document, input, crypto);
-      if (verdict.ok && (claims === null || toHex(claims.claimsDigest) !== digest))
+      const appraisal = appraiseGenuine(document, input, crypto);
+      if (isAccepted(appraisal) && toHex(appraisal.claims?.claimsDigest ?? new Uint8Array(0)) !== digest)
         fault('accepted with other claims');
-      else if (verdict.ok && !isSame(input, document.bytes)) accepted++;
+      else if (isAccepted(appraisal) && !isSame(input, document.bytes)) accepted++;
     } catch (error) {
       fault(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
@@ -72,8 +72,9 @@ function appraiseKind(
 
 function digestOf(document: GenuineDocument, crypto: CryptoProvider): string {
   const { id, bytes } = document;
-  const { verdict, claims } = appraiseGenuine(document, bytes, crypto);
-  if (!verdict.ok || claims === null)
+  const appraisal = appraiseGenuine(document, bytes, crypto);
+  const { verdict, claims } = appraisal;
+  if (!isAccepted(appraisal) || claims === null)
     throw new Error(
       `${id} is refused: ${JSON.stringify(verdict.checks.filter(({ status }) => status === 'failed'))}`,
     );
