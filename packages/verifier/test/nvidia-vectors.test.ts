@@ -221,9 +221,13 @@ test('NVIDIA-20 approved measurements', { skip: vectorsMissing }, () => {
     });
   assert.equal(judged(whole).measurement, 'release');
   assert.equal(judged(whole).verdict.ok, true);
+  assert.deepEqual(registers.get('architecture'), utf8Encode('hopper'));
+  assert.deepEqual(registers.get('mode'), utf8Encode('ppcie'));
   for (const { register } of whole) {
     const without = whole.filter((each) => each.register !== register);
-    assert.deepEqual(failures(judged(without)), ['nvidia.measurement:nvidia.measurement'], `no ${register}`);
+    const isRequired = requiredRegisters('nvidia').includes(register);
+    const expected = isRequired ? ['nvidia.measurement:nvidia.measurement'] : [];
+    assert.deepEqual(failures(judged(without)), expected, `no ${register}`);
     const other = whole.map((each) =>
       each.register === register ? { register, value: new Uint8Array(each.value.length) } : each,
     );
@@ -237,7 +241,7 @@ test('NVIDIA-20 approved measurements', { skip: vectorsMissing }, () => {
 test('NVIDIA-20 a switch matches no measurement, whatever it says', { skip: vectorsMissing }, () => {
   const document = encoded(vector('switch-ls10-json').document);
   const { registers } = appraiseNvidia(document, recordedContext()).claims as NvidiaClaims;
-  assert.deepEqual([...registers.keys()], ['vbios-version', 'measurements']);
+  assert.deepEqual([...registers.keys()], ['architecture', 'vbios-version', 'measurements']);
   const list = [...registers].map(([register, value]) => ({ register, value }));
   const result = appraiseNvidia(document, {
     ...recordedContext(),

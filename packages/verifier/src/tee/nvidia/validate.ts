@@ -24,7 +24,7 @@ export interface NvidiaPolicy {
   readonly architectures: Expected<readonly NvidiaArchitecture[]>;
   /** How a GPU may be used; not asked of a switch. */
   readonly modes: Expected<readonly NvidiaMode[]>;
-  /** Accepted if one of these matches: registers `driver-version`, `vbios-version`, `measurements`. GPUs only. */
+  /** Accepted if one of these matches: registers `driver-version`, `vbios-version`, `measurements`, `mode`, `architecture`. */
   readonly measurements: Expected<readonly Measurement[]>;
   /** The active measurements of the reference manifests for the driver and VBIOS that are expected. */
   readonly goldenMeasurements: Expected<readonly GoldenMeasurement[]>;

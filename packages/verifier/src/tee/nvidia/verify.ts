@@ -229,7 +229,7 @@ function claimsOf(verified: Verified, crypto: CryptoProvider): NvidiaClaims {
     diceFlags,
     isSimulated: root.simulated,
     isDebug: diceFlags !== null && diceFlags.length > 0,
-    registers: registersOf(report, fields, crypto),
+    registers: registersOf(report, fields, device, crypto),
     certificateSha256,
     evidenceEndMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
     claimsDigest: nvidiaClaimsDigest({
@@ -246,13 +246,15 @@ function claimsOf(verified: Verified, crypto: CryptoProvider): NvidiaClaims {
 /** A switch has no driver, so a measurement, which has to name one, never matches it. */
 function registersOf(
   { blocks }: NvidiaReport,
-  { driverVersion, vbiosVersion, nvdec0Disabled }: NvidiaFields,
+  { driverVersion, vbiosVersion, nvdec0Disabled, mode }: NvidiaFields,
+  { architecture }: NvidiaDevice,
   crypto: CryptoProvider,
 ): ReadonlyMap<string, Uint8Array> {
   const registers = new Map([
+    ['architecture', utf8Encode(architecture)],
     ['vbios-version', utf8Encode(vbiosVersion)],
     ['measurements', nvidiaMeasurementsDigest(crypto, { blocks, nvdec0Disabled })],
   ]);
-  if (driverVersion !== null) registers.set('driver-version', utf8Encode(driverVersion));
-  return registers;
+  if (driverVersion === null) return registers;
+  return registers.set('driver-version', utf8Encode(driverVersion)).set('mode', utf8Encode(mode));
 }
