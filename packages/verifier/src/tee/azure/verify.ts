@@ -9,6 +9,7 @@ import {
   azureDocumentCodec,
   type Check,
   check,
+  EVIDENCE_MAX_BYTES,
   notApplicable,
   snpDocumentCodec,
 } from '@haca/protocol';
@@ -32,8 +33,6 @@ export interface AzureTrust extends EvidenceTrust {
   /** Intel's and AMD's; each vouches for its own hardware only. */
   readonly roots: readonly TrustRoot[];
 }
-
-export const AZURE_DOCUMENT_MAX_BYTES = 24 * 1024;
 
 const FORM_CHECKS = [
   'azure.size',
@@ -95,8 +94,8 @@ export function verifyAzure(bytes: Uint8Array, trust: AzureTrust): AzureVerifica
 
 function readDocument(bytes: Uint8Array, run: Run): AzureDocument | null {
   const got = `${bytes.length} bytes`;
-  if (bytes.length > AZURE_DOCUMENT_MAX_BYTES) {
-    run.fail('azure.size', 'azure.too-large', `at most ${AZURE_DOCUMENT_MAX_BYTES} bytes`, got);
+  if (bytes.length > EVIDENCE_MAX_BYTES) {
+    run.fail('azure.size', 'azure.too-large', `at most ${EVIDENCE_MAX_BYTES} bytes`, got);
     return null;
   }
   run.pass('azure.size', got);

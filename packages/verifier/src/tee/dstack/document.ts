@@ -17,8 +17,6 @@ import {
   dstackDocumentCodec,
 } from '@haca/protocol';
 
-export const DSTACK_DOCUMENT_MAX_BYTES = 24 * 1024;
-
 const DIGEST_BYTES = 48;
 const RUNTIME_IMR = 3;
 const COLON = Uint8Array.of(0x3a);

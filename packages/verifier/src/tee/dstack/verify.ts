@@ -1,17 +1,13 @@
 /** Verification of a dstack document, in the order of spec/tee-dstack.md: the quote first, then the log against its registers. */
 import { bytesEqual, toHex } from '@haca/primitives';
+import { EVIDENCE_MAX_BYTES } from '@haca/protocol';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { notReached } from '../inner-checks.ts';
 import { TDX_VERIFY_CHECKS, type TdxClaims, verifyTdx } from '../intel/tdx.ts';
 import type { IntelTrust } from '../intel/trust.ts';
 import { applicationLogFault, imageLogFault, type LogFault, splitLog } from './boot-log.ts';
 import { type DstackClaims, dstackClaimsOf } from './claims.ts';
-import {
-  DSTACK_DOCUMENT_MAX_BYTES,
-  type DstackLog,
-  parseDstackDocument,
-  replayedRegisters,
-} from './document.ts';
+import { type DstackLog, parseDstackDocument, replayedRegisters } from './document.ts';
 
 /** What the quote is verified against. */
 export type DstackTrust = IntelTrust;
@@ -42,8 +38,8 @@ export function verifyDstack(bytes: Uint8Array, trust: DstackTrust): Verificatio
 
 function readDocument(bytes: Uint8Array, run: Run): DstackLog | null {
   const got = `${bytes.length} bytes`;
-  if (bytes.length > DSTACK_DOCUMENT_MAX_BYTES) {
-    run.fail('dstack.size', 'dstack.too-large', `at most ${DSTACK_DOCUMENT_MAX_BYTES} bytes`, got);
+  if (bytes.length > EVIDENCE_MAX_BYTES) {
+    run.fail('dstack.size', 'dstack.too-large', `at most ${EVIDENCE_MAX_BYTES} bytes`, got);
     return null;
   }
   run.pass('dstack.size', got);
