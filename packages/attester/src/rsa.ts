@@ -24,7 +24,7 @@ const PSS_SHA384 = derSequence(
   ),
 );
 
-/** Keys made before: a root of another product line, or the same after a restart of a node, has the same. */
+/** Keys made before: roots of several product lines have them in common, and so have nodes of one process. */
 const made = new Map<string, Signer>();
 const MADE_MAX = 16;
 
