@@ -2,7 +2,9 @@
 import { bytesEqual, type CryptoProvider } from '@haca/primitives';
 import { type Check, type EvidenceKind, failed, type Measurement, verdictOf } from '@haca/protocol';
 import {
+  appraiseCollateral,
   appraiseEvidence,
+  collateralRoots,
   registrationContext,
   rescoreEvidence,
   rescoringContext,
@@ -31,7 +33,10 @@ export const EVIDENCE_VERIFIER: EvidenceVerifier = {
       : { verdict, claims: keptClaims(claims, approved), tcbStatus };
   },
   rescore: createJudgementMemo(rescore),
-  appraiseCollateral: () => ({ verdict: verdictOf([]), facts: null }),
+  appraiseCollateral: (item, rules, crypto) => {
+    const { nowMs, collateral } = rules;
+    return appraiseCollateral(item, { crypto, nowMs, roots: collateralRoots(rules), collateral });
+  },
 };
 
 /** The measurement that the verifier named; names need not be unique, so its registers are looked at again. */

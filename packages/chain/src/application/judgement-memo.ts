@@ -3,8 +3,9 @@
  * rules, the genesis and the facts; and time comes in by windows alone, so what holds at two times holds between them. The
  * memo changes no answer; it only saves time.
  */
-import { concatBytes, sha256, utf8Encode } from '@haca/primitives';
+import { type CryptoProvider, concatBytes, sha256, utf8Encode } from '@haca/primitives';
 import type { EvidenceRescoring, RescoreEvidence, StateEvidenceRules } from '../state-machine/index.ts';
+import type { Checker } from './proof-checks.ts';
 
 interface Judged {
   readonly rescoring: EvidenceRescoring;
@@ -35,15 +36,24 @@ export function createJudgementMemo(
       put(name, known);
       return known.rescoring;
     }
+    const guesses = guessesOf(crypto);
     const rescoring = rescore(kind, facts, rules, crypto);
     const { fault, collateralEndMs } = rescoring;
     // Without collateral there is little to save, and what is wrong may be right at any other time.
     if (fault !== null || collateralEndMs === null) return rescoring;
     const toMs = collateralEndMs + rules.collateralGraceMs - 1;
     const atEnd = toMs <= rules.nowMs ? null : rescore(kind, facts, { ...rules, nowMs: toMs }, crypto);
-    if (atEnd !== null && isSame(atEnd, rescoring)) put(name, { rescoring, fromMs: rules.nowMs, toMs });
+    // A signature that was only taken for good may turn out bad.
+    const isCertain = guessesOf(crypto) === guesses;
+    if (isCertain && atEnd !== null && isSame(atEnd, rescoring)) {
+      put(name, { rescoring, fromMs: rules.nowMs, toMs });
+    }
     return rescoring;
   };
+}
+
+function guessesOf(crypto: CryptoProvider & Partial<Pick<Checker, 'guesses'>>): number {
+  return crypto.guesses?.() ?? 0;
 }
 
 function isSame(a: EvidenceRescoring, b: EvidenceRescoring): boolean {

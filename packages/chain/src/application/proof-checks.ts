@@ -20,6 +20,11 @@ export type Check = SignatureCheck | ProofCheck;
 /** All that execution can ask to have verified. */
 export interface Checker extends CryptoProvider {
   readonly verifyProof: (check: ProofCheck) => boolean;
+  /**
+   * How often it answered yes without knowing yet. What was found while this stood still is true; what was found while it rose may
+   * not be, and must not be remembered.
+   */
+  readonly guesses: () => number;
 }
 
 export function isProofCheck(check: Check): check is ProofCheck {

@@ -61,7 +61,11 @@ export function verdictName(sha256: CryptoProvider['sha256'], check: Check): str
 }
 
 /** `crypto`, its signature checks and those of proofs answered by `answer`. */
-export function answeringCrypto(crypto: CryptoProvider, answer: (check: Check) => boolean): Checker {
+export function answeringCrypto(
+  crypto: CryptoProvider,
+  answer: (check: Check) => boolean,
+  guesses: () => number = () => 0,
+): Checker {
   const checkOf =
     (scheme: Exclude<Check, ProofCheck>['scheme']) =>
     (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
@@ -74,6 +78,7 @@ export function answeringCrypto(crypto: CryptoProvider, answer: (check: Check) =
     verifyRsaPssSha384: checkOf('rsa-pss-sha384'),
     verifyRsaPkcs1Sha256: checkOf('rsa-pkcs1-sha256'),
     verifyProof: answer,
+    guesses,
   };
 }
 

@@ -125,10 +125,12 @@ export function createVerification(
   /** A crypto that takes what is unknown for good, and a promise of whether it was. */
   const startGuess = (source: VerdictSource) => {
     const asked = new Map<string, Promise<boolean>>();
-    const guessing = answeringCrypto(crypto, (check) => {
+    let guesses = 0;
+    const answer = (check: Check): boolean => {
       const name = nameOf(check);
       const known = find(name);
       if (known !== undefined) return known;
+      guesses++;
       if (asked.has(name)) return true;
       const verdict = gate(() => verifyPatiently(check)).then((holds) => {
         tables[source].put(name, holds);
@@ -136,7 +138,8 @@ export function createVerification(
       });
       asked.set(name, verdict);
       return true;
-    });
+    };
+    const guessing = answeringCrypto(crypto, answer, () => guesses);
     const wasRight = async (): Promise<boolean> => (await Promise.all(asked.values())).every(Boolean);
     return { guessing, wasRight };
   };
