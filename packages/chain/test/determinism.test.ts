@@ -27,7 +27,14 @@ import {
   type Way,
 } from './consensus-drivers.ts';
 import { FAUCET, GENESIS_TIME_MS, temporaryFolder, transfer, VALIDATOR_SEED } from './engine-fixture.ts';
-import { HISTORY_PARAMS, learn, randomTx, startHistory } from './random-history.ts';
+import {
+  EVIDENCE_HISTORY,
+  HISTORY_PARAMS,
+  type HistoryOptions,
+  learn,
+  randomTx,
+  startHistory,
+} from './random-history.ts';
 import { actor, CHAIN, OPG, PROPOSER, SHORT_PARAMS, testGenesis, type World } from './state-machine-world.ts';
 import { forgedEvidence, SIGNATURES_VERIFIER, testEvidence } from './test-evidence.ts';
 
@@ -43,12 +50,21 @@ function record(seed: number, blockCount: number, withProofs = false): Recorded 
   const genesis = testGenesis({ ...SHORT_PARAMS, ...HISTORY_PARAMS });
   const evidence = [testEvidence, testEvidence, forgedEvidence(0), forgedEvidence(2)];
   let opened = 0;
-  const history = startHistory(seed, {
-    world: { genesis, evidence: SIGNATURES_VERIFIER, audit: false },
+  return recordHistory(seed, blockCount, genesis, SIGNATURES_VERIFIER, {
     evidenceOf: (bindingHash) => (evidence[opened++ % evidence.length] as typeof testEvidence)(bindingHash),
     withStaking: true,
     withProofs,
   });
+}
+
+function recordHistory(
+  seed: number,
+  blockCount: number,
+  genesis: Scenario['genesis'],
+  evidence: Scenario['evidence'],
+  options: HistoryOptions,
+): Recorded {
+  const history = startHistory(seed, { ...options, world: { genesis, evidence, audit: false } });
   const { world, random } = history;
   const met = new Set<string>();
   for (let i = 0; i < blockCount; i++) {
@@ -73,7 +89,7 @@ function record(seed: number, blockCount: number, withProofs = false): Recorded 
     learn(history, sent, results);
   }
   const blocks = world.inputs.map(requestOf);
-  const scenario = { genesis, genesisTimeMs: 1_700_000_000_000, blocks, evidence: SIGNATURES_VERIFIER };
+  const scenario = { genesis, genesisTimeMs: 1_700_000_000_000, blocks, evidence };
   return { scenario, world, met };
 }
 
@@ -172,6 +188,25 @@ test('CHAIN-93: a fixed history, which meets what matters, gives one outcome per
 test('ZKC-22 CHAIN-93: a fixed history with claims and proofs gives one outcome per height in every way', async (t) => {
   const recorded = record(1, 40, true);
   const wanted = ['OK', 'E_PROOF', 'E_BINDING', 'E_CLAIM', 'prove', 'claim', 'slash', 'pay'];
+  const missing = wanted.filter((name) => !recorded.met.has(name));
+  assert.deepEqual(missing, [], `the history met ${[...recorded.met].join(' ')}`);
+  await compare(t, recorded);
+});
+
+test('TC-24 CHAIN-93: a fixed history of evidence, collateral and decrees gives one outcome per height in every way', async (t) => {
+  const { genesis, evidence } = EVIDENCE_HISTORY.world ?? {};
+  assert.ok(genesis !== undefined && evidence !== undefined);
+  const recorded = recordHistory(3, 40, genesis, evidence, { withEvidence: true });
+  const wanted = [
+    'OK',
+    'E_EVIDENCE',
+    'E_COLLATERAL',
+    'E_HARDWARE',
+    'collateral',
+    'decree',
+    'open-key',
+    'settle',
+  ];
   const missing = wanted.filter((name) => !recorded.met.has(name));
   assert.deepEqual(missing, [], `the history met ${[...recorded.met].join(' ')}`);
   await compare(t, recorded);

@@ -9,8 +9,10 @@ import {
   type ChargeLine,
   channelIdOf,
   credit,
+  type DecreeAction,
   decreeMessage,
   governanceRecordCodec,
+  measurementIdOf,
   nopg,
   type Op,
   type OpOf,
@@ -18,6 +20,18 @@ import {
   validatorPossessionMessage,
 } from '@haca/protocol';
 import { consensusAddress, type TxResult } from '../src/state-machine/index.ts';
+import {
+  chip,
+  collateral,
+  decreeOp,
+  EVIDENCE_PARAMS,
+  GPU_MEASUREMENT,
+  ISSUER,
+  MADE_UP_VERIFIER,
+  measurement,
+  openWithDocuments,
+  TD_MEASUREMENT,
+} from './evidence-world.ts';
 import {
   type Actor,
   actor,
@@ -40,9 +54,11 @@ import {
   sessionSigner,
   settleOp,
   statementOf,
+  TEST_MEASUREMENT,
   type TestChannel,
   type TestKey,
   type TestNode,
+  testGenesis,
   USDC,
   voucher,
   type World,
@@ -120,6 +136,8 @@ export interface HistoryOptions {
   readonly withStaking?: boolean;
   /** Batches that have to be proved, and proofs, good and bad. */
   readonly withProofs?: boolean;
+  /** Made-up evidence with chips and GPUs, collateral that is posted, and decrees about all of it. */
+  readonly withEvidence?: boolean;
 }
 
 /** What was promised and what was paid, per lane, out of vouchers and events alone. */
@@ -161,6 +179,7 @@ export function randomTx(history: History): Sent {
   const { random, landed } = history;
   const roll = random.below(100);
   if (roll < 4 && landed.length > 0) return { tx: random.pick(landed) };
+  if (history.options.withEvidence === true && random.chance(0.4)) return attestSomething(history);
   const isAboutProofs = history.options.withProofs === true && random.chance(0.45);
   const sent = isAboutProofs
     ? proveSomething(history)
@@ -283,6 +302,87 @@ function proveSomething(history: History): Sent {
   const ops: Op[] = [op];
   if (random.chance(0.1)) ops.unshift({ kind: 'bond-node', nodeId: key.node.nodeId, amount: nopg(OPG) });
   return { tx: world.tx(by, ops) };
+}
+
+/** A world in which made-up evidence is judged; its graces and delays are a few blocks. */
+export const EVIDENCE_HISTORY: HistoryOptions = {
+  withEvidence: true,
+  world: {
+    genesis: {
+      ...testGenesis({ ...EVIDENCE_PARAMS, ...HISTORY_PARAMS }),
+      measurements: [TEST_MEASUREMENT, TD_MEASUREMENT, GPU_MEASUREMENT],
+    },
+    evidence: MADE_UP_VERIFIER,
+  },
+};
+
+/** A key opened with documents that are mostly good, a piece of collateral that is mostly newer, or a decree about them. */
+function attestSomething({ world, random, nodes, payers }: History): Sent {
+  const roll = random.below(10);
+  if (roll < 4) {
+    const node = random.pick(nodes);
+    const hardware = random.chance(0.6) ? [`cpu ${random.below(3)}`] : [];
+    const gpus = Array.from({ length: random.below(3) }, () => ({
+      hardware: [`gpu ${random.below(3)}`],
+      serial: random.below(4),
+    }));
+    const doc = {
+      hardware,
+      level: random.below(8),
+      serial: random.below(4),
+      root: random.chance(0.2) ? 'test root' : 'vendor root',
+      measurement: random.chance(0.2) ? `m${random.below(4)}` : 'td',
+      endMs: world.timeMs() + random.below(90_000),
+      cloud: random.chance(0.1) ? 'aws' : null,
+    };
+    const { op, key } = openWithDocuments(world, node, { doc, gpus });
+    return { tx: world.tx(node.operator, [op]), opened: { key } };
+  }
+  const by = random.pick(payers);
+  if (roll < 7) {
+    const items = Array.from({ length: 1 + random.below(2) }, () =>
+      collateral({
+        root: random.pick(['vendor root', 'vendor root', 'test root', 'nobody']),
+        number: 1 + Math.floor(world.height() / 20) + random.below(2),
+        issuedMs: world.timeMs() - random.below(3_000),
+        nextUpdateMs: world.timeMs() + random.below(60_000),
+        goodFrom: random.below(7),
+        revokedBelow: random.below(3),
+      }),
+    );
+    return { tx: world.tx(by, [{ kind: 'post-collateral', items }]) };
+  }
+  return { tx: world.tx(by, [decreeOp(world, decreeAbout(world, random))]) };
+}
+
+function decreeAbout(world: World, random: History['random']): DecreeAction {
+  const hardware = chip(
+    random.pick(['intel', 'nvidia']),
+    `${random.pick(['cpu', 'gpu'])} ${random.below(3)}`,
+  );
+  const approved = random.pick([TD_MEASUREMENT, ...[0, 1, 2, 3].map((i) => measurement('tdx', `m${i}`))]);
+  const measurementId = measurementIdOf(approved);
+  const floor = { bootloader: random.below(9), tee: 0, snp: 8, microcode: 1, fmc: null };
+  const release = { sourceCommit: 'ab', recipe: 'make', rebuilds: [] };
+  const actions: readonly DecreeAction[] = [
+    { kind: 'propose-measurement', measurement: approved, release, isEmergency: random.chance(0.5) },
+    { kind: 'propose-measurement', measurement: approved, release, isEmergency: false },
+    { kind: 'deprecate-measurement', measurementId, height: world.height() + random.below(40) },
+    { kind: 'set-tcb-floor', product: 'genoa', floor: random.chance(0.3) ? null : floor },
+    {
+      kind: 'set-tcb-statuses',
+      evidenceKind: 'tdx',
+      statuses: random.chance(0.3) ? ['UpToDate', 'OutOfDate'] : ['UpToDate'],
+    },
+    { kind: 'register-hardware', hardware, provider: random.pick(['here', 'there']) },
+    { kind: 'unregister-hardware', hardware },
+  ];
+  const rare: readonly DecreeAction[] = [
+    { kind: 'revoke-hardware', hardware },
+    { kind: 'revoke-measurement', measurementId: measurementIdOf(measurement('tdx', `m${random.below(4)}`)) },
+    { kind: 'revoke-certificate', certificate: { issuer: ISSUER, serial: Uint8Array.of(random.below(4)) } },
+  ];
+  return random.pick(random.chance(0.1) ? rare : actions);
 }
 
 /** Disables proofs, or enables them again: by the first validator, whose power is mostly enough. */

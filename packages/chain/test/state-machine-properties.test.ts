@@ -5,7 +5,14 @@ import { toHex } from '@haca/primitives';
 import { channelIdOf, credit, type Op } from '@haca/protocol';
 import * as fc from 'fast-check';
 import { type ChainEvent, keyPhase } from '../src/state-machine/index.ts';
-import { type History, type HistoryOptions, learn, randomTx, startHistory } from './random-history.ts';
+import {
+  EVIDENCE_HISTORY,
+  type History,
+  type HistoryOptions,
+  learn,
+  randomTx,
+  startHistory,
+} from './random-history.ts';
 import {
   type Actor,
   CHAIN,
@@ -150,6 +157,27 @@ test('ZKC-20: fixed histories with proofs, which meet what matters', () => {
       'E_SEQ',
     ],
     ...['pay', 'line E_LEAF', 'line E_ALREADY_PAID', 'line E_NOT_VERIFIED'],
+  ];
+  const missing = wanted.filter((name) => !met.has(name));
+  assert.deepEqual(missing, [], `the histories met ${[...met].join(' ')}`);
+});
+
+test('TC-17 CHAIN-32 property: random histories of evidence, collateral, chips and decrees keep every invariant and replay', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
+      live(seed, EVIDENCE_HISTORY);
+    }),
+    { numRuns: 4 },
+  );
+});
+
+test('TC-17: fixed histories of evidence, which meet what matters', () => {
+  const met = new Map<string, number>();
+  for (const seed of [1, 2])
+    for (const [name, times] of live(seed, EVIDENCE_HISTORY)) count(met, name, times);
+  const wanted = [
+    ...['OK', 'open-key', 'collateral', 'decree', 'settle', 'close-key', 'pay'],
+    ...['E_EVIDENCE', 'E_COLLATERAL', 'E_HARDWARE', 'E_MEASUREMENT', 'E_DECREE', 'E_KEY'],
   ];
   const missing = wanted.filter((name) => !met.has(name));
   assert.deepEqual(missing, [], `the histories met ${[...met].join(' ')}`);
