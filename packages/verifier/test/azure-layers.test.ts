@@ -14,8 +14,8 @@ import {
   parseTpmQuote,
   type TdReport,
 } from '../src/index.ts';
-import { base64Bytes, base64urlBytes } from '../src/tee/azure/base64.ts';
 import { tdReportFault } from '../src/tee/azure/td-report.ts';
+import { base64Bytes, base64urlBytes } from '../src/tee/base64.ts';
 import {
   appraiseAzureChanged,
   failures,

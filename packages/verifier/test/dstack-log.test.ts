@@ -363,6 +363,8 @@ test('DSTACK-17 the answer of a guest agent becomes one document', { skip }, () 
     assert.deepEqual(parseDstackJson(JSON.stringify({ ...json, ...change }, null, 1)), document);
   same({});
   same({ event_log: log });
+  same({ quote: Buffer.from(json['quote'] as string, 'hex').toString('base64') });
+  same({ quote: undefined, intel_quote: json['quote'] });
   same({ quote: `0x${(json['quote'] as string).toUpperCase()}`, report_data: 'zz', vm_config: 7 });
   same({ event_log: log.map((event) => (event['imr'] === 3 ? { ...event, digest: '' } : event)) });
   same({ event_log: log.map((event) => ({ ...event, version: 1, preimage: 'ff' })) });
@@ -407,7 +409,7 @@ test('DSTACK-17 JSON that says two things, or none, is malformed', () => {
     '[]x',
   ];
   for (const log of bad) assert.throws(() => read(log), MalformedError, JSON.stringify(log));
-  for (const quote of [7, null, 'xyz', []]) assert.throws(() => read([], quote), MalformedError);
+  for (const quote of [7, null, 'xyz', '*', []]) assert.throws(() => read([], quote), MalformedError);
   for (const text of ['', '[]', '{"quote":"00"}', '{"quote":"00","quote":"01","event_log":[]}'])
     assert.throws(() => parseDstackJson(text), MalformedError, text);
   const twice = JSON.stringify(RUNTIME_JSON).replace('"event":"a"', '"event":"a","event":"b"');

@@ -5,6 +5,7 @@
 import { fromHex, MalformedError } from '@haca/primitives';
 import type { AzureDocument } from '@haca/protocol';
 import { parsePemCertificates } from '../../der/pem.ts';
+import { base64Bytes } from '../base64.ts';
 import { stripQuotePadding } from '../intel/quote.ts';
 import {
   type JsonObject,
@@ -14,7 +15,6 @@ import {
   jsonText,
   parseStrictJson,
 } from '../strict-json.ts';
-import { base64Bytes } from './base64.ts';
 import { canonicalHclReport } from './hcl-report.ts';
 import { PCR_BYTES, PCR_COUNT, parseTpmQuote } from './tpm-quote.ts';
 

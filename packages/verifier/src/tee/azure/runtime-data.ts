@@ -3,6 +3,7 @@
  * names the key of the virtual TPM and how the VM was configured (OpenHCL, `runtime_claims`).
  */
 import { concatBytes, fromHex, MalformedError, utf8Decode } from '@haca/primitives';
+import { base64urlBytes } from '../base64.ts';
 import {
   type JsonObject,
   type JsonValue,
@@ -12,7 +13,6 @@ import {
   jsonTypeName,
   parseStrictJson,
 } from '../strict-json.ts';
-import { base64urlBytes } from './base64.ts';
 
 const ATTESTATION_KEY = 'HCLAkPub';
 const KEYS_MAX = 8;

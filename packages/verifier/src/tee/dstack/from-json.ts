@@ -6,6 +6,7 @@ import {
   type DstackEvent,
   dstackEventOf,
 } from '@haca/protocol';
+import { base64Bytes } from '../base64.ts';
 import { stripQuotePadding } from '../intel/quote.ts';
 import {
   type JsonObject,
@@ -19,8 +20,8 @@ import {
 const TEXT_MAX_CHARS = 1024 * 1024;
 
 /**
- * Reads `quote` (hex) and `event_log` (an array, or the text of one) of a JSON object; other members, `report_data` and
- * `vm_config` among them, are not measured and not looked at. Throws `MalformedError`.
+ * Reads `quote` or `intel_quote` (hex or base64) and `event_log` (an array, or the text of one) of a JSON object; other members,
+ * `report_data` and `vm_config` among them, are not measured and not looked at. Throws `MalformedError`.
  */
 export function parseDstackJson(text: string): DstackDocument {
   if (text.length > TEXT_MAX_CHARS)
@@ -29,11 +30,18 @@ export function parseDstackJson(text: string): DstackDocument {
   const log = root.get('event_log');
   const events = typeof log === 'string' ? parseStrictJson(log, 'json.event_log') : log;
   return {
-    quote: stripQuotePadding(hexOf(root.get('quote'), 'json.quote')),
+    quote: stripQuotePadding(quoteOf(root.get('quote') ?? root.get('intel_quote'), 'json.quote')),
     events: jsonArray(events, 'json.event_log').map((entry, i) =>
       eventOf(jsonObject(entry, `json.event_log.${i}`), `json.event_log.${i}`),
     ),
   };
+}
+
+function quoteOf(value: JsonValue | undefined, path: string): Uint8Array {
+  if (/^(0x)?([0-9a-f]{2})*$/i.test(jsonText(value, path))) return hexOf(value, path);
+  const bytes = base64Bytes(jsonText(value, path));
+  if (bytes === null) throw new MalformedError('dstack.json', path, 'hex or base64', 'another text');
+  return bytes;
 }
 
 function eventOf(entry: JsonObject, path: string): DstackEvent {
