@@ -16,6 +16,8 @@ import {
   parseSnpReport,
   rescoreEvidence,
   rescoreSnp,
+  SNP_VALIDATE_CHECKS,
+  SNP_VERIFY_CHECKS,
   type SnpContext,
   type SnpPolicy,
   snpVekExtensions,
@@ -144,6 +146,41 @@ test('SNP-4 SNP-5 SNP-6 a report of another form is refused although its signatu
   for (const [what, shape, code] of cases) assert.deepEqual(refusal(shape), [`snp.report:${code}`], what);
   const parse = (length: number) => () => parseSnpReport(new Uint8Array(length));
   for (const length of [0, 1183, 1185]) assert.throws(parse(length), { code: 'snp.report-length' });
+});
+
+test('SNP-2 what proves authenticity ends the appraisal, what judges it does not', () => {
+  const all = [...SNP_VERIFY_CHECKS, ...SNP_VALIDATE_CHECKS];
+  const last = all.indexOf('snp.signature');
+  const shapes: readonly Shape[] = [
+    changed(0x4c, '01'),
+    changed(0x48, '1c'),
+    { askParts: { algorithm: PSS.pkcs1 } },
+    { vekParts: { issuer: amdName('SEV-Other') } },
+    { vek: () => new Map() },
+    changed(0x48, '04'),
+    { cpuid: [0x17, 1, 1] },
+    changed(0x39 + 1, '01'),
+    changed(0x180, 'ff'),
+    { chipId: new Uint8Array(64).fill(1) },
+  ];
+  const ends = new Set<string>();
+  for (const shape of shapes) {
+    const { verdict, claims } = appraised(shape);
+    const at = verdict.checks.findIndex(({ status }) => status === 'failed');
+    assert.deepEqual(
+      verdict.checks.map(({ id }) => id),
+      all,
+    );
+    assert.ok(at <= last && claims === null);
+    ends.add(all[at] as string);
+    for (const { status, code } of verdict.checks.slice(at + 1))
+      assert.deepEqual([status, code], ['skipped', 'not-reached']);
+    assert.ok(verdict.checks.slice(0, at).every(({ status }) => status !== 'failed' && status !== 'skipped'));
+  }
+  assert.equal(ends.size, shapes.length, [...ends].join());
+  const judged = appraised({ vekParts: { notAfterMs: NOW_MS - 1000 } });
+  assert.deepEqual(withStatus(judged, 'skipped'), []);
+  assert.notEqual(judged.claims, null);
 });
 
 test('SNP-7 an unsigned report and one under a masked chip key are refused', () => {
