@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import {
   appraiseVector,
+  type Change,
   collateralOf,
   failures,
   readIntelVectors,
@@ -51,9 +52,9 @@ test('INTEL-1 the portable provider refuses the same flips with the same codes',
   const portable = rememberSignatures(portableCrypto, 64);
   const pieces = collateralOf(each);
   for (let bit = 0; bit < each.quote.length * 8; bit += 811) {
-    const quote = each.quote.slice();
+    const quote: Uint8Array = each.quote.slice();
     quote[bit >> 3] = (quote[bit >> 3] as number) ^ (1 << (bit & 7));
-    const change = { quote, pieces, nowMs: recordedTimeMs(each) };
+    const change: Change = { quote, pieces, nowMs: recordedTimeMs(each) };
     assert.deepEqual(
       failures(appraiseVector(each, { ...change, crypto: portable })),
       failures(appraiseVector(each, { ...change, crypto: native })),

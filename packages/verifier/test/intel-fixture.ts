@@ -284,7 +284,8 @@ export interface World {
 const zeros = (length: number): Uint8Array => new Uint8Array(length);
 const bytes16 = (...first: readonly number[]): Uint8Array =>
   Uint8Array.from({ length: 16 }, (_, i) => first[i] ?? 0);
-export const svns = (...first: readonly number[]): readonly number[] => [...bytes16(...first)];
+export const svns = (...first: readonly number[]): readonly number[] =>
+  Array.from({ length: 16 }, (_, i) => first[i] ?? 0);
 
 const REPORT: SgxReportOptions = {
   miscSelect: zeros(4),
@@ -345,17 +346,44 @@ export interface Minted {
   readonly root: TrustRoot;
 }
 
-function certificatesOf(world: World) {
-  const base = { fromMs: NOW_MS - 400 * DAY_MS, toMs: NOW_MS + 400 * DAY_MS, extra: [] };
-  const root = certificate({
-    ...base,
-    subject: NAMES.root,
-    issuer: NAMES.root,
-    key: KEYS.root,
-    issuerKey: KEYS.root,
+/** A root certificate of this name and key. */
+export function rootCertificate(key: Key): Uint8Array {
+  const [fromMs, toMs] = [NOW_MS - 400 * DAY_MS, NOW_MS + 400 * DAY_MS];
+  const names = { subject: NAMES.root, issuer: NAMES.root };
+  return certificate({
+    ...names,
+    key,
+    issuerKey: key,
     serial: SERIAL.root,
     isCa: true,
+    fromMs,
+    toMs,
+    extra: [],
   });
+}
+
+/** One root for all that is minted in a run. */
+export const ROOT: Uint8Array = rootCertificate(KEYS.root);
+
+/** A TCB signer of this key under a root of that key. */
+export function signerCertificate(key: Key, issuerKey: Key): Uint8Array {
+  const [fromMs, toMs] = [NOW_MS - 400 * DAY_MS, NOW_MS + 400 * DAY_MS];
+  const names = { subject: NAMES.signer, issuer: NAMES.root };
+  return certificate({
+    ...names,
+    key,
+    issuerKey,
+    serial: SERIAL.signer,
+    isCa: false,
+    fromMs,
+    toMs,
+    extra: [],
+  });
+}
+
+function certificatesOf(world: World) {
+  const base = { fromMs: NOW_MS - 400 * DAY_MS, toMs: NOW_MS + 400 * DAY_MS, extra: [] };
+  const root = ROOT;
   const ca = certificate({
     ...base,
     subject: NAMES.ca,

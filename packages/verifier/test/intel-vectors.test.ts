@@ -31,6 +31,7 @@ import {
   intelName,
   intelRoot,
   intelVector,
+  mutationsFile,
   OPEN_SGX,
   OPEN_TDX,
   type Piece,
@@ -474,4 +475,26 @@ test('INTEL-43 a quote of either kind is appraised through the one entry', { ski
       /report-data/,
     );
   }
+});
+
+/** Every mutation that has to be rejected, by the words of `mutations.json`, and the tests that show it. */
+const MUTATIONS: Readonly<Record<string, string>> = {
+  'flip a bit in header / body / report_data / QE report / qe_auth_data / att key':
+    'INTEL-8 INTEL-19 no byte can change',
+  'swap PCK chain for that of another quote': 'INTEL-17',
+  'replace CRLs by empty bytes, garbage, or a CRL whose signature is flipped': 'INTEL-3 INTEL-21',
+  'change one character of tcbInfo or enclaveIdentity': 'INTEL-24',
+  'use SGX tcbInfo for a TDX quote; use QE identity for TD_QE': 'INTEL-29 INTEL-30',
+  'collateral older than the highest tcbEvaluationDataNumber on chain': 'INTEL-38',
+  'append non-zero bytes after the quote': 'INTEL-4 INTEL-9',
+};
+
+test('INTEL-9 every mutation listed for quotes has its test', { skip }, () => {
+  const listed = (
+    JSON.parse(Buffer.from(mutationsFile()).toString()) as {
+      readonly mutations: readonly { readonly kind: string; readonly op: string }[];
+    }
+  ).mutations;
+  const ours = listed.filter(({ kind }) => kind.includes('tdx') || kind.includes('sgx'));
+  assert.deepEqual(ours.map(({ op }) => op).sort(), Object.keys(MUTATIONS).sort());
 });

@@ -80,6 +80,11 @@ export function vectorFile(kind: 'tdx' | 'sgx', file: string): Uint8Array {
   return bytesOfFile(kind, file);
 }
 
+/** What has to be rejected, in words. */
+export function mutationsFile(): Uint8Array {
+  return new Uint8Array(readFileSync(join(FOLDER, 'mutations.json')));
+}
+
 /** Every genuine quote. */
 export function readIntelVectors(): readonly IntelVector[] {
   if (vectorsMissing !== false) return [];
