@@ -13,6 +13,7 @@ import { certificateOf, isSelfIssued, signedPartOf } from './read-binary.ts';
 
 /** Signatures that choosing may cost. */
 const SIGNATURES_MAX = 256;
+const ECDSA_P256_BYTES = 64;
 
 export interface ChosenCollateral {
   readonly source: CollateralSource;
@@ -37,12 +38,7 @@ interface Candidate<Entry> {
 export function collateralSource(library: CollateralLibrary, context: ChoiceContext): ChosenCollateral {
   const used: string[] = [];
   const remembered = new Map<string, ReturnType<typeof chooseFor>>();
-  const search: Search = {
-    ...context,
-    library,
-    known: [...library.certificates.map(({ certificate }) => certificate), ...(context.certificates ?? [])],
-    signaturesLeft: SIGNATURES_MAX,
-  };
+  const search = openSearch(library, context);
   const find = (ref: CollateralRef): ReturnType<typeof chooseFor> => {
     const key = `${ref.kind} ${toHex(concatBytes(ref.scope, ref.rootCertificate))}`;
     const known = remembered.get(key);
@@ -59,8 +55,24 @@ export function collateralSource(library: CollateralLibrary, context: ChoiceCont
 
 interface Search extends ChoiceContext {
   readonly library: CollateralLibrary;
+  /** Each once. */
   readonly known: readonly Certificate[];
+  /** Of signed JSON, among what is known. */
+  readonly signersOf: (root: Certificate) => readonly Certificate[];
   signaturesLeft: number;
+}
+
+function openSearch(library: CollateralLibrary, context: ChoiceContext): Search {
+  const own = library.certificates.map(({ certificate }) => certificate);
+  const known = distinct([...own, ...(context.certificates ?? [])]);
+  const signers = new Map<string, readonly Certificate[]>();
+  const signersOf = (root: Certificate): readonly Certificate[] => {
+    const name = toHex(root.subject);
+    const found = signers.get(name) ?? signersBelow(root, known, context);
+    signers.set(name, found);
+    return found;
+  };
+  return { ...context, library, known, signersOf, signaturesLeft: SIGNATURES_MAX };
 }
 
 interface Chosen {
@@ -97,8 +109,9 @@ function signedJsonCandidates(
   const ofKind = search.library.signedJson.filter((entry) => entry.kind === kind);
   const fitting = ofKind.filter(({ scope }) => scope === null || bytesEqual(scope, ref.scope));
   const entries = fitting.length === 0 && ofKind.length === 1 ? ofKind : fitting;
+  const root = certificateOf(ref.rootCertificate);
   return entries.map((entry) => {
-    const { signer, isSigned } = signerOf(entry, ref.rootCertificate, search);
+    const { signer, isSigned } = signerOf(entry, root, search);
     const assembled = signer === null ? [] : [ref.rootCertificate, signer.der];
     return { entry, isSigned, issuerChain: entry.issuerChain ?? assembled };
   });
@@ -107,20 +120,14 @@ function signedJsonCandidates(
 /** Who signed a piece, or else who might have: below the root, valid at the time before not valid. */
 function signerOf(
   { body, signature, issuerChain }: SignedJsonEntry,
-  rootCertificate: Uint8Array,
+  root: Certificate | null,
   search: Search,
 ): { readonly signer: Certificate | null; readonly isSigned: boolean } {
-  const root = certificateOf(rootCertificate);
   if (root === null) return { signer: null, isSigned: false };
   const given = (issuerChain ?? []).map(certificateOf).filter((certificate) => certificate !== null);
-  const below = distinct([...given, ...search.known]).filter(
-    (each) =>
-      bytesEqual(each.issuer, root.subject) && !isSelfIssued(each) && each.basicConstraints?.ca !== true,
-  );
-  const signers = [...below].sort(
-    (a, b) => Number(isValid(b, search.nowMs)) - Number(isValid(a, search.nowMs)),
-  );
-  for (const signer of signers) {
+  const signers = [...signersBelow(root, given, search), ...search.signersOf(root)];
+  const mightVerify = signature.length === ECDSA_P256_BYTES;
+  for (const signer of mightVerify ? signers : []) {
     const holds =
       spend(search) &&
       search.crypto.verifyEcdsaP256(signer.publicKey, body, signature) &&
@@ -129,6 +136,19 @@ function signerOf(
     if (holds) return { signer, isSigned: true };
   }
   return { signer: signers[0] ?? null, isSigned: false };
+}
+
+function signersBelow(
+  root: Certificate,
+  certificates: readonly Certificate[],
+  { nowMs }: Pick<Search, 'nowMs'>,
+): readonly Certificate[] {
+  return certificates
+    .filter(
+      (each) =>
+        bytesEqual(each.issuer, root.subject) && !isSelfIssued(each) && each.basicConstraints?.ca !== true,
+    )
+    .sort((a, b) => Number(isValid(b, nowMs)) - Number(isValid(a, nowMs)));
 }
 
 /**

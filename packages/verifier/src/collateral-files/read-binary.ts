@@ -6,7 +6,6 @@ import { pemBlocks } from '../file-forms/pem-blocks.ts';
 import { describeRevocationList } from './describe.ts';
 import type { LibraryDraft, RevocationListEntry } from './library.ts';
 
-const CERTIFICATES_MAX = 4096;
 const CHAIN_BYTES_MAX = 4096;
 
 /** Null where the bytes are no certificate. What AMD does differently is let through: it is judged later. */
@@ -24,7 +23,7 @@ export function addCertificates(ders: readonly Uint8Array[], origin: string, dra
   let found = false;
   for (const der of ders) {
     const certificate = certificateOf(der);
-    if (certificate === null || draft.certificates.length >= CERTIFICATES_MAX) continue;
+    if (certificate === null) continue;
     draft.certificates.push({ origin, certificate });
     found = true;
   }

@@ -86,7 +86,7 @@ function readMembers(
   const take = (normal: string): string | undefined => {
     const name = spelled.get(normal);
     const value = name === undefined ? undefined : members.get(name);
-    if (name === undefined || value === undefined || value === 'null') return undefined;
+    if (name === undefined || value === undefined) return undefined;
     taken.add(name);
     return value;
   };
@@ -162,6 +162,6 @@ function bytesOfValue(value: string): Uint8Array {
   const numbers = jsonElements(value)?.map(Number);
   if (numbers?.every((number) => Number.isInteger(number) && number >= 0 && number < 256))
     return Uint8Array.from(numbers);
-  const text = plain(value);
+  const text = value === 'null' ? '' : plain(value);
   return pemBlocks(text).crls[0] ?? bytesOfText(text) ?? utf8Encode(text.toWellFormed());
 }

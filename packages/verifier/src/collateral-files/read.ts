@@ -12,6 +12,9 @@ import { readJson } from './read-json.ts';
 
 export const COLLATERAL_LIMITS = { files: 1000, bytes: 64 * 1024 * 1024 } as const;
 
+/** Of each sort, of one file. */
+const PIECES_MAX = 512;
+
 /** Throws `MalformedError` for more than 1,000 files or 64 MiB. */
 export function readCollateral(files: readonly CollateralFile[]): CollateralLibrary {
   const size = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
@@ -27,7 +30,13 @@ export function readCollateral(files: readonly CollateralFile[]): CollateralLibr
   const draft: LibraryDraft = { certificates: [], signedJson: [], revocationLists: [] };
   const ignored: IgnoredFile[] = [];
   for (const file of files) {
-    if (readFile(file, draft) || readDamaged(file, draft)) continue;
+    const own: LibraryDraft = { certificates: [], signedJson: [], revocationLists: [] };
+    if (readFile(file, own) || readDamaged(file, own)) {
+      draft.certificates.push(...own.certificates.slice(0, PIECES_MAX));
+      draft.signedJson.push(...own.signedJson.slice(0, PIECES_MAX));
+      draft.revocationLists.push(...own.revocationLists.slice(0, PIECES_MAX));
+      continue;
+    }
     ignored.push({ name: file.name, reason: file.bytes.length === 0 ? 'empty' : 'no collateral in it' });
   }
   return { ...draft, ignored };

@@ -43,10 +43,11 @@ export function summaryRows(
     row('evidence', only === undefined ? NAMES[kind] : titleOf(only, NAMES[kind])),
     verdictRow(report),
     row('judged at', timeOf(atMs)),
-    ...judged.flatMap((each) => judgedRows(each, timeOf)),
-    ...collateral.used.map((origin, i) => row(i === 0 ? 'used' : '', origin)),
-    ...notes.map((note) => row('note', note, /SIMULATED/.test(note) ? 'bad' : 'unsure')),
+    ...judged.flatMap((each) => assuranceRows(each, timeOf)),
     ...uncheckedRows(report.verdict.checks),
+    ...notes.map((note) => row('note', note, /SIMULATED/.test(note) ? 'bad' : 'unsure')),
+    ...judged.flatMap((each) => contentRows(each, timeOf)),
+    ...collateral.used.map((origin, i) => row(i === 0 ? 'used' : '', origin)),
   ];
 }
 
@@ -98,29 +99,40 @@ function detailOf(claims: Claims): string | null {
   }
 }
 
-function judgedRows(
-  { label, claims, verdict, measurement }: JudgedEvidence,
+function assuranceRows(
+  { label, claims, verdict }: JudgedEvidence,
   timeOf: (ms: number) => string,
 ): readonly SummaryRow[] {
-  const device =
-    label === ''
-      ? []
-      : [row(label, verdict.ok ? 'accepted' : 'not accepted', verdict.ok ? 'good' : 'unsure')];
+  const own = row(label, verdict.ok ? 'accepted' : 'not accepted', verdict.ok ? 'good' : 'unsure');
+  const device = label === '' ? [] : [own];
   if (claims === null)
     return [...device, row('assurance', 'none: nothing in it is proved to be authentic', 'bad')];
+  return [...device, assuranceRow(claims, verdict.ok), ...tcbRows(claims as Claims, timeOf)];
+}
+
+/** What authentic evidence says. */
+function contentRows(
+  { label, claims, measurement }: JudgedEvidence,
+  timeOf: (ms: number) => string,
+): readonly SummaryRow[] {
+  if (claims === null) return [];
+  const prefix = label === '' ? '' : `${label}: `;
   const registers = [...claims.registers].map(([name, value], i) =>
-    row(i === 0 ? 'measured' : '', `${name} ${toHex(value)}`),
+    row(i === 0 ? 'measured' : '', `${prefix}${name} ${registerText(value)}`),
   );
   const ends = [claims.evidenceEndMs, claims.collateralEndMs].filter((end) => end !== null);
   return [
-    ...device,
-    assuranceRow(claims, verdict.ok),
-    ...tcbRows(claims as Claims, timeOf),
-    ...(measurement === null ? [] : [row('release', measurement, 'good')]),
+    ...(measurement === null ? [] : [row('release', `${prefix}${measurement}`, 'good')]),
     ...registers,
     ...boundRows(claims as Claims),
     row('good until', timeOf(Math.min(...ends))),
   ];
+}
+
+function registerText(value: Uint8Array): string {
+  return value.length > 8 && value.every((byte) => byte === 0)
+    ? `zero (${value.length} bytes)`
+    : toHex(value);
 }
 
 function assuranceRow({ isSimulated, isDebug, cloud, hardware }: TeeClaims, isOk: boolean): SummaryRow {
@@ -170,7 +182,7 @@ function intelTcbRows({ tcb }: TdxClaims | SgxClaims, timeOf: (ms: number) => st
 /** What the evidence was made for. */
 function boundRows(claims: Claims): readonly SummaryRow[] {
   const bytes = (label: string, value: Uint8Array | null): readonly SummaryRow[] =>
-    value === null ? [] : [row(label, value.length === 0 ? 'empty' : toHex(value))];
+    value === null ? [] : [row(label, value.length === 0 ? 'empty' : registerText(value))];
   switch (claims.kind) {
     case 'tdx':
     case 'sgx':
