@@ -205,7 +205,7 @@ function hasScope(item: Collateral, scope: Uint8Array): boolean {
 
 export function intelCollateral(options: Partial<IntelTestCollateralOptions> = {}): readonly Collateral[] {
   const all = { nowMs: NOW_MS, ...options };
-  return [...mintTdxCollateral(ROOTS.intel, all), ...mintSgxCollateral(ROOTS.intel, all).slice(0, 2)];
+  return [...mintTdxCollateral(ROOTS.intel, all), ...mintSgxCollateral(ROOTS.intel, all).slice(2)];
 }
 
 export const AMD_COLLATERAL: readonly Collateral[] = [
@@ -287,6 +287,7 @@ const snp: SnpPolicy = {
   minFirmware: { major: 1, minor: 55, build: 8 },
   mitigations: 'allow-any',
   minGuestSvn: 'allow-any',
+  minGuestAbi: 'allow-any',
   cspIds: [SNP_TEST_CSP_ID],
   familyId: new Uint8Array(16),
   imageId: new Uint8Array(16),

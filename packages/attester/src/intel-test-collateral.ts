@@ -42,12 +42,12 @@ const MODULE = {
   attributesMask: 'FF'.repeat(8),
 } as const;
 
-/** All that judging a TDX quote of this root takes. */
+/** All that judging a TDX quote of this root takes, in an order in which each piece rests on those before it. */
 export function mintTdxCollateral(
   root: IntelTestRoot,
   options: IntelTestCollateralOptions,
 ): readonly Collateral[] {
-  return [tcbInfo(root, 'TDX', options), qeIdentity(root, 'tdx', options), ...revocationLists(root, options)];
+  return [...revocationLists(root, options), tcbInfo(root, 'TDX', options), qeIdentity(root, 'tdx', options)];
 }
 
 /** The same for SGX. */
@@ -55,7 +55,7 @@ export function mintSgxCollateral(
   root: IntelTestRoot,
   options: IntelTestCollateralOptions,
 ): readonly Collateral[] {
-  return [tcbInfo(root, 'SGX', options), qeIdentity(root, 'sgx', options), ...revocationLists(root, options)];
+  return [...revocationLists(root, options), tcbInfo(root, 'SGX', options), qeIdentity(root, 'sgx', options)];
 }
 
 function tcbInfo(root: IntelTestRoot, id: 'SGX' | 'TDX', options: IntelTestCollateralOptions): Collateral {

@@ -120,13 +120,30 @@ function signs(certificate: X509Certificate, report: Uint8Array): boolean {
   );
 }
 
-/** What to fetch: AMD's key service names a VCEK by chip id and reported TCB. */
+/** TCB_VERSION, byte by byte: the name of each security version in the query of AMD's key service; null where reserved. */
+const TCB_OF_MILAN = ['blSPL', 'teeSPL', null, null, null, null, 'snpSPL', 'ucodeSPL'] as const;
+const TCB_OF_TURIN = ['fmcSPL', 'blSPL', 'teeSPL', 'snpSPL', null, null, null, 'ucodeSPL'] as const;
+
+/** What to fetch: AMD's key service names a VCEK by product, chip id and reported TCB. */
 function signerHint(report: Uint8Array): string {
   const isVlek = ((report[0x48] as number) >> 2) % 8 === 1;
   if (isVlek) return 'VLEK, which the cloud provider gives to its guests';
-  const chip = toHex(report.subarray(0x1a0, 0x1e0));
-  const tcb = toHex(report.subarray(0x180, 0x188));
-  return `VCEK of chip ${chip} at reported TCB ${tcb}, from https://kdsintf.amd.com/vcek/v1/`;
+  const product = productOf(report);
+  const isTurin = product === 'Turin';
+  const chip = toHex(report.subarray(0x1a0, isTurin ? 0x1a8 : 0x1e0));
+  const tcb = report.subarray(0x180, 0x188);
+  const query = (isTurin ? TCB_OF_TURIN : TCB_OF_MILAN)
+    .flatMap((name, i) => (name === null ? [] : [`${name}=${tcb[i]}`]))
+    .join('&');
+  return `VCEK: https://kdsintf.amd.com/vcek/v1/${product}/${chip}?${query}`;
+}
+
+/** By CPUID, which reports have from version 3 on. */
+function productOf(report: Uint8Array): string {
+  const [version, family, model] = [report[0], report[0x188], report[0x189]] as [number, number, number];
+  if (version < 3) return '<Milan or Genoa>';
+  if (family === 0x1a) return 'Turin';
+  return model < 0x10 ? 'Milan' : 'Genoa';
 }
 
 function missing(

@@ -238,7 +238,7 @@ test(
       const options = { kind: 'snp', certificatesDir } as const;
       await refused(
         'attester.certificates',
-        /VCEK of chip d49554ec.*at reported TCB 0300/,
+        /<Milan or Genoa>\/d49554ec[0-9a-f]{120}\?blSPL=3&teeSPL=0&snpSPL=8&ucodeSPL=115\)/,
         guest,
         options,
         asked,
@@ -285,7 +285,7 @@ test('SNP evidence that is not whole is refused with the reason', { skip: vector
   await refused('attester.mismatch', /the report is over/, guest, snp);
   await refused(
     'attester.certificates',
-    /VCEK of chip/,
+    /VCEK: https/,
     { ...withTable(two), outblob: () => report.with(0x90, 1) },
     snp,
     asked,

@@ -127,7 +127,7 @@ test('collateral is signed by the TCB signer of the root', () => {
   const items = mintTdxCollateral(intel, { nowMs: NOW_MS, tcbEvaluationDataNumber: 21 });
   assert.deepEqual(
     items.map(({ kind }) => kind),
-    ['intel-tcb-info', 'intel-qe-identity', 'intel-crl', 'intel-crl'],
+    ['intel-crl', 'intel-crl', 'intel-tcb-info', 'intel-qe-identity'],
   );
   for (const item of items) {
     if (!('body' in item)) continue;
@@ -225,6 +225,26 @@ test("a guest with a provider's key takes its ASVK and ARK from the operator's f
     });
   } finally {
     rmSync(certificatesDir, { recursive: true, force: true });
+  }
+});
+
+test('the error of a missing VCEK says where to get it, for every product line', async () => {
+  for (const [product, expected] of [
+    ['milan', /\/Milan\/[0-9a-f]{128}\?blSPL=10&teeSPL=0&snpSPL=23&ucodeSPL=84\)/],
+    ['genoa', /\/Genoa\/[0-9a-f]{128}\?blSPL=10&teeSPL=0&snpSPL=23&ucodeSPL=84\)/],
+    ['turin', /\/Turin\/[0-9a-f]{16}\?fmcSPL=1&blSPL=10&teeSPL=0&snpSPL=23&ucodeSPL=84\)/],
+  ] as const) {
+    const root = createSnpTestRoot(seed, product);
+    const enclave = createSnpTestEnclave({
+      root,
+      measurement: new Uint8Array(48),
+      nowMs: () => NOW_MS,
+      seed,
+    });
+    const { report } = decode(snpDocumentCodec, await enclave.attest(ASKED), 'document');
+    const tsm = memoryTsm({ provider: 'sev_guest', outblob: () => report });
+    const attester = openTsmAttester({ kind: 'snp', root: tsm.root, files: tsm.files });
+    await assert.rejects(attester.attest(ASKED), { code: 'attester.certificates', message: expected });
   }
 });
 
