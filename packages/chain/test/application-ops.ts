@@ -40,6 +40,9 @@ export function operatorOf(name: string) {
     /** A key of its own epoch, backed by evidence that `evidenceOf` makes for its binding. */
     openTeeKey: (nonce: number, keyEpoch: number, evidenceOf: EvidenceOf, ref: BlockRef = BLOCK_1) =>
       openKey(operator, nodeId, actor(`${name} key ${keyEpoch}`).signer, nonce, keyEpoch, evidenceOf, ref),
+    teeKeyId: (keyEpoch: number) =>
+      keyIdOf(CHAIN, nodeId, keyEpoch, actor(`${name} key ${keyEpoch}`).signer.publicKey),
+    keyId,
     settle: (nonce: number, count: number) =>
       transaction(operator, nonce, [settleOp(statementOf(key, count, 0n).bytes)]),
   };

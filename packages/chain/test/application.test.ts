@@ -235,6 +235,9 @@ test('queries that make no sense have a code and say what to ask', async (t) => 
     ['/records', tablePrefix('account'), {}],
     ['/records', tablePrefix('node'), { prove: true }],
     ['/records/after/0G', tablePrefix('node'), {}],
+    ['/key-standing', NOTHING, {}],
+    ['/key-standing', new Uint8Array(32), {}],
+    ['/key-standing', new Uint8Array(32), { prove: true }],
   ];
   for (const [path, data, over] of refused) {
     const answer = query(application, path, data, over);
@@ -256,6 +259,29 @@ test('fee, supply and invariants are answered from the newest state', async (t) 
   assert.equal(json('/supply').totals.burnedFees, `${burned}`);
   assert.equal(json('/supply').supplyNopg, `${10n ** 18n - burned}`);
   assert.deepEqual(json('/invariants'), { enabled: true, ok: true, height: 2, broken: [] });
+});
+
+test('TC-9: the standing of a key is answered as of the newest block', async (t) => {
+  const { application } = started(t);
+  const { fund, register, openKey, openTeeKey, teeKeyId, keyId } = operatorOf('standing');
+  const standing = (of: Uint8Array) =>
+    JSON.parse(utf8Decode(query(application, '/key-standing', of).value)) as Record<string, unknown>;
+  await block(application, 1, fund);
+  await block(application, 2, [register]);
+  const { txResults } = await block(application, 3, [openKey, openTeeKey(2, 2, (hash) => hash)]);
+  assert.deepEqual(
+    txResults.map(({ code }) => code),
+    [0, 0],
+  );
+  const common = { isBacking: true, standing: 'good', phase: 'active', height: 3, tcbStatus: null };
+  const { timeMs } = standing(keyId);
+  assert.deepEqual(standing(keyId), { ...common, timeMs, effectiveEndMs: null, tier: null });
+  assert.deepEqual(standing(teeKeyId(2)), {
+    ...common,
+    timeMs,
+    effectiveEndMs: Number(timeMs) + 30_000,
+    tier: 'simulated',
+  });
 });
 
 test('records of a table are listed in order, page by page, as the state changes and after a restart', async (t) => {

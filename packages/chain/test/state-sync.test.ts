@@ -5,9 +5,10 @@ import { timestampFromMs } from '@haca/light-client';
 import { sha256, toHex, utf8Encode } from '@haca/primitives';
 import { recordKey } from '@haca/protocol';
 import { createRetention } from '../src/application/retention.ts';
-import type { HacaApplication } from '../src/application.ts';
+import type { ApplicationOptions, HacaApplication } from '../src/application.ts';
 import { createSnapshotUse } from '../src/snapshots/in-use.ts';
 import { operatorOf } from './application-ops.ts';
+import { initChainRequest, requestOf } from './consensus-drivers.ts';
 import {
   FAUCET,
   GENESIS_TIME_MS,
@@ -16,17 +17,23 @@ import {
   testApplication,
   transfer,
 } from './engine-fixture.ts';
+import { EVIDENCE_HISTORY, learn, randomTx, startHistory } from './random-history.ts';
 import { announce } from './snapshot-fixture.ts';
 import { actor, OPG, PROPOSER } from './state-machine-world.ts';
 
 const GENESIS = genesisDocument();
 const ALICE = actor('alice');
 
-function node(t: TestContext, folder = temporaryFolder(t), intervalHeights = 1) {
+function node(
+  t: TestContext,
+  folder = temporaryFolder(t),
+  intervalHeights = 1,
+  more: Partial<ApplicationOptions> = {},
+) {
   const lines: string[] = [];
   const snapshots = { directory: join(folder, 'snapshots'), intervalHeights };
   const log = (line: string) => lines.push(line);
-  const opened = testApplication(t, { folder: join(folder, 'data'), over: { snapshots, log } });
+  const opened = testApplication(t, { folder: join(folder, 'data'), over: { snapshots, log, ...more } });
   t.after(() => opened.application.close());
   const idle = async () => {
     while (opened.application.listSnapshots()[0]?.height !== opened.application.info().lastBlockHeight)
@@ -75,6 +82,41 @@ async function joinFrom(from: HacaApplication, to: HacaApplication, appHash = fr
   }
   return 'accept';
 }
+
+test('TC-24: a node that joined by state sync judges evidence, collateral and decrees as the others do', async (t) => {
+  const { genesis, evidence } = EVIDENCE_HISTORY.world ?? {};
+  assert.ok(genesis !== undefined && evidence !== undefined);
+  const history = startHistory(5, EVIDENCE_HISTORY);
+  const { world, random } = history;
+  for (let i = 0; i < 40; i++) {
+    const sent = Array.from({ length: 1 + random.below(4) }, () => randomTx(history));
+    learn(history, sent, world.block(sent.map(({ tx }) => tx)).results);
+  }
+  const requests = world.inputs.map(requestOf);
+  const old = node(t, undefined, 1, { evidence });
+  old.application.initChain(initChainRequest({ genesis, genesisTimeMs: 1_700_000_000_000 }));
+  for (const request of requests.slice(0, -15)) {
+    await old.application.finalizeBlock(request);
+    await old.application.commit();
+  }
+  await old.idle();
+  const fresh = node(t, undefined, 1, { evidence });
+  assert.equal(await joinFrom(old.application, fresh.application), 'accept');
+  for (const request of requests.slice(-15)) {
+    const [here, there] = [
+      await old.application.finalizeBlock(request),
+      await fresh.application.finalizeBlock(request),
+    ];
+    assert.deepEqual(there, here);
+    await old.application.commit();
+    await fresh.application.commit();
+  }
+  assert.ok(history.keys.length > 0);
+  for (const { keyId } of history.keys) {
+    const ask = { path: '/key-standing', data: keyId, height: 0, prove: false };
+    assert.deepEqual(fresh.application.query(ask), old.application.query(ask));
+  }
+});
 
 test('SNAP-8 CHAIN-9 a node that joined by state sync executes as the others do, block hashes from before included', async (t) => {
   const { operator, fund, register, openKey } = operatorOf('node operator');

@@ -1,5 +1,6 @@
 /** Verification ahead of need: the result never depends on what was known, guessed or late. */
 import assert from 'node:assert/strict';
+import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { ed25519SignerFromSeed, nodeCrypto, type SignatureCheck, verifySignatureAsync } from '@haca/platform';
@@ -316,3 +317,51 @@ test('what could not be verified on arrival is not ready, stops nothing, and is 
   while (!arrivals.isReady('a')) await nextTurn();
   assert.equal(attempts, 2);
 });
+
+test('every kind of signature is verified ahead, remembered, and answered as the plain provider answers', async () => {
+  const message = utf8Encode('signed');
+  const checks = signaturesOfAllSchemes(message);
+  for (const { verify, scheme } of checks) {
+    const { verifyAsync, checks: asked } = countedPool();
+    const verification = createVerification(nodeCrypto, verifyAsync);
+    const run = (crypto: CryptoProvider): boolean[] => [
+      verify(crypto, message),
+      verify(crypto, utf8Encode('other')),
+    ];
+    for (let i = 0; i < 2; i++)
+      assert.deepEqual(await verification.ahead('block', run), [true, false], scheme);
+    assert.deepEqual(run(verification.crypto), [true, false]);
+    assert.deepEqual(
+      asked.map((check) => check.scheme),
+      [scheme, scheme],
+    );
+    const plain = createVerification(nodeCrypto, async () => Promise.reject(new Error('no pool')));
+    assert.deepEqual(run(plain.crypto), [true, false], 'on this thread');
+  }
+});
+
+function signaturesOfAllSchemes(message: Uint8Array) {
+  const bytes = (buffer: Buffer): Uint8Array => new Uint8Array(buffer);
+  const point = (key: KeyObject, length: number): Uint8Array =>
+    bytes(key.export({ format: 'der', type: 'spki' }).subarray(-length));
+  const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const rsaKey = bytes(rsa.publicKey.export({ format: 'der', type: 'pkcs1' }));
+  const ecdsa = (hash: string, key: KeyObject): Uint8Array =>
+    bytes(sign(hash, message, { key, dsaEncoding: 'ieee-p1363' }));
+  const pss = { key: rsa.privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 };
+  const p256Signature = ecdsa('sha256', p256.privateKey);
+  const p384Signature = ecdsa('sha384', p384.privateKey);
+  const pssSignature = bytes(sign('sha384', message, pss));
+  const pkcs1Signature = bytes(sign('sha256', message, rsa.privateKey));
+  type Verify = (crypto: CryptoProvider, of: Uint8Array) => boolean;
+  const of = (scheme: SignatureCheck['scheme'], verify: Verify) => ({ scheme, verify });
+  return [
+    of('ed25519', (crypto, m) => crypto.verifyEd25519(SIGNER.publicKey, m, SIGNER.sign(message))),
+    of('ecdsa-p256', (crypto, m) => crypto.verifyEcdsaP256(point(p256.publicKey, 65), m, p256Signature)),
+    of('ecdsa-p384', (crypto, m) => crypto.verifyEcdsaP384(point(p384.publicKey, 97), m, p384Signature)),
+    of('rsa-pss-sha384', (crypto, m) => crypto.verifyRsaPssSha384(rsaKey, m, pssSignature)),
+    of('rsa-pkcs1-sha256', (crypto, m) => crypto.verifyRsaPkcs1Sha256(rsaKey, m, pkcs1Signature)),
+  ];
+}
