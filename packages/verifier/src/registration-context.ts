@@ -178,6 +178,7 @@ function snpPolicy({ tcbFloors: known }: EvidenceRules) {
     minFirmware: 'allow-any',
     mitigations: 'allow-any',
     minGuestSvn: 'allow-any',
+    minGuestAbi: 'allow-any',
     cspIds: 'allow-any',
     familyId: 'allow-any',
     imageId: 'allow-any',

@@ -679,6 +679,22 @@ test('SNP-34 facts are judged again by root, revocations, list and floors', () =
   assert.deepEqual(failures(rescored({ policy: { ...OPEN_POLICY, tcbFloors: higher } })), [
     'snp.tcb.floor:snp.tcb.floor',
   ]);
+  const provisional = context(minted, 'milan', {
+    policy: { ...base.policy, allowProvisionalFirmware: true },
+  });
+  const lower = mint({
+    report: (report) => patched(report, 0x1e0, toHex(tcbBytes('milan', { ...TCB, snp: 4 }))),
+  });
+  const behind = appraiseSnp(lower.document, {
+    ...provisional,
+    policy: { ...provisional.policy, tcbFloors: 'allow-any' },
+  });
+  assert.deepEqual(failures(behind), []);
+  assert.deepEqual(
+    failures(rescored({}, behind.claims?.facts)),
+    ['snp.tcb.floor:snp.tcb.floor'],
+    'committed below',
+  );
   const missing = rescored({ collateral: collateralOf(null) });
   assert.deepEqual([missing.verdict.ok, missing.collateralEndMs], [false, null]);
   for (const bytes of [

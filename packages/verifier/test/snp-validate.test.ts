@@ -107,7 +107,7 @@ const guest = (changes: Partial<SnpClaims['guestPolicy']>): Partial<SnpClaims> =
 test('SNP-25 what the policy waives is not applicable, what it does not give is skipped and never ok', () => {
   assert.equal(verdictOf(validateSnp(claims, NOTHING_ALLOWED).checks).ok, true);
   const expectations = Object.entries(OPEN_POLICY).filter(([, value]) => typeof value === 'string');
-  assert.equal(expectations.length, 16);
+  assert.equal(expectations.length, 17);
   for (const [name] of expectations) {
     const vlek: Partial<SnpClaims> = name === 'cspIds' ? { cspId: 'CN=a' } : {};
     const { checks } = validateSnp({ ...claims, ...vlek }, { ...NOTHING_ALLOWED, [name]: 'not-given' });
@@ -191,6 +191,22 @@ test('SNP-27 VMPL is exactly the expected one; firmware and guest versions are l
   assert.equal(status('guest-svn', { minGuestSvn: 8 }), 'failed');
 });
 
+test('SNP-27 the firmware ABI that the guest asks for is a lower bound', () => {
+  const asks = guest({ abiMajor: 1, abiMinor: 31 });
+  const abi = (major: number, minor: number) => status('guest-abi', { minGuestAbi: { major, minor } }, asks);
+  for (const [major, minor] of [
+    [1, 31],
+    [1, 0],
+    [0, 99],
+  ] as const)
+    assert.equal(abi(major, minor), 'passed');
+  for (const [major, minor] of [
+    [1, 32],
+    [2, 0],
+  ] as const)
+    assert.equal(abi(major, minor), 'failed');
+});
+
 test('SNP-27 mitigations must have been there at launch and still be', () => {
   for (const [mitigations, expected] of [
     [0n, 'passed'],
@@ -225,6 +241,13 @@ test('SNP-28 floors are compared component by component, never as one number', (
     ['failed', 'failed'],
     'a component that the product lacks',
   );
+  const floors = { tcbFloors: [{ product: 'milan' as const, floor: { ...tcb, snp: 7 } }] };
+  assert.equal(
+    status('tcb.floor', floors, { committedTcb: { ...tcb, snp: 6 } }),
+    'failed',
+    'can be rolled back',
+  );
+  assert.equal(status('tcb.floor', floors, { reportedTcb: { ...tcb, snp: 6 } }), 'failed');
   assert.equal(isTcbAtLeast({ ...tcb, fmc: 2 }, { ...tcb, fmc: 2 }), true);
   assert.equal(isTcbAtLeast({ ...tcb, fmc: 1 }, { ...tcb, fmc: 2 }), false);
 });
@@ -306,6 +329,7 @@ test('SNP-25 a policy that makes no sense is a mistake of the caller', () => {
     { vmpl: 0.5 },
     { minGuestSvn: Number.NaN },
     { mitigations: -1n },
+    { platform: { required: ['toString' as never], forbidden: [] } },
   ];
   for (const policy of policies)
     assert.throws(() => validateSnp(claims, { ...NOTHING_ALLOWED, ...policy }), UsageError);

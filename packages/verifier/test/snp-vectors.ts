@@ -110,6 +110,7 @@ export const OPEN_POLICY: SnpPolicy = {
   minFirmware: 'allow-any',
   mitigations: 'allow-any',
   minGuestSvn: 'allow-any',
+  minGuestAbi: 'allow-any',
   cspIds: 'allow-any',
   familyId: 'allow-any',
   imageId: 'allow-any',

@@ -87,6 +87,7 @@ export const OPEN_SNP: Omit<SnpPolicy, 'measurements' | 'reportData' | 'vmpl'> =
   minFirmware: 'allow-any',
   mitigations: 'allow-any',
   minGuestSvn: 'allow-any',
+  minGuestAbi: 'allow-any',
   cspIds: 'allow-any',
   familyId: 'allow-any',
   imageId: 'allow-any',

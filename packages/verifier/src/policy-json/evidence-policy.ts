@@ -114,6 +114,7 @@ const CHIP_MEMBERS: PolicyReaders<Omit<SnpPolicy, 'measurements' | 'reportData' 
   minFirmware: expected(object<SnpFirmwareVersion>({ major: UINT8, minor: UINT8, build: UINT8 })),
   mitigations: expected(bits64),
   minGuestSvn: expected(UINT32),
+  minGuestAbi: expected(object({ major: UINT8, minor: UINT8 })),
   cspIds: expected(listOf(text(128))),
   familyId: expected(hex(16)),
   imageId: expected(hex(16)),

@@ -10,8 +10,9 @@ const factsCodec = struct({
   /** Root first. */
   chain: field(1, chainFactsCodec),
   product: field(2, oneOf(...SNP_PRODUCTS)),
-  /** TCB_VERSION as reported, in the product's layout. */
+  /** TCB_VERSIONs in the product's layout. */
   reportedTcb: field(3, bytesOf(8)),
+  committedTcb: field(4, bytesOf(8)),
 });
 export type SnpFacts = TypeOf<typeof factsCodec>;
 
@@ -21,10 +22,16 @@ export const SNP_ROOT_MAX_BYTES = 2048;
 export function encodeSnpFacts(
   chain: readonly Certificate[],
   product: SnpProduct,
-  reportedTcb: Uint8Array,
+  { reportedTcb, committedTcb }: Pick<SnpFacts, 'reportedTcb' | 'committedTcb'>,
 ): Uint8Array {
   const rootCertificate = (chain[0] as Certificate).der;
-  return encode(factsCodec, { rootCertificate, chain: chainFactsOf(chain), product, reportedTcb });
+  return encode(factsCodec, {
+    rootCertificate,
+    chain: chainFactsOf(chain),
+    product,
+    reportedTcb,
+    committedTcb,
+  });
 }
 
 /** Throws `MalformedError`. */

@@ -27,7 +27,7 @@ export interface SnpRescoring extends EvidenceTrust {
 interface Judged {
   readonly facts: SnpFacts;
   readonly root: Certificate;
-  readonly tcb: SnpTcb;
+  readonly tcbs: readonly SnpTcb[];
 }
 
 /**
@@ -49,12 +49,14 @@ function readFacts(bytes: Uint8Array): Judged {
   return {
     facts,
     root: parseCertificate(facts.rootCertificate, 'facts.rootCertificate', AMD_DEVIATIONS),
-    tcb: decodeTcb(facts.product, facts.reportedTcb, 'facts.reportedTcb'),
+    tcbs: (['reportedTcb', 'committedTcb'] as const).map((name) =>
+      decodeTcb(facts.product, facts[name], `facts.${name}`),
+    ),
   };
 }
 
 function rescore(
-  { facts, root, tcb }: Judged,
+  { facts, root, tcbs }: Judged,
   context: SnpRescoring,
   run: CheckRun<(typeof SNP_RESCORE_CHECKS)[number]>,
 ): number | null {
@@ -65,6 +67,6 @@ function rescore(
   run.note(check('snp.chain.root', 'snp.root-untrusted', isTrusted, expected, toHex(sha256)));
   run.chain('snp.chain.revocation', revocationFault(chain, context.revoked), chain.length);
   const collateralEndMs = checkRevocationList(root, chain, context, run);
-  run.note(floorCheck('snp.tcb.floor', product, tcb, context.policy.tcbFloors));
+  run.note(floorCheck('snp.tcb.floor', product, tcbs, context.policy.tcbFloors));
   return collateralEndMs;
 }

@@ -55,10 +55,15 @@ export interface SnpPolicy {
   }>;
   /** Privilege level of who asked for the report: 0 to 3. Exactly this one. */
   readonly vmpl: Expected<number>;
-  /** Compared with the reported TCB component by component. A product line that is not listed is skipped. */
+  /**
+   * Compared component by component with the reported TCB, which the signing key proves, and with the committed one, behind which the
+   * platform can't go back. A product line that is not listed is skipped.
+   */
   readonly tcbFloors: Expected<SnpTcbFloors>;
   /** The same for the TCB at which the guest was launched. */
   readonly launchTcbFloors: Expected<SnpTcbFloors>;
+  /** The least firmware ABI that GUEST_POLICY lets the guest run on, wherever it is moved. */
+  readonly minGuestAbi: Expected<Pick<SnpFirmwareVersion, 'major' | 'minor'>>;
   /** The oldest firmware the platform may have committed to. */
   readonly minFirmware: Expected<SnpFirmwareVersion>;
   /** Mitigations that must have been in place at launch and still are; reports before version 5 say of none that it is. */
@@ -93,6 +98,7 @@ export const SNP_VALIDATE_CHECKS = [
   'snp.vmpl',
   'snp.tcb.floor',
   'snp.tcb.launch-floor',
+  'snp.guest-abi',
   'snp.firmware',
   'snp.mitigations',
   'snp.guest-svn',
@@ -109,7 +115,7 @@ type Id = (typeof SNP_VALIDATE_CHECKS)[number];
 
 /** Throws `UsageError` for a policy that makes no sense. */
 export function validateSnp(claims: SnpClaims, policy: SnpPolicy): Validation {
-  const { guestPolicy, chipId: _chipId, ...said } = claims;
+  const { guestPolicy, ...said } = claims;
   const measured = checkMeasurement(claims, policy.measurements);
   const checks = [
     allowance('snp.debug', policy.allowDebug, claims.isDebug, 'debugging'),
@@ -120,8 +126,9 @@ export function validateSnp(claims: SnpClaims, policy: SnpPolicy): Validation {
     restrictionsCheck(guestPolicy, policy.guestRestrictions),
     platformCheck(said.platformInfo, policy.platform),
     vmplCheck(said.vmpl, policy.vmpl),
-    floorCheck('snp.tcb.floor', said.product, said.reportedTcb, policy.tcbFloors),
-    floorCheck('snp.tcb.launch-floor', said.product, said.launchTcb, policy.launchTcbFloors),
+    floorCheck('snp.tcb.floor', said.product, [said.reportedTcb, said.committedTcb], policy.tcbFloors),
+    floorCheck('snp.tcb.launch-floor', said.product, [said.launchTcb], policy.launchTcbFloors),
+    guestAbiCheck(guestPolicy, policy.minGuestAbi),
     firmwareCheck(said.committedFirmware, policy.minFirmware),
     mitigationsCheck(claims, policy.mitigations),
     guestSvnCheck(said.guestSvn, policy.minGuestSvn),
@@ -190,8 +197,10 @@ function restrictionsCheck(
 function platformCheck(platformInfo: bigint, expected: SnpPolicy['platform']): Check {
   const id = 'snp.platform';
   if (typeof expected === 'string') return checkWithoutExpectation(id, expected);
-  const isSet = (bit: SnpPlatformBit): boolean =>
-    ((platformInfo >> BigInt(SNP_PLATFORM_BITS[bit])) & 1n) === 1n;
+  const isSet = (bit: SnpPlatformBit): boolean => {
+    if (!Object.hasOwn(SNP_PLATFORM_BITS, bit)) throw new UsageError(`${bit} is no bit of a platform`);
+    return ((platformInfo >> BigInt(SNP_PLATFORM_BITS[bit])) & 1n) === 1n;
+  };
   const { required, forbidden } = expected;
   const holds = required.every(isSet) && !forbidden.some(isSet);
   const got = (Object.keys(SNP_PLATFORM_BITS) as SnpPlatformBit[]).filter(isSet);
@@ -208,11 +217,25 @@ function vmplCheck(vmpl: number, expected: Expected<number>): Check {
 }
 
 /** Shared with rescoring. */
-export function floorCheck(id: Id, product: SnpProduct, tcb: SnpTcb, floors: Expected<SnpTcbFloors>): Check {
+export function floorCheck(
+  id: Id,
+  product: SnpProduct,
+  tcbs: readonly SnpTcb[],
+  floors: Expected<SnpTcbFloors>,
+): Check {
   if (typeof floors === 'string') return checkWithoutExpectation(id, floors);
   const found = floors.find((each) => each.product === product);
   if (found === undefined) return skipped(id, 'policy.not-given', `the policy gives no floor for ${product}`);
-  return check(id, id, isTcbAtLeast(tcb, found.floor), `at least ${tcbText(found.floor)}`, tcbText(tcb));
+  const holds = tcbs.every((tcb) => isTcbAtLeast(tcb, found.floor));
+  return check(id, id, holds, `at least ${tcbText(found.floor)}`, tcbs.map(tcbText).join('; '));
+}
+
+function guestAbiCheck({ abiMajor, abiMinor }: SnpGuestPolicy, expected: SnpPolicy['minGuestAbi']): Check {
+  const id = 'snp.guest-abi';
+  if (typeof expected === 'string') return checkWithoutExpectation(id, expected);
+  const { major, minor } = expected;
+  const holds = abiMajor > major || (abiMajor === major && abiMinor >= minor);
+  return check(id, id, holds, `${major}.${minor} or later`, `${abiMajor}.${abiMinor}`);
 }
 
 function firmwareCheck(committed: SnpFirmwareVersion, expected: Expected<SnpFirmwareVersion>): Check {

@@ -299,6 +299,6 @@ function claimsOf(verified: Verified): SnpClaims {
     collateralEndMs,
     cloud: root.simulated ? null : cspId,
     hardware: hardwareId === null ? [] : [{ vendor: 'amd', id: hardwareId }],
-    facts: encodeSnpFacts(chain, product, report.reportedTcb),
+    facts: encodeSnpFacts(chain, product, report),
   };
 }
