@@ -289,7 +289,9 @@ test('INTEL-26 TCB information has its members, within their ranges', () => {
   assert.deepEqual([tcbCode({}), tcbCode({}, 'sgx')], ['accepted', 'accepted']);
   assert.equal(tcbCode({ somethingNew: [{ a: 1.5 }] }), 'accepted', 'a member that nobody asks for');
   const bad: readonly (readonly [Record<string, unknown>, string])[] = [
-    [{ version: 2 }, 'tcb-info.version'],
+    [{ version: 1 }, 'tcb-info.version'],
+    [{ version: 4 }, 'tcb-info.version'],
+    [{ version: 2 }, 'tcb-info.tdx-module'],
     [{ version: '3' }, 'json.number'],
     [{ id: 'QE' }, 'json.value'],
     [{ id: undefined }, 'json.missing'],
@@ -308,7 +310,7 @@ test('INTEL-26 TCB information has its members, within their ranges', () => {
     [{ tcbLevels: [] }, 'json.length'],
     [{ tcbLevels: {} }, 'json.type'],
     [{ tcbLevels: [1] }, 'json.type'],
-    [{ tcbLevels: Array(257).fill(levelJson(LEVEL)) }, 'json.length'],
+    [{ tcbLevels: [levelJson({ ...LEVEL, advisories: Array(257).fill('A') })] }, 'json.length'],
     [{ tcbLevels: [levelJson(LEVEL), levelJson(LEVEL)] }, 'tcb-info.duplicate-level'],
     [{ tcbLevels: [levelJson({ ...LEVEL, sgx: svns(256) })] }, 'json.number'],
     [{ tcbLevels: [levelJson({ ...LEVEL, sgx: svns(1).slice(1) })] }, 'tcb-info.components'],
@@ -332,6 +334,37 @@ test('INTEL-26 TCB information has its members, within their ranges', () => {
   for (const [change, code] of bad) assert.equal(tcbCode(change), code, JSON.stringify(change).slice(0, 80));
   assert.equal(tcbCode({ tdxModuleIdentities: undefined }), 'accepted');
   assert.equal(tcbCode({ tdxModule: {} }, 'sgx'), 'tcb-info.tdx-module');
+});
+
+test('INTEL-26 version 2 has numbered components, no id and no TDX', () => {
+  const components = Object.fromEntries(
+    svns(14, 15).map((svn, i) => [`sgxtcbcomp${`${i + 1}`.padStart(2, '0')}svn`, svn]),
+  );
+  const { id: _id, ...rest } = tcbInfoJson({ ...WORLD, kind: 'sgx' });
+  const level = {
+    tcb: { ...components, pcesvn: 13 },
+    tcbDate: '2026-01-01T00:00:00Z',
+    tcbStatus: 'UpToDate',
+  };
+  const parse = (tcbLevels: unknown) =>
+    parseTcbInfo(utf8Encode(JSON.stringify({ ...rest, version: 2, tcbLevels })));
+  const info = parse([level]);
+  assert.deepEqual(
+    [info.id, info.levels[0]?.tdxComponents, [...(info.levels[0]?.sgxComponents ?? [])]],
+    ['SGX', null, svns(14, 15)],
+  );
+  assert.equal(
+    codeOf(() => parse([{ ...level, tcb: { ...components, pcesvn: 13, sgxtcbcomp07svn: 256 } }])),
+    'json.number',
+  );
+  assert.equal(
+    codeOf(() => parse([levelJson(LEVEL)])),
+    'json.missing',
+  );
+  assert.equal(
+    codeOf(() => parseTcbInfo(new Uint8Array(65_537).fill(0x20))),
+    'json.too-large',
+  );
 });
 
 test('INTEL-27 a QE identity has its members, within their ranges', () => {

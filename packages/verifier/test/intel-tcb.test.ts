@@ -218,6 +218,24 @@ test('INTEL-37 each status is accepted by its name alone', () => {
   }
 });
 
+test('INTEL-26 INTEL-32 TCB information of version 2 judges SGX as version 3 does, and never TDX', () => {
+  const numbered = (sgx: readonly number[]) =>
+    Object.fromEntries(sgx.map((svn, i) => [`sgxtcbcomp${`${i + 1}`.padStart(2, '0')}svn`, svn]));
+  const info = (sgx: readonly number[], status: string) => ({
+    tcb: { ...numbered(sgx), pcesvn: 13 },
+    tcbDate: '2026-01-01T00:00:00Z',
+    tcbStatus: status,
+  });
+  const tcbInfo = {
+    version: 2,
+    id: undefined,
+    tcbLevels: [info(svns(9), 'UpToDate'), info(SGX, 'SWHardeningNeeded')],
+  };
+  assert.equal(statusOf({ kind: 'sgx', version: 3, tcbInfo }), 'SWHardeningNeeded');
+  const old = { ...tcbInfo, tdxModule: undefined, tdxModuleIdentities: undefined };
+  assert.deepEqual(failures(appraiseMinted(mint({ tcbInfo: old }))), ['tdx.tcb-info.match:tcb-info.id']);
+});
+
 test('INTEL-30 without a QE identity the rest is judged, and nothing is accepted', () => {
   const minted = mint();
   const result = appraiseMinted(minted, { pieces: minted.pieces.slice(0, 3) });

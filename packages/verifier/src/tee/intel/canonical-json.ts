@@ -4,6 +4,7 @@
  * some from time to time.
  */
 import { fromHex, MalformedError, utf8Decode } from '@haca/primitives';
+import { COLLATERAL_MAX_BYTES } from '@haca/protocol';
 import { parseGeneralizedTime } from '../../der/time.ts';
 
 const DEPTH_MAX = 12;
@@ -18,6 +19,13 @@ export interface JsonObject {
 
 /** Parses a text that is one object; throws `MalformedError`. */
 export function parseCanonicalJson(body: Uint8Array, path: string): JsonObject {
+  if (body.length > COLLATERAL_MAX_BYTES)
+    throw new MalformedError(
+      'json.too-large',
+      path,
+      `at most ${COLLATERAL_MAX_BYTES} bytes`,
+      `${body.length}`,
+    );
   const text = utf8Decode(body, path);
   assertBounded(text, path);
   let value: unknown;

@@ -1,4 +1,7 @@
-/** TCB information of version 3, the signed object as the Intel Provisioning Certification Service sends it. */
+/**
+ * TCB information, the signed object as the Intel Provisioning Certification Service sends it: version 3, and version 2, which
+ * older interfaces of the service gave out for SGX.
+ */
 import { compareBytes } from '@haca/primitives';
 import {
   failAt,
@@ -65,12 +68,12 @@ export interface TcbInfo {
 
 const COMPONENTS = 16;
 
-/** `body` is the signed object alone. Throws `MalformedError`. Version 2, which has no TDX, is refused. */
+/** `body` is the signed object alone. Throws `MalformedError`. Version 2 knows SGX alone. */
 export function parseTcbInfo(body: Uint8Array): TcbInfo {
   const info = parseCanonicalJson(body, 'tcbInfo');
   const version = readUint(info, 'version', 0xffff);
-  if (version !== 3) failAt(info, 'version', 'tcb-info.version', 'version 3', `${version}`);
-  const id = readOneOf(info, 'id', ['SGX', 'TDX']);
+  if (version !== 2 && version !== 3) failAt(info, 'version', 'tcb-info.version', '2 | 3', `${version}`);
+  const id = version === 2 ? 'SGX' : readOneOf(info, 'id', ['SGX', 'TDX']);
   const tcbType = readUint(info, 'tcbType', 255);
   if (tcbType !== 0) failAt(info, 'tcbType', 'tcb-info.type', '0', `${tcbType}`);
   if (id === 'SGX' && (hasMember(info, 'tdxModule') || hasMember(info, 'tdxModuleIdentities')))
@@ -82,14 +85,14 @@ export function parseTcbInfo(body: Uint8Array): TcbInfo {
     fmspc: readHex(info, 'fmspc', 6),
     pceId: readHex(info, 'pceId', 2),
     evaluationDataNumber: readUint(info, 'tcbEvaluationDataNumber', 0xffff_ffff),
-    levels: sortedLevels(info, id),
+    levels: sortedLevels(info, version, id),
     tdxModule: id === 'TDX' ? readModule(readObject(info, 'tdxModule')) : null,
     tdxModuleIdentities: hasMember(info, 'tdxModuleIdentities') ? readIdentities(info) : [],
   };
 }
 
-function sortedLevels(info: JsonObject, id: TcbInfo['id']): readonly TcbLevel[] {
-  const levels = readObjects(info, 'tcbLevels').map((level) => readLevel(level, id));
+function sortedLevels(info: JsonObject, version: number, id: TcbInfo['id']): readonly TcbLevel[] {
+  const levels = readObjects(info, 'tcbLevels').map((level) => readLevel(level, version, id));
   levels.sort((a, b) => compareLevels(b, a));
   const isRepeated = levels.some(
     (level, i) => i > 0 && compareLevels(levels[i - 1] as TcbLevel, level) === 0,
@@ -104,10 +107,10 @@ function compareLevels(a: TcbLevel, b: TcbLevel): number {
   return compareBytes(a.tdxComponents, b.tdxComponents);
 }
 
-function readLevel(level: JsonObject, id: TcbInfo['id']): TcbLevel {
+function readLevel(level: JsonObject, version: number, id: TcbInfo['id']): TcbLevel {
   const tcb = readObject(level, 'tcb');
   return {
-    sgxComponents: readComponents(tcb, 'sgxtcbcomponents'),
+    sgxComponents: version === 2 ? readNumberedComponents(tcb) : readComponents(tcb, 'sgxtcbcomponents'),
     pceSvn: readUint(tcb, 'pcesvn', 0xffff),
     tdxComponents: id === 'TDX' ? readComponents(tcb, 'tdxtcbcomponents') : null,
     ...readJudgement(level),
@@ -128,6 +131,13 @@ function readComponents(tcb: JsonObject, name: string): Uint8Array {
   if (components.length !== COMPONENTS)
     failAt(tcb, name, 'tcb-info.components', `${COMPONENTS} components`, `${components.length}`);
   return Uint8Array.from(components, (component) => readUint(component, 'svn', 255));
+}
+
+/** Version 2 has a member for each: `sgxtcbcomp01svn` to `sgxtcbcomp16svn`. */
+function readNumberedComponents(tcb: JsonObject): Uint8Array {
+  return Uint8Array.from({ length: COMPONENTS }, (_, i) =>
+    readUint(tcb, `sgxtcbcomp${`${i + 1}`.padStart(2, '0')}svn`, 255),
+  );
 }
 
 function readModule(module: JsonObject): TdxModule {
