@@ -390,7 +390,8 @@ test(
           assert.equal(claims?.tcb.status, tcb.converged, `${id} ${which}`);
           assert.deepEqual(claims?.tcb.advisoryIds.toSorted(), tcb.advisories.toSorted(), `${id} ${which}`);
           const fails = failedOf(report);
-          const hopeless = tcb.converged === 'Unsupported' ? [`${kind}.tcb.level`, `${kind}.tcb.status`] : [];
+          const hopeless: readonly string[] =
+            tcb.converged === 'Unsupported' ? [`${kind}.tcb.level`, `${kind}.tcb.status`] : [];
           // A list of another date is the nearest there is where the vector has none of its own.
           const others = fails.filter((each) => which === 'own' || !each.endsWith('-crl.window'));
           assert.deepEqual(others, hopeless, `${id} ${which}`);

@@ -96,6 +96,23 @@ function missing(call: Call, flag: string, hint = ''): CommandLineError {
   return new CommandLineError(`--${flag} is needed${hint}\nTry: haca ${call.command.name} --help`);
 }
 
+/** What kinds are called elsewhere. */
+const OTHER_NAMES: Readonly<Record<string, EvidenceKind>> = {
+  sev: 'snp',
+  'sev-snp': 'snp',
+  'amd-sev-snp': 'snp',
+  'intel-tdx': 'tdx',
+  'intel-sgx': 'sgx',
+  'aws-nitro': 'nitro',
+  aws: 'nitro',
+  gpu: 'nvidia',
+  'nvidia-gpu': 'nvidia',
+  'az-snp': 'azure',
+  'az-tdx': 'azure',
+  'az-snp-vtpm': 'azure',
+  'az-tdx-vtpm': 'azure',
+};
+
 function kindOf(call: Call, evidence: Uint8Array): EvidenceKind {
   const given = call.text('kind');
   const likely = likelyKind(evidence);
@@ -103,7 +120,9 @@ function kindOf(call: Call, evidence: Uint8Array): EvidenceKind {
     throw missing(call, 'kind', likely === null ? `: ${KINDS}` : `; the file looks like ${likely}`);
   const kind = APPRAISED_KINDS.find((known) => known === given.toLowerCase());
   if (kind !== undefined) return kind;
-  throw new CommandLineError(`--kind is one of ${KINDS}, not ${given}${suggestion(given, APPRAISED_KINDS)}`);
+  const meant = OTHER_NAMES[given.toLowerCase()];
+  const hint = meant === undefined ? suggestion(given, APPRAISED_KINDS) : ` (did you mean ${meant}?)`;
+  throw new CommandLineError(`--kind is one of ${KINDS}, not ${given}${hint}`);
 }
 
 function timeOf(call: Call): number {
