@@ -242,6 +242,35 @@ test('SNP-11 a common name is read only where there is exactly one, as text', ()
   assert.equal(commonNameOf(name(attribute(0x0c, ''))), null);
 });
 
+test('SNP-9 SNP-11 names that a trusted CA made up are no way to an exception', () => {
+  const cn = (text: string): Uint8Array =>
+    der(0x31, der(0x30, fromHex('0603550403'), der(0x0c, new TextEncoder().encode(text))));
+  const odd = (oid: string): Uint8Array => der(0x31, der(0x30, fromHex(oid), fromHex('0c0161')));
+  for (const oid of ['0600', '06025580', '060155', `0641${'55'.repeat(65)}`]) {
+    const subject = der(0x30, odd(oid), cn('SEV-VCEK'));
+    assert.deepEqual(refusal({ vekParts: { subject } }), [], oid);
+  }
+  const long = der(
+    0x30,
+    cn('SEV-VCEK'),
+    der(0x31, der(0x30, fromHex('060355040a'), der(0x0c, new Uint8Array(500)))),
+  );
+  assert.deepEqual(refusal({ vekParts: { subject: long } }), ['snp.chain.certificates:certificate.name']);
+  const root = der(
+    0x30,
+    cn('ARK-Milan'),
+    der(0x31, der(0x30, fromHex('060355040a'), der(0x0c, new Uint8Array(500)))),
+  );
+  const shape = { arkParts: { subject: root, issuer: root }, askParts: { issuer: root } };
+  assert.deepEqual(refusal(shape), ['snp.chain.certificates:certificate.name']);
+  const many = { arkParts: { serial: fromHex(`0214${'7f'.repeat(20)}`) } };
+  assert.deepEqual(refusal(many), []);
+  const large = caExtension.of(fromHex('0603551d23'), false, new Uint8Array(1500));
+  assert.deepEqual(refusal({ arkParts: { extensions: [...CA_EXTENSIONS.ark, large] } }), [
+    'snp.chain.certificates:der.too-large',
+  ]);
+});
+
 test('SNP-10 PSS parameters are one of the two forms of AMD', () => {
   for (const algorithm of [PSS.plain, PSS.withTrailer]) {
     assert.deepEqual(refusal({ vekParts: { algorithm } }), []);

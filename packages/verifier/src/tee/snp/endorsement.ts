@@ -2,7 +2,7 @@
  * What AMD's certificates say beyond X.509: names (57230, "VCEK Certificate Format" and its siblings for ASK, ARK and VLEK) and
  * the extensions below 1.3.6.1.4.1.3704.1 of an endorsement key.
  */
-import { MalformedError } from '@haca/primitives';
+import { bytesEqual, MalformedError } from '@haca/primitives';
 import type { SnpProduct } from '@haca/protocol';
 import type { Certificate, Extension } from '../../der/certificate.ts';
 import { DerReader, TAG } from '../../der/reader.ts';
@@ -32,7 +32,8 @@ const OID = {
 const SPL_ARC = `${ARC}3.`;
 const IA5_STRING = 0x16;
 const CSP_ID_BYTES_MAX = 128;
-const COMMON_NAME_OID = '2.5.4.3';
+/** 2.5.4.3, as it is encoded: the types of the other attributes may be anything. */
+const COMMON_NAME_OID = Uint8Array.of(0x55, 0x04, 0x03);
 
 /**
  * Exactly the extensions of a VCEK or a VLEK, each in the one encoding AMD writes: numbers as INTEGER, texts as IA5String, the
@@ -107,7 +108,7 @@ function fail(code: string, path: string, expected: string, got: string): never 
   throw new MalformedError(`snp.vek-${code}`, path === '' ? 'vek' : `vek.${path}`, expected, got);
 }
 
-/** The text of the one commonName of a Name (DER, known to be well formed), or null. */
+/** The text of the one commonName of a Name, or null. Throws `MalformedError` for what is no Name in DER. */
 export function commonNameOf(name: Uint8Array): string | null {
   const found: Uint8Array[] = [];
   const relativeNames = new DerReader(name, 'name').sequence('name');
@@ -115,10 +116,10 @@ export function commonNameOf(name: Uint8Array): string | null {
     const attributes = relativeNames.open(TAG.set, 'relativeName');
     while (!attributes.isAtEnd) {
       const attribute = attributes.sequence('attribute');
-      const oid = attribute.oid('type');
+      const oid = attribute.content(TAG.oid, 'type');
       const { tag, content } = attribute.any('value');
       const isText = tag === TAG.utf8String || tag === TAG.printableString;
-      if (oid === COMMON_NAME_OID) found.push(isText ? content : new Uint8Array(0));
+      if (bytesEqual(oid, COMMON_NAME_OID)) found.push(isText ? content : new Uint8Array(0));
     }
   }
   const [only, second] = found;
