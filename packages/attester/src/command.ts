@@ -21,12 +21,16 @@ const COMPLAINT_MAX_BYTES = 2_048;
 export async function runCommand(command: Command): Promise<Uint8Array> {
   const { argv, stdin, timeoutMs, outputMaxBytes, purpose } = command;
   const [program, ...args] = argv;
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // A group of its own: what it starts ends with it.
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   let failure: AttesterError | undefined;
   const stop = (code: 'attester.unavailable' | 'attester.malformed', why: string): void => {
     failure ??= new AttesterError(code, `${program} ${why}`);
-    child.kill('SIGKILL');
+    killGroup(child.pid);
+    // Whoever left the group and holds the pipes is not waited for.
+    child.stdout.destroy();
+    child.stderr.destroy();
   };
   const timer = setTimeout(() => stop('attester.unavailable', `took longer than ${timeoutMs} ms`), timeoutMs);
   const output = collect(child.stdout, outputMaxBytes, () =>
@@ -48,6 +52,14 @@ export async function runCommand(command: Command): Promise<Uint8Array> {
     throw startError(program, purpose, error);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It ended by itself.
   }
 }
 

@@ -102,11 +102,11 @@ async function readReport(
   const table = kind === 'snp' ? await optional(blob('auxblob')) : null;
   const after = generationOf(await text('generation'));
   const writes = privlevel === undefined ? 1 : 2;
-  // Every write counts: one that is not ours means that the report may be over somebody else's data.
+  // One write too many means that the report may be over somebody else's data, one too few that it is not over ours.
   if (after !== before + writes)
     throw new AttesterError(
       'attester.mismatch',
-      `${entry} was written to by somebody else (${after - before} writes, ${writes} of them ours)`,
+      `the kernel counts ${after - before} writes to ${entry} where ${writes} were made: somebody else uses it, or one was not taken`,
     );
   return kind === 'tdx'
     ? trimTdxQuote(report, reportData)

@@ -113,6 +113,15 @@ test('a program that is missing, fails, is silent or talks too much is an error 
     ask(program(`process.stdout.write('x'.repeat(100000)); setInterval(() => 0, 1000)`)),
     isRefusal('attester.malformed', /more than 12288 bytes/),
   );
+  // What the program started holds its output open, in its group or out of it.
+  for (const detached of [false, true]) {
+    const sleeper = `require('node:child_process').spawn(process.execPath, ['-e', 'setTimeout(() => 0, 4000)'], { stdio: ['ignore', 'inherit', 'inherit'], detached: ${detached} }).unref(); process.exit(0)`;
+    await assert.rejects(
+      ask(program(sleeper), 700),
+      isRefusal('attester.unavailable', /700 ms/),
+      `${detached}`,
+    );
+  }
   await assert.rejects(ask(program('')), isRefusal('attester.malformed', /ends after 0/));
 });
 

@@ -76,7 +76,7 @@ test('where there is no such interface the error says what it takes', async () =
 });
 
 test('a report that somebody else could have asked for is not taken', async () => {
-  await refused('attester.mismatch', /written to by somebody else/, {
+  await refused('attester.mismatch', /counts 2 writes to .* where 1 were made/, {
     ...TDX,
     meddle: (entry) => {
       entry.generation++;

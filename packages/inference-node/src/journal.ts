@@ -18,7 +18,9 @@ import {
 import {
   decodeTransaction,
   digest32,
+  EVIDENCE_MAX_BYTES,
   evidenceEnvelopeCodec,
+  GPUS_MAX,
   registrationBindingCodec,
   type SignedObject,
   STATEMENT,
@@ -148,5 +150,7 @@ export const keyFileCodec = struct({
   modelIds: field(5, arrayOf(digest32, 64)),
   /** The model of a `zk` key. */
   zkModelId: optionalField(6, digest32),
+  /** Documents of the GPUs, where there are any. */
+  gpuEvidence: optionalField(7, arrayOf(bytesOf(1, EVIDENCE_MAX_BYTES), GPUS_MAX, 1)),
 });
 export type KeyFile = TypeOf<typeof keyFileCodec>;

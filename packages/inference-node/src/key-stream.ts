@@ -84,6 +84,8 @@ export interface KeyIdentity {
   readonly keyEpoch: number;
   readonly signer: Ed25519Signer;
   readonly evidence: EvidenceEnvelope | null;
+  /** Documents of its GPUs. */
+  readonly gpuEvidence: readonly Uint8Array[];
   readonly binding: RegistrationBinding;
   readonly modelIds: readonly Uint8Array[];
   /** The model of a `zk` key, and null for every other method. */

@@ -203,7 +203,7 @@ function openChatRing(
   oldKeys: readonly OpenKey[],
 ): Promise<KeyRing> {
   const { config, parts, chain, operator, nodeId } = common;
-  const { engines, attester, nowMs, monotonicMs } = parts;
+  const { engines, attester, gpuAttester, nowMs, monotonicMs } = parts;
   const models = engines.flatMap((engine) => engine.models.map((model) => ({ ...model, price: null })));
   return openKeyRing(
     {
@@ -212,6 +212,7 @@ function openChatRing(
       modelIds,
       configHash: configHashOf(engines),
       attester,
+      gpuAttester,
       settlement: config.settlement,
       offers: () => signOffers(models, config.prices, chain, operator, nodeId),
       provable: null,
@@ -254,6 +255,7 @@ async function openProvableRing(
       modelIds: [model.modelId],
       configHash: configHashOf([{ name: model.name, version: toHex(model.verifyingKeyHash) }]),
       attester: null,
+      gpuAttester: null,
       settlement: config.settlement,
       offers: () => signOffers(offered, config.prices, chain, operator, nodeId),
       provable: { model, verifying },

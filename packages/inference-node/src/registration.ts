@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Attester } from '@haca/attester';
+import type { Attester, GpuAttester } from '@haca/attester';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
 import {
   compareBytes,
@@ -26,6 +26,8 @@ import {
 } from '@haca/primitives';
 import {
   type EvidenceEnvelope,
+  gpuEvidenceRootOf,
+  gpuNonceOf,
   keyIdOf,
   type ModelManifest,
   modelIdOf,
@@ -174,6 +176,8 @@ export interface FreshKeyParts {
   readonly configHash: Uint8Array;
   /** Null where keys are not attested. */
   readonly attester: Attester | null;
+  /** Null where the enclave has no GPUs. */
+  readonly gpuAttester: GpuAttester | null;
   readonly keysDir: string;
   readonly signal: AbortSignal;
 }
@@ -185,14 +189,16 @@ export async function openFreshKey(parts: FreshKeyParts): Promise<KeyIdentity> {
   const node = await chain.node(nodeId);
   const keyEpoch = Math.max(node?.keyEpoch ?? 0, ...listKeyDirs(keysDir).map(({ epoch }) => epoch), 0) + 1;
   const identity = await identify(parts, keyEpoch, seed);
-  const { binding, evidence } = identity;
+  const { binding, evidence, gpuEvidence } = identity;
   const dir = keyDir(keysDir, keyEpoch);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   writeAtomically(join(dir, 'key.cbor'), encode(keyFileCodec, keyFileOf(identity, seed)));
   const possession = identity.signer.sign(possessionMessage(registrationBindingHash(nodeCrypto, binding)));
   const modelId = identity.zkModelId;
   try {
-    const op = { kind: 'open-key', binding, method, modelId, modelIds, evidence, possession } as const;
+    const ofGpus = gpuEvidence.length === 0 ? {} : { gpuEvidence };
+    const key = { binding, method, modelId, modelIds, evidence, possession };
+    const op = { kind: 'open-key', ...key, ...ofGpus } as const;
     const result = await operator.submit([op], signal);
     while (chain.finalHeight() < result.height) {
       signal.throwIfAborted();
@@ -211,13 +217,13 @@ export function keyDir(keysDir: string, keyEpoch: number): string {
 }
 
 async function identify(
-  { chain, operator, nodeId, method, modelIds, configHash, attester }: FreshKeyParts,
+  { chain, operator, nodeId, method, modelIds, configHash, attester, gpuAttester }: FreshKeyParts,
   keyEpoch: number,
   seed: Uint8Array,
 ): Promise<KeyIdentity> {
   const signer = ed25519SignerFromSeed(seed);
   const { height: refHeight, blockHash: refBlockHash } = chain.head();
-  const binding: RegistrationBinding = {
+  const common: RegistrationBinding = {
     chainId: chain.chainId,
     operator: operator.accountId,
     nodeId,
@@ -231,10 +237,15 @@ async function identify(
     refHeight,
     refBlockHash,
   };
+  // Asked first: the evidence of the enclave is over theirs.
+  const gpuEvidence = gpuAttester === null ? [] : await gpuAttester.attest(gpuNonceOf(common));
+  const binding = { ...common, gpuEvidenceRoot: gpuEvidenceRootOf(gpuEvidence) };
   const evidence = await attest(attester, registrationBindingHash(nodeCrypto, binding), binding);
   const keyId = keyIdOf(chain.chainId, nodeId, keyEpoch, signer.publicKey);
   const zkModelId = method === 'zk' ? (modelIds[0] as Uint8Array) : null;
-  return { chainId: chain.chainId, nodeId, keyId, keyEpoch, signer, evidence, binding, modelIds, zkModelId };
+  const { chainId } = chain;
+  const documents = { evidence, gpuEvidence };
+  return { chainId, nodeId, keyId, keyEpoch, signer, ...documents, binding, modelIds, zkModelId };
 }
 
 async function attest(
@@ -259,7 +270,7 @@ export function listKeyDirs(keysDir: string): readonly { readonly epoch: number;
 /** The key in this folder. Its chain is the one it was made for, whichever that is. */
 export function readKeyIdentity(dir: string): KeyIdentity {
   const file = decode(keyFileCodec, new Uint8Array(readFileSync(join(dir, 'key.cbor'))), 'key');
-  const { seed, binding, keyId, keyEpoch, evidence, modelIds, zkModelId } = file;
+  const { seed, binding, keyId, keyEpoch, evidence, gpuEvidence = [], modelIds, zkModelId } = file;
   const { chainId, nodeId } = binding;
   return {
     chainId,
@@ -268,6 +279,7 @@ export function readKeyIdentity(dir: string): KeyIdentity {
     keyEpoch,
     signer: ed25519SignerFromSeed(seed),
     evidence,
+    gpuEvidence,
     binding,
     modelIds,
     zkModelId: zkModelId ?? null,
@@ -275,9 +287,10 @@ export function readKeyIdentity(dir: string): KeyIdentity {
 }
 
 function keyFileOf(identity: KeyIdentity, seed: Uint8Array): KeyFile {
-  const { keyId, keyEpoch, evidence, binding, modelIds, zkModelId } = identity;
+  const { keyId, keyEpoch, evidence, gpuEvidence, binding, modelIds, zkModelId } = identity;
   const ofZk = zkModelId === null ? {} : { zkModelId };
-  return { seed, keyId, keyEpoch, evidence, binding, modelIds, ...ofZk };
+  const ofGpus = gpuEvidence.length === 0 ? {} : { gpuEvidence };
+  return { seed, keyId, keyEpoch, evidence, binding, modelIds, ...ofZk, ...ofGpus };
 }
 
 /** What of the configuration the evidence stands for: engines and their versions. */

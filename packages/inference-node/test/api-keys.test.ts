@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
+import {
+  createNvidiaTestGpus,
+  createNvidiaTestRoot,
+  createTestEnclave,
+  createTestRoot,
+  measureTestImage,
+} from '@haca/attester';
 import {
   ed25519SignerFromSeed,
   FolderBusyError,
@@ -13,6 +19,8 @@ import {
 } from '@haca/platform';
 import { decode, toHex, utf8Encode } from '@haca/primitives';
 import {
+  gpuEvidenceRootOf,
+  gpuNonceOf,
   modelIdOf,
   modelManifestCodec,
   OFFER,
@@ -156,10 +164,19 @@ test('HTTP-12 the attestation of a key is there with the binding it is over', as
     measurement: image,
     nowMs: Date.now,
   });
-  const node = await startTestNode({ parts: { attester } });
+  const gpuAttester = createNvidiaTestGpus({
+    root: createNvidiaTestRoot(new Uint8Array(32).fill(2)),
+    count: 2,
+  });
+  const node = await startTestNode({ parts: { attester, gpuAttester } });
   try {
     const path = `${node.url}/v1/attestation/${toHex(node.info.keyId)}`;
-    const found = (await (await fetch(path)).json()) as { kind: string; document: string; binding: string };
+    const found = (await (await fetch(path)).json()) as {
+      readonly kind: string;
+      readonly document: string;
+      readonly binding: string;
+      readonly gpus: readonly string[];
+    };
     assert.equal(found.kind, 'nitro');
     const binding = decode(registrationBindingCodec, fromBase64url(found.binding), 'binding');
     assert.deepEqual(binding.signPublicKey, node.info.publicKey);
@@ -168,6 +185,16 @@ test('HTTP-12 the attestation of a key is there with the binding it is over', as
       document.includes(Buffer.from(registrationBindingHash(nodeCrypto, binding))),
       'the document is over the binding',
     );
+    const gpus = found.gpus.map(fromBase64url);
+    assert.equal(gpus.length, 2);
+    assert.deepEqual(binding.gpuEvidenceRoot, gpuEvidenceRootOf(gpus));
+    const nonce = Buffer.from(gpuNonceOf(binding));
+    assert.ok(
+      gpus.every((gpu) => Buffer.from(gpu).includes(nonce)),
+      'GPUs were asked with the nonce of the key',
+    );
+    const record = node.chain.nodeKeys.get(toHex(node.info.keyId));
+    assert.ok(record !== undefined);
     const info = (await (await fetch(`${node.url}/v1/haca`)).json()) as { keys: [{ evidenceKind: string }] };
     assert.equal(info.keys[0].evidenceKind, 'nitro');
   } finally {

@@ -45,6 +45,7 @@ export function identityOf(keyEpoch = 1): KeyIdentity {
     evidence: null,
     binding,
     modelIds,
+    gpuEvidence: [],
     zkModelId,
   };
 }
