@@ -49,9 +49,15 @@ export interface GenuineDocument {
   readonly context: Omit<EvidenceContext, 'crypto'>;
 }
 
-/** Of every kind at least one; none where the vectors are missing. */
+let documents: readonly GenuineDocument[] | undefined;
+
+/** Of every kind at least one, read once; none where the vectors are missing. */
 export function genuineDocuments(): readonly GenuineDocument[] {
-  if (vectorsMissing !== false) return [];
+  documents ??= vectorsMissing === false ? readDocuments() : [];
+  return documents;
+}
+
+function readDocuments(): readonly GenuineDocument[] {
   return [
     ...nitroDocuments(),
     ...quotes('tdx', ['v4-uptodate-2025-06', 'v5-uptodate-2026-02', 'v4-azure-noseptve-2025-10']),
@@ -81,7 +87,13 @@ export function collateralJson(kind: string, id: string): Readonly<Record<string
   return JSON.parse(textOf(vectorFile(kind, `${id}.collateral.json`))) as Readonly<Record<string, string>>;
 }
 
-function genuine(kind: EvidenceKind, id: string, bytes: Uint8Array, nowMs: number, waived: object = {}): GenuineDocument {
+function genuine(
+  kind: EvidenceKind,
+  id: string,
+  bytes: Uint8Array,
+  nowMs: number,
+  waived: object = {},
+): GenuineDocument {
   const policy = parsePolicy(kind, { others: 'any', ...waived });
   const context = {
     nowMs,

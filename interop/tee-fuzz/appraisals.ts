@@ -1,7 +1,12 @@
 /** Genuine documents, changed and appraised: none may be accepted as anything but the claims it carried. */
 import { nodeCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, toHex } from '@haca/primitives';
-import { appraiseGenuine, type GenuineDocument, genuineDocuments, isAccepted } from '../tee-documents/genuine.ts';
+import {
+  appraiseGenuine,
+  type GenuineDocument,
+  genuineDocuments,
+  isAccepted,
+} from '../tee-documents/genuine.ts';
 import type { Fault } from './fuzz-parser.ts';
 import { INPUT_TIME_MAX_MS } from './fuzz-parser.ts';
 import { openInputs } from './inputs.ts';

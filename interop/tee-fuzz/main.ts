@@ -45,7 +45,7 @@ if (parsers.length === 0) {
 const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 say(`seed ${seed}${vectorsMissing === false ? '' : `; without genuine seeds: ${vectorsMissing}`}`);
 const startedAt = performance.now();
-const each = Math.ceil(inputs / parsers.length);
+const each = inputs / parsers.reduce((sum, { share = 1 }) => sum + share, 0);
 const figures = await fuzzInThreads(parsers, { seed, inputs: each, threads, say: (line) => say(line) });
 const appraised = values.parser === '' ? appraiseMutations({ seed, inputs: appraisals }) : [];
 for (const line of appraised.map(appraisalText)) say(line);

@@ -1,24 +1,66 @@
 /** Every parser that reads bytes of others, with what it is fuzzed from. A test holds this table against the exported names. */
-import { type Codec, decode, encode, MalformedError, utf8Encode } from '@haca/primitives';
+import { nodeCrypto } from '@haca/platform';
+import {
+  type Codec,
+  type CryptoProvider,
+  decode,
+  encode,
+  MalformedError,
+  UsageError,
+  utf8Encode,
+} from '@haca/primitives';
 import {
   azureDocumentCodec,
   collateralCodec,
   dstackDocumentCodec,
+  EVIDENCE_KINDS,
   nvidiaDocumentCodec,
   snpDocumentCodec,
 } from '@haca/protocol';
 import {
+  AMD_DEVIATIONS,
+  appraiseEvidenceFile,
+  appraiseNrasToken,
+  canonicalHclReport,
   DerReader,
+  decodeTcb,
+  likelyKind,
+  NO_COLLATERAL,
+  parseAzureJson,
   parseCertificate,
+  parseCrl,
+  parseDstackDocument,
+  parseDstackJson,
+  parseHclReport,
   parseNitroEnvelope,
   parseNitroPayload,
-  parseNitroPolicy,
+  parseNvidiaChainPem,
+  parseNvidiaEvidenceJson,
+  parseNvidiaReport,
+  parseNvidiaReportHex,
+  parsePckExtension,
   parsePemCertificates,
+  parsePolicy,
+  parseQeIdentity,
+  parseQuote,
+  parseQuotePem,
+  parseRuntimeData,
+  parseSnpReport,
+  parseTcbInfo,
+  parseTpmQuote,
+  readCollateral,
+  rescoreEvidence,
+  snpVekExtensions,
+  stripQuotePadding,
+  vendorRoots,
 } from '@haca/verifier';
+import { appraiseGenuine, genuineDocuments } from '../tee-documents/genuine.ts';
 import {
-  certificates,
+  certificatesOf,
   nitroPayloads,
-  pemCertificates,
+  quotePemTexts,
+  revocationLists,
+  signedBodies,
   textOf,
   vectorFiles,
 } from '../tee-documents/vector-files.ts';
@@ -32,9 +74,27 @@ export interface FuzzedParser {
   readonly seeds: () => readonly Uint8Array[];
   /** Returns for input it takes, throws `MalformedError` for all other; anything else is a fault. */
   readonly parse: (bytes: Uint8Array) => unknown;
+  /** It refuses nothing: what is wrong is in what it returns. */
+  readonly isTotal?: boolean;
+  /** Slower ones get a smaller share of the inputs; 1 by default. */
+  readonly share?: number;
 }
 
 const BLANK = new Uint8Array(64);
+const WITHOUT_SIGNATURES: CryptoProvider = {
+  ...nodeCrypto,
+  verifyEcdsaP256: () => false,
+  verifyEcdsaP384: () => false,
+  verifyRsaPssSha384: () => false,
+  verifyRsaPkcs1Sha256: () => false,
+};
+
+/** Genuine documents of these kinds; shapes of our own where there are none. */
+function documentsOf(...kinds: readonly string[]): readonly Uint8Array[] {
+  return genuineDocuments()
+    .filter(({ kind }) => kinds.includes(kind))
+    .map(({ bytes }) => bytes);
+}
 
 /** Reads as `codec` and demands that what was read is written as the same bytes. */
 function canonical<T>(codec: Codec<T>): (bytes: Uint8Array) => T {
@@ -85,44 +145,74 @@ function readScalar(reader: DerReader, tag: number): unknown {
   }
 }
 
-const withChain = (
-  kind: string,
-  report: Uint8Array,
-): readonly { report: Uint8Array; certificates: Uint8Array[] }[] => [
-  { report, certificates: [...pemCertificates(kind).slice(0, 2), BLANK].slice(0, 3) },
-];
-
-export const PARSERS: readonly FuzzedParser[] = [
+const DER_PARSERS: readonly FuzzedParser[] = [
   {
     name: 'DER elements',
     exports: ['DerReader'],
     form: 'der',
     seeds: () => [
-      ...certificates(),
-      ...vectorFiles('tdx', '.der'),
-      Uint8Array.of(0x30, 0x03, 0x01, 0x01, 0xff),
+      ...certificatesOf('tdx', 'nitro', 'nvidia'),
+      ...revocationLists(),
+      Uint8Array.of(0x30, 3, 1, 1, 0xff),
     ],
     parse: (bytes) => walkDer(new DerReader(bytes, 'input')),
   },
   {
     name: 'certificate',
-    exports: ['parseCertificate'],
+    exports: ['parseCertificate', 'parsePckExtension'],
     form: 'der',
-    seeds: certificates,
-    parse: (bytes) => parseCertificate(bytes, 'certificate'),
+    seeds: () => certificatesOf('tdx', 'nitro', 'nvidia', 'pck'),
+    parse: (bytes) => {
+      const certificate = parseCertificate(bytes, 'certificate');
+      return isPck(certificate.extensions) ? parsePckExtension(certificate) : certificate;
+    },
+  },
+  {
+    name: 'AMD certificate',
+    exports: ['AMD_DEVIATIONS', 'snpVekExtensions'],
+    form: 'der',
+    seeds: () => certificatesOf('snp'),
+    parse: (bytes) => {
+      const certificate = parseCertificate(bytes, 'certificate', AMD_DEVIATIONS);
+      const isVek = certificate.serial.length === 1 && certificate.serial[0] === 0;
+      return isVek ? snpVekExtensions(certificate) : certificate;
+    },
+  },
+  {
+    name: 'revocation list',
+    exports: ['parseCrl'],
+    form: 'der',
+    seeds: revocationLists,
+    parse: (bytes) => parseCrl(bytes, 'crl'),
   },
   {
     name: 'PEM certificates',
-    exports: ['parsePemCertificates'],
+    exports: ['parsePemCertificates', 'parseNvidiaChainPem'],
     form: 'bytes',
     seeds: () => ['tdx', 'snp', 'nvidia'].flatMap((kind) => vectorFiles(kind, '.pem')),
-    parse: (bytes) => parsePemCertificates(textOf(bytes), 'pem'),
+    parse: (bytes) => [parsePemCertificates(textOf(bytes), 'pem'), parseNvidiaChainPem(textOf(bytes))],
   },
+  {
+    name: 'PEM of a quote',
+    exports: ['parseQuotePem'],
+    form: 'bytes',
+    seeds: quotePemTexts,
+    parse: parseQuotePem,
+  },
+];
+
+const PCK_OID = '1.2.840.113741.1.13.1';
+
+function isPck(extensions: readonly { readonly oid: string }[]): boolean {
+  return extensions.some(({ oid }) => oid === PCK_OID);
+}
+
+const DOCUMENT_PARSERS: readonly FuzzedParser[] = [
   {
     name: 'Nitro envelope',
     exports: ['parseNitroEnvelope'],
     form: 'cbor',
-    seeds: () => vectorFiles('nitro', '.bin'),
+    seeds: () => documentsOf('nitro'),
     parse: parseNitroEnvelope,
   },
   {
@@ -133,81 +223,258 @@ export const PARSERS: readonly FuzzedParser[] = [
     parse: parseNitroPayload,
   },
   {
+    name: 'Intel quote',
+    exports: ['parseQuote', 'stripQuotePadding'],
+    form: 'bytes',
+    seeds: () => documentsOf('tdx', 'sgx'),
+    parse: (bytes) => parseQuote(stripQuotePadding(bytes)),
+  },
+  {
+    name: 'SNP report',
+    exports: ['parseSnpReport'],
+    form: 'bytes',
+    seeds: () => vectorFiles('snp', '.report.bin'),
+    parse: parseSnpReport,
+  },
+  {
+    name: 'SNP TCB version',
+    exports: ['decodeTcb'],
+    form: 'bytes',
+    seeds: () => [Uint8Array.of(3, 0, 0, 0, 0, 0, 8, 115), Uint8Array.of(1, 2, 3, 4, 0, 0, 0, 5)],
+    parse: (bytes) => decodeTcb((bytes[1] ?? 0) > 0 ? 'turin' : 'milan', bytes, 'tcb'),
+    share: 0.1,
+  },
+  {
+    name: 'NVIDIA report',
+    exports: ['parseNvidiaReport'],
+    form: 'bytes',
+    seeds: () =>
+      documentsOf('nvidia').map((document) => decode(nvidiaDocumentCodec, document, 'seed').report),
+    parse: parseNvidiaReport,
+  },
+  {
+    name: 'HCL report',
+    exports: ['parseHclReport', 'canonicalHclReport'],
+    form: 'bytes',
+    seeds: () => azureParts(({ hclReport }) => hclReport),
+    parse: (bytes) => [canonicalHclReport(bytes), parseHclReport(bytes)],
+  },
+  {
+    name: 'Azure runtime data',
+    exports: ['parseRuntimeData'],
+    form: 'json',
+    seeds: () => azureParts(({ hclReport }) => parseHclReport(hclReport).runtimeData),
+    parse: parseRuntimeData,
+  },
+  {
+    name: 'TPM quote',
+    exports: ['parseTpmQuote'],
+    form: 'bytes',
+    seeds: () => azureParts(({ tpmQuote }) => tpmQuote),
+    parse: parseTpmQuote,
+  },
+  {
     name: 'SNP document',
     exports: [],
     form: 'cbor',
-    seeds: () => withChain('snp', new Uint8Array(1184)).map((document) => encode(snpDocumentCodec, document)),
+    seeds: () => documentsOf('snp'),
     parse: canonical(snpDocumentCodec),
   },
   {
     name: 'NVIDIA document',
     exports: [],
     form: 'cbor',
-    seeds: () =>
-      withChain('nvidia', new Uint8Array(2048)).map((document) => encode(nvidiaDocumentCodec, document)),
+    seeds: () => documentsOf('nvidia'),
     parse: canonical(nvidiaDocumentCodec),
   },
   {
     name: 'dstack document',
-    exports: [],
+    exports: ['parseDstackDocument'],
     form: 'cbor',
-    seeds: () => [
-      encode(dstackDocumentCodec, {
-        quote: BLANK,
-        events: [
-          { imr: 0, eventType: 0, digest: new Uint8Array(48), name: '', payload: new Uint8Array(0) },
-          { imr: 3, eventType: 0x0800_0001, digest: null, name: 'app-id', payload: BLANK },
-          { imr: 3, eventType: 0x0800_0001, digest: null, name: 'compose-hash', payload: BLANK, version: 2 },
-        ],
-      }),
-    ],
-    parse: canonical(dstackDocumentCodec),
+    seeds: () => documentsOf('dstack'),
+    parse: (bytes) => [canonical(dstackDocumentCodec)(bytes), parseDstackDocument(bytes)],
   },
   {
     name: 'Azure document',
     exports: [],
     form: 'cbor',
-    seeds: () =>
-      [null, BLANK].map((tdQuote) =>
-        encode(azureDocumentCodec, {
-          hclReport: BLANK,
-          tdQuote,
-          certificates: tdQuote === null ? [BLANK, BLANK, BLANK] : [],
-          tpmQuote: BLANK,
-          tpmSignature: new Uint8Array(256),
-          pcrs: Array.from({ length: 24 }, () => new Uint8Array(32)),
-        }),
-      ),
+    seeds: () => documentsOf('azure'),
     parse: canonical(azureDocumentCodec),
   },
   {
     name: 'collateral',
     exports: [],
     form: 'cbor',
-    seeds: () => {
-      const signed = { body: utf8Encode('{"version":3}'), signature: BLANK, issuerChain: [BLANK, BLANK] };
-      const list = { crl: BLANK, issuerChain: [] };
-      return [
-        encode(collateralCodec, { kind: 'intel-tcb-info', ...signed }),
-        encode(collateralCodec, { kind: 'intel-qe-identity', ...signed }),
-        encode(collateralCodec, { kind: 'intel-crl', ...list }),
-        encode(collateralCodec, { kind: 'amd-crl', ...list }),
-      ];
-    },
+    seeds: collateralSeeds,
     parse: canonical(collateralCodec),
   },
+];
+
+function azureParts(
+  part: (document: ReturnType<typeof parseAzureJson>) => Uint8Array,
+): readonly Uint8Array[] {
+  return documentsOf('azure').map((document) => part(decode(azureDocumentCodec, document, 'seed')));
+}
+
+function collateralSeeds(): readonly Uint8Array[] {
+  const signed = { body: utf8Encode('{"version":3}'), signature: BLANK, issuerChain: [BLANK, BLANK] };
+  const list = { crl: BLANK, issuerChain: [] };
+  return [
+    encode(collateralCodec, { kind: 'intel-tcb-info', ...signed }),
+    encode(collateralCodec, { kind: 'intel-qe-identity', ...signed }),
+    encode(collateralCodec, { kind: 'intel-crl', ...list }),
+    encode(collateralCodec, { kind: 'amd-crl', ...list }),
+  ];
+}
+
+const TEXT_PARSERS: readonly FuzzedParser[] = [
   {
-    name: 'Nitro policy',
-    exports: ['parseNitroPolicy'],
+    name: 'TCB info',
+    exports: ['parseTcbInfo'],
+    form: 'json',
+    seeds: () => signedBodies('tcbInfo'),
+    parse: parseTcbInfo,
+  },
+  {
+    name: 'QE identity',
+    exports: ['parseQeIdentity'],
+    form: 'json',
+    seeds: () => signedBodies('enclaveIdentity'),
+    parse: parseQeIdentity,
+  },
+  {
+    name: 'dstack JSON',
+    exports: ['parseDstackJson'],
+    form: 'json',
+    seeds: () => vectorFiles('dstack', '.json'),
+    parse: (bytes) => parseDstackJson(textOf(bytes)),
+    share: 0.3,
+  },
+  {
+    name: 'Azure JSON',
+    exports: ['parseAzureJson'],
+    form: 'json',
+    seeds: () => vectorFiles('azure', '.json'),
+    parse: (bytes) => parseAzureJson(textOf(bytes)),
+    share: 0.5,
+  },
+  {
+    name: 'NVIDIA JSON',
+    exports: ['parseNvidiaEvidenceJson', 'parseNvidiaReportHex'],
+    form: 'json',
+    seeds: nvidiaJsonSeeds,
+    parse: (bytes) =>
+      bytes[0] === 0x31 ? parseNvidiaReportHex(textOf(bytes)) : parseNvidiaEvidenceJson(textOf(bytes)),
+    share: 0.3,
+  },
+  {
+    name: 'collateral files',
+    exports: ['readCollateral', 'likelyKind'],
     form: 'json',
     seeds: () => [
-      utf8Encode(
-        `{"allowDebug":false,"measurements":[{"name":"a","pcrs":{"0":"${'00'.repeat(48)}","1":"${'11'.repeat(48)}","2":"${'22'.repeat(48)}"}}],` +
-          '"maxAgeMs":60000,"maxFutureSkewMs":"allow-any","userData":null,"nonce":"00ff","publicKey":"allow-any"}',
-      ),
+      ...['tdx', 'sgx'].flatMap((kind) => vectorFiles(kind, 'collateral.json')),
+      ...signedFileSeeds(),
+      ...revocationLists().slice(0, 2),
     ],
-    parse: (bytes) => parseNitroPolicy(jsonOf(bytes)),
+    parse: (bytes) => [readCollateral([{ name: 'input', bytes }]), likelyKind(bytes)],
+    isTotal: true,
+    share: 0.2,
   },
+  ...EVIDENCE_KINDS.map(
+    (kind): FuzzedParser => ({
+      name: `${kind} policy`,
+      exports: ['parsePolicy'],
+      form: 'json',
+      seeds: () => POLICY_SEEDS.map((text) => utf8Encode(text)),
+      parse: (bytes) => parsePolicy(kind, jsonOf(bytes)),
+      share: 0.3,
+    }),
+  ),
+  {
+    name: 'evidence files',
+    exports: ['appraiseEvidenceFile'],
+    form: 'json',
+    seeds: () => [
+      ...vectorFiles('azure', '.json'),
+      ...vectorFiles('dstack', '.json'),
+      ...nvidiaJsonSeeds(),
+      ...documentsOf('tdx', 'snp', 'nitro'),
+    ],
+    parse: readEvidenceFile,
+    share: 0.05,
+  },
+];
+
+/** Every kind in turn; the file may say that it is of another kind than asked for. */
+function readEvidenceFile(bytes: Uint8Array): unknown {
+  const kind = EVIDENCE_KINDS[bytes.length % EVIDENCE_KINDS.length] ?? 'tdx';
+  try {
+    return appraiseEvidenceFile({ crypto: nodeCrypto, kind, evidence: bytes, atMs: 1_760_000_000_000 });
+  } catch (error) {
+    if (error instanceof UsageError) throw new MalformedError('evidence.kind', '', kind, 'another kind');
+    throw error;
+  }
+}
+
+function nvidiaJsonSeeds(): readonly Uint8Array[] {
+  return vectorFiles('nvidia', '-json.json').filter(({ length }) => length < 48 * 1024);
+}
+
+function signedFileSeeds(): readonly Uint8Array[] {
+  return ['tdx', 'sgx'].flatMap((kind) => vectorFiles(kind, '-06.json', '-08.json'));
+}
+
+const POLICY_SEEDS: readonly string[] = [
+  '{"others":"any"}',
+  `{"allowDebug":false,"others":"any","reportData":"${'00'.repeat(64)}","tcbStatuses":["UpToDate","SWHardeningNeeded"]}`,
+  `{"nonce":"${'11'.repeat(32)}","maxAgeMs":60000,"userData":null,"measurements":[{"name":"a","registers":{"pcr0":"${'00'.repeat(48)}"}}]}`,
+  '{"tcbFloors":[{"product":"milan","floor":{"fmc":null,"bootloader":1,"tee":2,"snp":3,"microcode":4}}],"vmpl":0}',
+  '{"platform":{"required":[],"forbidden":[]},"minFirmware":{"major":1,"minor":2,"build":3},"mitigations":"00000000000000ff"}',
+  '{"tdx":{"others":"any"},"snp":{"others":"any"},"secureBoot":true,"extraData":"00"}',
+  '{"goldenMeasurements":[{"index":1,"values":["00"]}],"architectures":["hopper"],"modes":["spt"],"revocation":"any"}',
+];
+
+/** Facts of genuine evidence, judged again for its kind. */
+const FACTS_PARSERS: readonly FuzzedParser[] = EVIDENCE_KINDS.map((kind) => ({
+  name: `${kind} facts`,
+  exports: ['rescoreEvidence'],
+  form: 'cbor',
+  seeds: () =>
+    genuineDocuments()
+      .filter((document) => document.kind === kind)
+      .map((document) => appraiseGenuine(document, document.bytes, nodeCrypto).claims?.facts ?? BLANK),
+  parse: (bytes) =>
+    rescoreEvidence(kind, bytes, {
+      crypto: WITHOUT_SIGNATURES,
+      nowMs: 1_760_000_000_000,
+      revoked: [],
+      collateral: NO_COLLATERAL,
+      collateralGraceMs: 0,
+      [kind]: { roots: vendorRoots(kind), policy: parsePolicy(kind, { others: 'any' }) },
+    }),
+  isTotal: true,
+  share: 0.3,
+}));
+
+const TOKEN_PARSERS: readonly FuzzedParser[] = [
+  {
+    name: 'NRAS token',
+    exports: ['appraiseNrasToken'],
+    form: 'json',
+    seeds: () => vectorFiles('nvidia', 'nras-eat-hopper-2025-06.json'),
+    parse: (bytes) =>
+      appraiseNrasToken(bytes, { crypto: WITHOUT_SIGNATURES, nowMs: 0, nonce: 'allow-any', keys: 'none' }),
+    isTotal: true,
+    share: 0.5,
+  },
+];
+
+export const PARSERS: readonly FuzzedParser[] = [
+  ...DER_PARSERS,
+  ...DOCUMENT_PARSERS,
+  ...TEXT_PARSERS,
+  ...FACTS_PARSERS,
+  ...TOKEN_PARSERS,
 ];
 
 /** Whether an exception is how parsers say no. */

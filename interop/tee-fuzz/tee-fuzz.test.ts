@@ -12,7 +12,7 @@ import { fuzzInThreads } from './threads.ts';
 import { nodesOf, treeOf } from './trees.ts';
 
 const SEED = 5;
-const INPUTS = 1_000;
+const INPUTS = 250;
 const READS_INPUT = /^(parse|read|decode|strip|unwrap)[A-Z]/;
 
 test('every parser that the verifier exports is in the table, and nothing that it does not', () => {
@@ -36,7 +36,7 @@ for (const parser of PARSERS) {
     const { faults, inputs, codes } = fuzzParser(parser, { seed: SEED, inputs: INPUTS });
     assert.deepEqual(faults, []);
     assert.equal(inputs, INPUTS);
-    assert.ok(codes > 0, 'no input was refused');
+    assert.equal(codes > 0, parser.isTotal !== true, `${codes} codes of refusal`);
   });
 }
 
@@ -51,7 +51,7 @@ test(
   `fuzz: no changed document is accepted with other claims (seed ${SEED})`,
   { skip: vectorsMissing },
   () => {
-    const figures = appraiseMutations({ seed: SEED, inputs: 300 });
+    const figures = appraiseMutations({ seed: SEED, inputs: 700 });
     assert.ok(figures.length > 0);
     for (const { faults, accepted, kind } of figures) {
       assert.deepEqual(faults, [], kind);

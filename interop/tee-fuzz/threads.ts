@@ -9,7 +9,7 @@ const LOOK_EVERY_MS = 1_000;
 
 export interface ThreadsRun {
   readonly seed: number;
-  /** For each parser. */
+  /** For each parser, times its share. */
   readonly inputs: number;
   readonly threads: number;
   readonly say: (line: string) => void;
@@ -23,7 +23,8 @@ export async function fuzzInThreads(
   const figures: ParserFigures[] = [];
   const runThread = async (): Promise<void> => {
     for (let parser = queue.shift(); parser !== undefined; parser = queue.shift()) {
-      const result = await fuzzInThread(parser, run);
+      const inputs = Math.ceil(run.inputs * (parser.share ?? 1));
+      const result = await fuzzInThread(parser, { ...run, inputs });
       figures.push(result);
       run.say(figuresText(result));
     }
