@@ -30,6 +30,7 @@ import {
   vectorsMissing,
   WAIVED,
 } from './evidence-file-vectors.ts';
+import { mint, mintCrl, NOW_MS as SNP_NOW_MS } from './snp-fixture.ts';
 
 const skip = vectorsMissing;
 const encoded = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -354,6 +355,49 @@ test('the certificates of AMD that stand in the source are the pinned roots and 
     }
   }
   assert.equal(entries.length, 9);
+});
+
+test("AMD's revocation list is found by its issuer among others, and a damaged or stale one fails", () => {
+  const [{ report, certificates }, other] = [mint({ product: 'turin' }), mint({ product: 'milan' })];
+  const [ark, ask, vek] = certificates;
+  const files = [ark, ask, vek, ...other.certificates].map((bytes, i) => ({ name: `${i}`, bytes }));
+  const [list, foreign] = [mintCrl('turin'), mintCrl('milan')];
+  const listFile = (bytes: Uint8Array, name = 'a'): CollateralFile => ({ name, bytes });
+  const judged = (...lists: readonly CollateralFile[]): EvidenceFileReport =>
+    appraiseEvidenceFile({
+      crypto: nodeCrypto,
+      kind: 'snp',
+      evidence: report,
+      atMs: SNP_NOW_MS,
+      collateral: [...files, ...lists],
+      roots: ark,
+      policy: { ...WAIVED, allowSmt: true },
+    });
+  const complete = judged(listFile(foreign), listFile(list));
+  assert.deepEqual([complete.verdict.ok, complete.simulated], [true, true], failedOf(complete).join(' '));
+  assert.equal(
+    judged(textFile('pem', `-----BEGIN X509 CRL-----\n${base64(list)}\n-----END X509 CRL-----`)).verdict.ok,
+    true,
+  );
+  assert.equal(statusOf(judged(listFile(foreign)), 'snp.crl.form'), 'skipped');
+  const flipped = list.with(list.length - 1, (list[list.length - 1] as number) ^ 1);
+  const stale = mintCrl('turin', {
+    thisUpdateMs: SNP_NOW_MS - 90 * 86_400_000,
+    nextUpdateMs: SNP_NOW_MS - 1,
+  });
+  for (const [bad, id] of [
+    [listFile(flipped), 'snp.crl.issuer'],
+    [listFile(stale), 'snp.crl.window'],
+    [listFile(list.subarray(0, list.length - 1)), 'snp.crl.form'],
+    [listFile(new Uint8Array(0), 'turin.crl'), 'snp.crl.form'],
+    [listFile(mintCrl('turin', { serials: [Uint8Array.from([2, 3, 1, 0, 1])] })), 'snp.chain.crl'],
+  ] as const)
+    assert.equal(statusOf(judged(bad), id), 'failed', id);
+  assert.equal(
+    judged(listFile(stale), listFile(flipped), listFile(list)).verdict.ok,
+    true,
+    'the one that holds',
+  );
 });
 
 test('every GPU report finds its own chain among those of all, a wrong pairing fails', { skip }, () => {
