@@ -106,8 +106,16 @@ function rescored<Policy>(
 
 const RESCORERS: Readonly<Partial<Record<EvidenceKind, Rescore>>> = {
   nitro: (facts, { revoked }) => rescoreNitro(facts, revoked),
-  tdx: rescored('tdx', ({ tdx }) => tdx, rescoreIntel),
-  sgx: rescored('sgx', ({ sgx }) => sgx, rescoreIntel),
+  tdx: rescored(
+    'tdx',
+    ({ tdx }) => tdx,
+    (facts, context) => rescoreIntel(facts, context, 'tdx'),
+  ),
+  sgx: rescored(
+    'sgx',
+    ({ sgx }) => sgx,
+    (facts, context) => rescoreIntel(facts, context, 'sgx'),
+  ),
   nvidia: (facts, { revoked }) => rescoreNvidia(facts, revoked),
   snp: rescored('snp', ({ snp }) => snp, rescoreSnp),
   dstack: rescored('dstack', ({ dstack }) => dstack, rescoreDstack),

@@ -78,14 +78,9 @@ export function extension(oid: string, critical: boolean, value: Uint8Array): Ui
   return sequence(hex(oid), ...(critical ? [hex('0101ff')] : []), octets(value));
 }
 
-const CA_EXTENSIONS = [
-  extension('0603551d0f', true, hex('03020106')),
-  extension('0603551d13', true, hex('30030101ff')),
-];
-const LEAF_EXTENSIONS = [
-  extension('0603551d0f', true, hex('030206c0')),
-  extension('0603551d13', true, hex('3000')),
-];
+const usageExtension = (usage: string): Uint8Array => extension('0603551d0f', true, hex(usage));
+const constraints = (isCa: boolean): Uint8Array =>
+  extension('0603551d13', true, hex(isCa ? '30030101ff' : '3000'));
 
 export interface CertificateOptions {
   readonly subject: string;
@@ -94,6 +89,8 @@ export interface CertificateOptions {
   readonly issuerKey: Key;
   readonly serial: number;
   readonly isCa: boolean;
+  /** Content of the keyUsage extension, where it is not the usual. */
+  readonly usage?: string;
   readonly fromMs: number;
   readonly toMs: number;
   readonly extra: readonly Uint8Array[];
@@ -102,7 +99,8 @@ export interface CertificateOptions {
 export function certificate(options: CertificateOptions): Uint8Array {
   const { subject, issuer, key, issuerKey, serial, isCa, fromMs, toMs, extra } = options;
   const spki = sequence(sequence(hex('06072a8648ce3d0201'), hex('06082a8648ce3d030107')), bits(key.point));
-  const extensions = [...(isCa ? CA_EXTENSIONS : LEAF_EXTENSIONS), ...extra];
+  const usage = options.usage ?? (isCa ? '03020106' : '030206c0');
+  const extensions = [usageExtension(usage), constraints(isCa), ...extra];
   const tbs = sequence(
     hex('a003020102'),
     integer(serial),

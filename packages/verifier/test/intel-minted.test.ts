@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { nodeCrypto } from '@haca/platform';
 import { toHex } from '@haca/primitives';
 import type { Collateral } from '@haca/protocol';
-import { appraiseCollateral, rescoreIntel, type TcbStatus } from '../src/index.ts';
+import { appraiseCollateral, rescoreEvidence, rescoreIntel, type TcbStatus } from '../src/index.ts';
 import {
   appraiseMinted,
   type CertificateOptions,
@@ -34,7 +34,7 @@ import {
   type World,
   withPiece,
 } from './intel-fixture.ts';
-import { failures, OPEN_TDX, type Piece, skips, sourceOf } from './intel-vectors.ts';
+import { failures, OPEN_SGX, OPEN_TDX, type Piece, skips, sourceOf } from './intel-vectors.ts';
 
 const DAY_MS = 86_400_000;
 const of = (changes: Partial<World>) => failures(appraiseMinted(mint(changes)));
@@ -91,6 +91,7 @@ test('INTEL-21 a list needs a number, no critical extension, and the right issue
   const delta = extension('0603551d1b', true, hex('020101'));
   assert.deepEqual(of({ rootCrl: { extra: [delta] } }), ['tdx.root-crl:crl.critical-extension']);
   assert.deepEqual(of({ pckCrl: { fromMs: NOW_MS, toMs: NOW_MS } }), ['tdx.pck-crl:crl.window']);
+  assert.deepEqual(of({ caCertificate: { usage: '03020204' } }), ['tdx.pck-crl:crl.issuer-key-usage']);
 });
 
 test('INTEL-20 INTEL-23 collateral under another root is worth nothing, whoever signed it', () => {
@@ -154,6 +155,11 @@ test('INTEL-23 the PCK is no signer of collateral, nor is its CA', () => {
 
 test('INTEL-11 INTEL-12 INTEL-15 the PCK chain has its profile, names and signatures', () => {
   const ca = (change: Partial<CertificateOptions>) => of({ caCertificate: change });
+  assert.deepEqual(
+    ca({ usage: '03020102' }),
+    ['tdx.chain.profile:certificate.key-usage'],
+    'without keyCertSign',
+  );
   const leaf = (change: Partial<CertificateOptions>) => of({ pckCertificate: change });
   assert.deepEqual(ca({ isCa: false }), ['tdx.chain.profile:certificate.not-a-ca']);
   assert.deepEqual(leaf({ isCa: true }), ['tdx.chain.profile:certificate.leaf-is-ca']);
@@ -487,6 +493,35 @@ test('INTEL-47 a revoked issuer or a forged list of the root stops collateral', 
   };
   const { verdict } = appraiseCollateral((minted.pieces[2] as Piece).item, trust);
   assert.deepEqual(failures({ verdict }), ['collateral.issuer-revocation:crl.signature']);
+});
+
+test('INTEL-38 an older QE identity is a rollback as older TCB information is', () => {
+  const at = (info: number, identity: number, floor: number) =>
+    failures(
+      appraiseMinted(
+        mint({
+          tcbInfo: { tcbEvaluationDataNumber: info },
+          qeIdentity: { tcbEvaluationDataNumber: identity },
+        }),
+        { tdx: { minTcbEvaluationDataNumber: floor } },
+      ),
+    );
+  assert.deepEqual(at(18, 18, 18), []);
+  for (const [info, identity] of [
+    [17, 18],
+    [18, 17],
+  ] as const)
+    assert.deepEqual(at(info, identity, 18), ['tdx.tcb.evaluation-number:tcb.evaluation-number']);
+});
+
+test('INTEL-46 facts of the other TEE are none', () => {
+  const minted = mint();
+  const facts = appraiseMinted(minted).claims?.facts ?? new Uint8Array(0);
+  const trust = mintedTrust(minted);
+  const acceptance = { roots: trust.roots, policy: { ...OPEN_TDX, ...OPEN_SGX } };
+  const context = { ...trust, tdx: acceptance, sgx: acceptance };
+  assert.deepEqual(failures(rescoreEvidence('tdx', facts, context)), []);
+  assert.deepEqual(failures(rescoreEvidence('sgx', facts, context)), ['intel.facts:facts.tee']);
 });
 
 test('INTEL-14 names and serials are compared, never bytes', () => {

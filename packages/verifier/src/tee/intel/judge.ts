@@ -187,10 +187,11 @@ function judgeSigner(desk: Desk, name: string, signer: Certificate, rootCrl: Rev
 
 function judgeQe(desk: Desk, identity: QeIdentity): QeTcb {
   const { qe, tee } = desk.facts;
+  const { evaluationDataNumber } = identity;
   const level = svnLevelOf(identity.levels, qe.isvSvn);
   if (!noteFault(desk, 'qe-identity.match', identityFault(qe, tee, identity)) || level === undefined)
-    return { status: 'Unsupported', advisoryIds: [] };
-  return { status: qeStatusOf(level.status), advisoryIds: level.advisoryIds };
+    return { status: 'Unsupported', advisoryIds: [], evaluationDataNumber };
+  return { status: qeStatusOf(level.status), advisoryIds: level.advisoryIds, evaluationDataNumber };
 }
 
 /** Intel's library knows three: what is neither up to date nor revoked is out of date. */

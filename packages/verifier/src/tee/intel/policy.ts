@@ -13,7 +13,7 @@ export interface IntelTcbPolicy {
    * `UpToDate` alone; `allow-any` all that are not hopeless.
    */
   readonly tcbStatuses: Expected<readonly TcbStatus[]>;
-  /** TCB information with a lower tcbEvaluationDataNumber is refused: it is older than what the caller knows of. */
+  /** TCB information and QE identities with a lower tcbEvaluationDataNumber are refused: the caller knows of newer ones. */
   readonly minTcbEvaluationDataNumber: Expected<number>;
 }
 
@@ -58,7 +58,8 @@ function evaluationCheck(
   if (typeof floor === 'string') return checkWithoutExpectation(id, floor);
   if (!Number.isSafeInteger(floor) || floor < 0) throw new UsageError(`${floor} is no evaluation number`);
   if (tcb === null) return skipped(id, 'not-reached', 'the TCB was not judged');
-  const got = tcb.evaluationDataNumber;
+  const { evaluationDataNumber, qeEvaluationDataNumber } = tcb;
+  const got = Math.min(evaluationDataNumber, qeEvaluationDataNumber ?? evaluationDataNumber);
   return check(id, 'tcb.evaluation-number', got >= floor, `${floor} or higher`, `${got}`);
 }
 

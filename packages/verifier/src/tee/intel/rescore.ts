@@ -1,9 +1,11 @@
+import { MalformedError } from '@haca/primitives';
 import { type Verdict, verdictOf } from '@haca/protocol';
 import { openCheckRun } from '../check-run.ts';
 import { findTrustRoot } from '../trust-root.ts';
 import { JUDGE_CHECKS, JUDGE_TDX_CHECKS, judgePlatform } from './judge.ts';
 import { decodePlatformFacts, type PlatformFacts } from './platform-facts.ts';
 import { type IntelTcbPolicy, tcbPolicyChecks } from './policy.ts';
+import type { TeeKind } from './quote.ts';
 import type { TcbClaims } from './tcb-level.ts';
 import { assertTrust, type IntelTrust } from './trust.ts';
 import { rootCheck } from './verify.ts';
@@ -16,15 +18,17 @@ export interface IntelRescoring {
 
 /**
  * Judges a platform again by the facts kept of its quote (`TeeClaims.facts`): root, revocation, QE identity, TCB level and TCB
- * policy, by the same code as the appraisal. Total: facts that are none are a failed check. At most 6 signatures.
+ * policy, by the same code as the appraisal. Total: facts that are none, or not of `tee` where one is given, are a failed check.
+ * At most 6 signatures.
  */
 export function rescoreIntel(
   facts: Uint8Array,
   context: IntelTrust & { readonly policy: IntelTcbPolicy },
+  tee: TeeKind | null = null,
 ): IntelRescoring {
   assertTrust(context);
   const opening = openCheckRun(['intel.facts']);
-  const platform = opening.parse('intel.facts', () => decodePlatformFacts(facts));
+  const platform = opening.parse('intel.facts', () => factsFor(facts, tee));
   if (platform === null) return { verdict: verdictOf(opening.checks()), collateralEndMs: null, tcb: null };
   const run = openCheckRun<string>(rescoreIds(platform));
   const sha256 = context.crypto.sha256(platform.root.der);
@@ -39,6 +43,13 @@ export function rescoreIntel(
     collateralEndMs,
     tcb,
   };
+}
+
+function factsFor(facts: Uint8Array, tee: TeeKind | null): PlatformFacts {
+  const platform = decodePlatformFacts(facts);
+  if (tee !== null && platform.tee !== tee)
+    throw new MalformedError('facts.tee', 'facts.tee', tee, platform.tee);
+  return platform;
 }
 
 function rescoreIds({ tee }: PlatformFacts): readonly string[] {

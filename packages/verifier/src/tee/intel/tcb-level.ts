@@ -20,13 +20,20 @@ export interface TcbClaims {
   readonly tcbDateMs: number | null;
   /** Of the matching levels of platform, module and quoting enclave, in this order, each once. */
   readonly advisoryIds: readonly string[];
+  /** tcbEvaluationDataNumber of the TCB information. */
   readonly evaluationDataNumber: number;
+  /** The same of the QE identity; null where there was none. */
+  readonly qeEvaluationDataNumber: number | null;
 }
 
-/** What was found about the quoting enclave; null where nothing could be. */
-export interface QeTcb {
+interface PartTcb {
   readonly status: TcbStatus;
   readonly advisoryIds: readonly string[];
+}
+
+/** What its identity says of the quoting enclave. */
+export interface QeTcb extends PartTcb {
+  readonly evaluationDataNumber: number;
 }
 
 export function evaluateTcb(facts: PlatformFacts, info: TcbInfo, qe: QeTcb | null): TcbClaims {
@@ -50,6 +57,7 @@ export function evaluateTcb(facts: PlatformFacts, info: TcbInfo, qe: QeTcb | nul
     tcbDateMs: level?.tcbDateMs ?? null,
     advisoryIds: [...new Set(advisoryIds)],
     evaluationDataNumber: info.evaluationDataNumber,
+    qeEvaluationDataNumber: qe?.evaluationDataNumber ?? null,
   };
 }
 
@@ -84,7 +92,7 @@ export function svnLevelOf(levels: readonly SvnLevel[], isvSvn: number): SvnLeve
 
 const MODULE_STATUSES: readonly TcbStatus[] = ['UpToDate', 'OutOfDate', 'Revoked'];
 
-function moduleTcb({ teeTcbSvn }: TdFacts, info: TcbInfo): QeTcb | null {
+function moduleTcb({ teeTcbSvn }: TdFacts, info: TcbInfo): PartTcb | null {
   const version = moduleVersion(teeTcbSvn);
   if (version === 0) return null;
   const identity = findModuleIdentity(info, version);
