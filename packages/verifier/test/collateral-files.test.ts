@@ -99,6 +99,36 @@ function shapes(): ReadonlyMap<string, readonly CollateralFile[]> {
         }),
       ],
     ],
+    [
+      'as C has it: everything as signed bytes with a zero at the end',
+      [
+        jsonFile({
+          major_version: 3,
+          tee_type: 129,
+          ...Object.fromEntries(
+            Object.entries({ ...bundle, tcb_info: tcbAnswer, qe_identity: qeAnswer, root_ca_crl: undefined })
+              .filter(([, value]) => value !== undefined)
+              .map(([name, value]) => [name, [...new TextEncoder().encode(value), 0]]),
+          ),
+          root_ca_crl: [...new Int8Array(rootCrl)],
+        }),
+      ],
+    ],
+    [
+      'as contracts keep it',
+      [
+        jsonFile({
+          tcbInfoStr: member(bundle, 'tcb_info'),
+          signature: `0x${member(bundle, 'tcb_info_signature')}`,
+        }),
+        jsonFile({
+          identityStr: member(bundle, 'qe_identity'),
+          signature: `0x${member(bundle, 'qe_identity_signature')}`,
+        }),
+        textFile('c', chain),
+        ...lists,
+      ],
+    ],
     ['upper-case hex', [jsonFile({ ...bundle, pck_crl: member(bundle, 'pck_crl').toUpperCase() })]],
     ['chains in another file', [jsonFile(noChains), textFile('chain', chain)]],
     [

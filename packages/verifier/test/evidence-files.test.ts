@@ -212,6 +212,35 @@ test('a file that is nothing is a verdict that lists every check of the kind', {
   }
 });
 
+test('heads that libraries and firmware put before evidence are left out, exactly', { skip }, () => {
+  const quote = bytesOf('sgx/v3-confsw-2025-06.quote.bin');
+  const head = Buffer.alloc(16);
+  head.writeUInt32LE(1, 0);
+  head.writeUInt32LE(2, 4);
+  head.writeUInt32LE(quote.length, 8);
+  const at = 1_750_334_171_000;
+  const plain = judge('sgx', quote, at, [fileOf('sgx/v3-confsw-2025-06.collateral.json')]);
+  const framed = judge('sgx', concatBytes(head, quote), at, [
+    fileOf('sgx/v3-confsw-2025-06.collateral.json'),
+  ]);
+  assert.deepEqual(substance(framed), substance(plain));
+  assert.ok(framed.notes.some((note) => note.includes('Open Enclave')));
+  for (const bad of [concatBytes(head, quote, Uint8Array.of(1)), concatBytes(head, head, quote)])
+    assert.equal(judge('sgx', bad, at, []).judged[0]?.claims ?? null, null);
+  const report = bytesOf('snp/milan-v2.report.bin');
+  const answer = new Uint8Array(4000);
+  answer.set([0xa0, 0x04], 4);
+  answer.set(report, 32);
+  const [own, inside] = [report, answer].map((file) =>
+    judge('snp', file, 1_700_000_000_000, allFiles('snp')),
+  );
+  assert.deepEqual(substance(inside as EvidenceFileReport), substance(own as EvidenceFileReport));
+  assert.equal(
+    judge('snp', answer.with(0, 1), 1_700_000_000_000, allFiles('snp')).judged[0]?.claims ?? null,
+    null,
+  );
+});
+
 test('several quotes in one file are refused unless one is named', { skip }, () => {
   const [one, other] = [bytesOf('tdx/v4-debug-2023.quote.bin'), bytesOf(UP_TO_DATE.quote)].map(toHex);
   const judgedAs = (value: unknown): EvidenceFileReport =>

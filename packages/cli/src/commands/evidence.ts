@@ -148,24 +148,12 @@ async function readPolicy(given: string): Promise<unknown> {
   }
 }
 
-/** A time this early was meant in seconds. */
-const SECONDS_MAX = 100_000_000_000;
-
 function reportLines(report: EvidenceFileReport, isTerminal: boolean): readonly string[] {
   const rows = summaryRows(report, dateText);
   const width = Math.max(...rows.map(({ label }) => label.length)) + 2;
   const lines = rows.map(({ label, text, tone }) =>
     paint(`${label.padEnd(width)}${printable(text)}`, tone, isTerminal),
   );
-  const early = report.atMs < SECONDS_MAX && report.atMs > 0;
-  if (early)
-    lines.push(
-      paint(
-        `${'note'.padEnd(width)}--at takes milliseconds; was ${report.atMs} meant in seconds?`,
-        'unsure',
-        isTerminal,
-      ),
-    );
   const { checks } = report.verdict;
   const reached = checks.filter(({ code }) => code !== 'not-reached');
   const shown = reached.map((check) => paint(printable(checkLine(check)), TONES[check.status], isTerminal));

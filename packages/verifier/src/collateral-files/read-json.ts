@@ -6,7 +6,7 @@
 import { utf8Encode } from '@haca/primitives';
 import { isJson, JSON_DEPTH_MAX, jsonElements, jsonMembers, jsonString } from '../file-forms/json-text.ts';
 import { pemBlocks } from '../file-forms/pem-blocks.ts';
-import { bytesOfText } from '../file-forms/text-forms.ts';
+import { bytesOfText, textOf } from '../file-forms/text-forms.ts';
 import { describeQeIdentity, describeTcbInfo } from './describe.ts';
 import type { LibraryDraft, SignedJsonEntry } from './library.ts';
 import { addCertificates, addRevocationList, issuerChainOf } from './read-binary.ts';
@@ -22,6 +22,9 @@ const SIGNED_MEMBERS = {
   qeidentity: 'intel-qe-identity',
   tdqeidentity: 'intel-qe-identity',
   enclaveidentity: 'intel-qe-identity',
+  // Names of the structures that contracts on chains keep them in.
+  tcbinfostr: 'intel-tcb-info',
+  identitystr: 'intel-qe-identity',
 } as const;
 
 /** Whether anything was found. `text` must be valid JSON. */
@@ -152,16 +155,28 @@ function signedJsonOf(
   };
 }
 
-/** A string's text; any other value as it stands. */
+/** A string's text, also where it is written as numbers with a zero at its end, as C has it; any other value as it stands. */
 function plain(value: string): string {
-  return jsonString(value) ?? value;
+  const numbers = bytesOfNumbers(value);
+  return jsonString(value) ?? (numbers === null ? null : textOf(withoutFinalZero(numbers))) ?? value;
 }
 
 /** Bytes as hex, base64, PEM or a list of numbers; what is none of these as its own text. */
 function bytesOfValue(value: string): Uint8Array {
+  const numbers = bytesOfNumbers(value);
+  const inner = numbers === null ? null : textOf(withoutFinalZero(numbers));
+  if (numbers !== null && inner === null) return numbers;
+  const text = value === 'null' ? '' : (inner ?? plain(value));
+  return pemBlocks(text).crls[0] ?? bytesOfText(text) ?? numbers ?? utf8Encode(text.toWellFormed());
+}
+
+/** Bytes with or without a sign. */
+function bytesOfNumbers(value: string): Uint8Array | null {
   const numbers = jsonElements(value)?.map(Number);
-  if (numbers?.every((number) => Number.isInteger(number) && number >= 0 && number < 256))
-    return Uint8Array.from(numbers);
-  const text = value === 'null' ? '' : plain(value);
-  return pemBlocks(text).crls[0] ?? bytesOfText(text) ?? utf8Encode(text.toWellFormed());
+  const isBytes = numbers?.every((each) => Number.isInteger(each) && each >= -128 && each < 256);
+  return numbers !== undefined && isBytes === true ? Uint8Array.from(numbers, (each) => each & 0xff) : null;
+}
+
+function withoutFinalZero(bytes: Uint8Array): Uint8Array {
+  return bytes[bytes.length - 1] === 0 ? bytes.subarray(0, -1) : bytes;
 }

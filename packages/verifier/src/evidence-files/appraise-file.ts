@@ -93,7 +93,7 @@ export function appraiseEvidenceFile(request: EvidenceFileRequest): EvidenceFile
   const trust: ReadingTrust = { crypto, nowMs: atMs, roots };
   const context = { crypto, nowMs: atMs, revoked: [], collateralGraceMs: 0, [kind]: { roots, policy } };
   const reading = readEvidence(kind, evidence, library, trust);
-  const notes = rootNotes(roots);
+  const notes = [...timeNotes(atMs), ...rootNotes(roots)];
   if (reading instanceof MalformedError) return unreadable(request, reading, notes, library, context);
   const judged = reading.documents.map((document) => judge(kind, document, library, context));
   const verdicts = judged.map(({ label, verdict }) => [label, verdict] as const);
@@ -231,6 +231,15 @@ function hints(kind: EvidenceKind, file: Uint8Array, judged: readonly JudgedEvid
   return likely === null || likely === kind
     ? []
     : [`the file looks like ${likely} evidence: --kind ${likely}`];
+}
+
+/** Seconds of today are milliseconds of 1970. */
+const SECONDS_MAX = 100_000_000_000;
+
+function timeNotes(atMs: number): readonly string[] {
+  return atMs > 0 && atMs < SECONDS_MAX
+    ? [`the time ${atMs} is taken as milliseconds: was it meant in seconds?`]
+    : [];
 }
 
 function rootNotes(roots: readonly TrustRoot[]): readonly string[] {

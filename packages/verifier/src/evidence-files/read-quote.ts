@@ -20,10 +20,24 @@ export function readQuoteFile(file: Uint8Array): EvidenceReading {
   const json = jsonOf(file);
   const { bytes, form } =
     json === null ? blobOfFile(file) : blobIn(json, QUOTE_NAMES, 'a quote', looksLikeQuote);
-  const quote = stripQuotePadding(bytes);
-  const stripped = bytes.length - quote.length;
+  const bare = behindOpenEnclaveHead(bytes);
+  const quote = stripQuotePadding(bare);
+  const stripped = bare.length - quote.length;
   const notes = stripped === 0 ? [] : [`stripped ${stripped} zero bytes after the quote`];
+  if (bare !== bytes) notes.push('the head that Open Enclave puts before a quote was left out');
   const hasLog = json !== null && jsonObjects(json).some((members) => members.has('eventlog'));
   if (hasLog) notes.push('the event log beside the quote was not replayed: --kind dstack does');
   return oneDocument(quote, form, notes);
+}
+
+const OPEN_ENCLAVE_HEAD_BYTES = 16;
+const REMOTE_REPORT = 2;
+
+/** `oe_report_header_t`: version 1, type 2 (remote), the size of what follows in eight bytes. */
+function behindOpenEnclaveHead(bytes: Uint8Array): Uint8Array {
+  const u32 = (at: number): number =>
+    [3, 2, 1, 0].reduce((value, i) => value * 256 + (bytes[at + i] ?? 0), 0);
+  const left = bytes.length - OPEN_ENCLAVE_HEAD_BYTES;
+  const isHead = u32(0) === 1 && u32(4) === REMOTE_REPORT && left > 0 && u32(8) === left && u32(12) === 0;
+  return isHead ? bytes.subarray(OPEN_ENCLAVE_HEAD_BYTES) : bytes;
 }

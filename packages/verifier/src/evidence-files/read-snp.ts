@@ -21,8 +21,9 @@ export function readSnpFile(
   trust: ReadingTrust,
 ): EvidenceReading {
   const json = jsonOf(file);
-  const { bytes, form } =
+  const { bytes: given, form } =
     json === null ? blobOfFile(file) : blobIn(json, REPORT_NAMES, 'an SEV-SNP report', looksLikeSnpReport);
+  const bytes = insideResponse(given);
   const report = bytes.subarray(0, SNP_REPORT_BYTES);
   if (report.length < SNP_REPORT_BYTES)
     throw new MalformedError('snp.report-length', 'report', `${SNP_REPORT_BYTES} bytes`, `${report.length}`);
@@ -50,6 +51,16 @@ export function entriesOf(ders: readonly Uint8Array[]): readonly CertificateEntr
     .map((der) => certificateOf(der))
     .filter((certificate) => certificate !== null)
     .map((certificate) => ({ origin: EMBEDDED, certificate }));
+}
+
+const RESPONSE_HEAD_BYTES = 32;
+
+/** The report inside the firmware's answer (MSG_REPORT_RSP): a status of 0, the size, reserved zeros, the report, padding. */
+function insideResponse(bytes: Uint8Array): Uint8Array {
+  const head = bytes.subarray(0, RESPONSE_HEAD_BYTES);
+  const isHead = head.length === RESPONSE_HEAD_BYTES && u32(head, 4) === SNP_REPORT_BYTES;
+  const isZero = head.every((byte, i) => byte === 0 || (i >= 4 && i < 8));
+  return isHead && isZero ? bytes.subarray(RESPONSE_HEAD_BYTES) : bytes;
 }
 
 function parsedOrNull(report: Uint8Array): SnpReport | null {
