@@ -139,6 +139,7 @@ test('INTEL-34 platform, module and quoting enclave converge', () => {
     ['UpToDate', 'Revoked', 'UpToDate', 'Revoked'],
     ['UpToDate', 'UpToDate', 'Revoked', 'Revoked'],
     ['Revoked', 'UpToDate', 'UpToDate', 'Revoked'],
+    ['Revoked', 'UpToDate', 'OutOfDate', 'Revoked'],
   ];
   for (const [platform, module, qe, expected] of table) {
     const result = appraiseMinted(mint(world(platform, module, qe)));
@@ -162,6 +163,15 @@ const relaunched = (
     ...more,
   },
   qeIdentity: { tcbLevels: [svnLevelJson({ svn: 4, status: qe })] },
+});
+
+test('INTEL-34 what is revoked and what is unknown, in the order of the library', () => {
+  const unknownQe = { qeIdentity: { tcbLevels: [svnLevelJson({ svn: 5, status: 'UpToDate' })] } };
+  assert.equal(statusOf(tdxWorld([level(SGX, svns(), 'Revoked')], unknownQe)), 'Revoked');
+  assert.equal(statusOf(sgxWorld([sgxLevel(SGX, 13, 'Revoked')], unknownQe)), 'Unsupported');
+  const revokedQe = { qeIdentity: { tcbLevels: [svnLevelJson({ svn: 4, status: 'Revoked' })] } };
+  assert.equal(statusOf(tdxWorld([level(svns(9), svns(), 'UpToDate')], revokedQe)), 'Unsupported');
+  assert.equal(statusOf({ tcbInfo: modules([7, 'UpToDate']), ...revokedQe }), 'Unsupported');
 });
 
 test('INTEL-35 a TD that only has to be launched again is told apart', () => {

@@ -47,7 +47,8 @@ export function evaluateTcb(facts: PlatformFacts, info: TcbInfo, qe: QeTcb | nul
   let status = moduleStatus === null ? platformStatus : converge(platformStatus, moduleStatus);
   if (td !== null && sgxLevel !== undefined)
     status = relaunch(td, info, { sgx: sgxLevel.status, tdx: status, module: moduleStatus, qe });
-  if (qe !== null) status = converge(status, qe.status);
+  // As the library does: a TDX platform that is revoked stays that, whatever the quoting enclave is.
+  if (qe !== null && (td === null || status !== 'Revoked')) status = converge(status, qe.status);
   const advisoryIds = [level, module, qe].flatMap((each) => each?.advisoryIds ?? []);
   return {
     status,
