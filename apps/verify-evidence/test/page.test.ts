@@ -1,5 +1,6 @@
 /** The page from a disk in a real browser: real files, and the verdicts of the command line check by check. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -147,3 +148,23 @@ test(
     assert.ok(page.complaints.some((each) => each.includes('Content Security Policy')));
   },
 );
+
+test('haca evidence page writes the page, and says what it did', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'haca-page-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const main = join(ROOT, 'apps/verify-evidence/src/main.ts');
+  const out = join(folder, 'page.html');
+  const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+    spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', cwd: folder });
+  const { status, stdout, stderr } = run('--out', out, '--json');
+  assert.deepEqual([status, stderr], [0, '']);
+  const { path, sizeBytes } = JSON.parse(stdout) as { path: string; sizeBytes: number };
+  assert.deepEqual([path, readFileSync(out).length], [out, sizeBytes]);
+  assert.equal(run().status, 0);
+  assert.ok(existsSync(join(folder, 'verify-evidence.html')));
+  for (const bad of [['--ouput', out], ['--out', join(folder, 'no/such/folder.html')], ['--out']]) {
+    const { status: code, stderr: reason } = run(...bad);
+    assert.equal(code, 2);
+    assert.ok(reason.startsWith('haca evidence page: ') && !/\n\s+at /.test(reason), reason);
+  }
+});

@@ -241,6 +241,30 @@ test('heads that libraries and firmware put before evidence are left out, exactl
   );
 });
 
+test('an answer with evidence of several kinds is taken for each of them', { skip }, () => {
+  const { quote, event_log: log } = JSON.parse(decoded(bytesOf('dstack/quote-report.json'))) as Record<
+    string,
+    string
+  >;
+  const [device] = JSON.parse(decoded(bytesOf('nvidia/hopper-590-json.json'))) as [Record<string, string>];
+  const payload = JSON.stringify({ nonce: device['nonce'], evidence_list: [device], arch: 'HOPPER' });
+  const file = encoded(
+    JSON.stringify({
+      signing_address: '0x00',
+      intel_quote: quote,
+      event_log: JSON.parse(log as string),
+      nvidia_payload: payload,
+    }),
+  );
+  const at = 1_760_000_000_000;
+  for (const kind of ['tdx', 'dstack', 'nvidia'] as const) {
+    const report = judge(kind, file, at, []);
+    assert.deepEqual(failedOf(report), [], kind);
+    assert.equal(report.judged[0]?.claims?.kind, kind);
+  }
+  assert.throws(() => judge('azure', file, at, []), UsageError);
+});
+
 test('several quotes in one file are refused unless one is named', { skip }, () => {
   const [one, other] = [bytesOf('tdx/v4-debug-2023.quote.bin'), bytesOf(UP_TO_DATE.quote)].map(toHex);
   const judgedAs = (value: unknown): EvidenceFileReport =>

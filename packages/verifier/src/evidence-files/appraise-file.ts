@@ -33,7 +33,7 @@ import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
 import { type TrustRoot, vendorRoots } from '../tee/trust-root.ts';
 import { EVIDENCE_FILE_MAX_BYTES, jsonOf } from './blobs.ts';
-import { likelyKind } from './kinds.ts';
+import { likelyKind, likelyKinds } from './kinds.ts';
 import { readNvidiaFile } from './read-nvidia.ts';
 import { readNitroFile, readQuoteFile } from './read-quote.ts';
 import { readSnpFile } from './read-snp.ts';
@@ -146,8 +146,9 @@ const READERS: Readonly<
 /** JSON that names itself another kind was given by mistake; what is in it may be fine. */
 function refuseWrapped(kind: EvidenceKind, file: Uint8Array): void {
   if (file.length > EVIDENCE_FILE_MAX_BYTES || jsonOf(file) === null) return;
-  const likely = likelyKind(file);
-  if (likely === null || likely === kind || (likely === 'dstack' && kind === 'tdx')) return;
+  const kinds = likelyKinds(file);
+  const [likely] = kinds;
+  if (likely === undefined || kinds.includes(kind)) return;
   throw new UsageError(`the file is JSON with ${likely} evidence: --kind ${likely}`);
 }
 

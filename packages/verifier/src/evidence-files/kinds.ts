@@ -1,26 +1,38 @@
 /** What a file seems to be: for messages to people who gave another kind, never for a verdict. */
 import type { EvidenceKind } from '@haca/protocol';
-import { blobOfFile, jsonObjects, jsonOf } from './blobs.ts';
+import { blobOfFile, blobsOfJson, jsonObjects, jsonOf } from './blobs.ts';
 
 const SNP_REPORT_BYTES = 1184;
+/** Chains alone are longer; signatures and keys, of which one may begin alike, are not. */
+const COSE_MIN_BYTES = 1024;
 const TEE_TYPE_TDX = 0x81;
 
 /** Null where nothing is recognised. */
 export function likelyKind(file: Uint8Array): EvidenceKind | null {
-  const json = jsonOf(file);
-  if (json !== null) return kindOfJson(json);
-  return isJwt(file) ? 'nvidia' : kindOfBytes(blobOfFile(file).bytes);
+  return likelyKinds(file)[0] ?? null;
 }
 
-function kindOfJson(text: string): EvidenceKind | null {
+/** JSON may hold evidence of several kinds, the one that says most first. */
+export function likelyKinds(file: Uint8Array): readonly EvidenceKind[] {
+  const json = jsonOf(file);
+  if (json !== null) return kindsOfJson(json);
+  const kind = isJwt(file) ? 'nvidia' : kindOfBytes(blobOfFile(file).bytes);
+  return kind === null ? [] : [kind];
+}
+
+function kindsOfJson(text: string): readonly EvidenceKind[] {
   const objects = jsonObjects(text);
   const has = (...names: string[]): boolean =>
     objects.some((members) => names.every((name) => members.has(name)));
-  if (has('hclreport')) return 'azure';
-  if (has('quote', 'eventlog')) return 'dstack';
-  if (has('evidence', 'certificate') || /"eyJ[A-Za-z0-9_-]+\.eyJ/.test(text)) return 'nvidia';
-  if (has('vcek') || has('vlek') || has('attestationreport')) return 'snp';
-  return null;
+  // The quote or report inside is about the paravisor, so it is no evidence of its own.
+  if (has('hclreport')) return ['azure'];
+  const kinds: EvidenceKind[] = [];
+  if (['quote', 'intelquote', 'tdxquote'].some((name) => has(name, 'eventlog'))) kinds.push('dstack');
+  const inside = blobsOfJson(text).map(({ bytes }) => kindOfBytes(bytes));
+  kinds.push(...inside.filter((kind) => kind !== null && kind !== 'nvidia'));
+  if (has('evidence', 'certificate') || has('evidencelist') || /"eyJ[A-Za-z0-9_-]+\.eyJ/.test(text))
+    kinds.push('nvidia');
+  return [...new Set(kinds)];
 }
 
 function isJwt(file: Uint8Array): boolean {
@@ -28,7 +40,7 @@ function isJwt(file: Uint8Array): boolean {
 }
 
 export function kindOfBytes(bytes: Uint8Array): EvidenceKind | null {
-  if (looksLikeCose(bytes)) return 'nitro';
+  if (looksLikeCose(bytes) && bytes.length > COSE_MIN_BYTES) return 'nitro';
   if (looksLikeQuote(bytes)) return bytes[0] !== 3 && bytes[4] === TEE_TYPE_TDX ? 'tdx' : 'sgx';
   if (looksLikeSnpReport(bytes)) return 'snp';
   return looksLikeSpdm(bytes) ? 'nvidia' : null;

@@ -2,17 +2,16 @@
 import { MalformedError } from '@haca/primitives';
 import { azureDocumentCodec, dstackDocumentCodec } from '@haca/protocol';
 import type { CollateralLibrary } from '../collateral-files/library.ts';
-import { jsonMembers, jsonString } from '../file-forms/json-text.ts';
 import { parseAzureJson } from '../tee/azure/from-json.ts';
 import { parseDstackJson } from '../tee/dstack/from-json.ts';
-import { jsonOf } from './blobs.ts';
+import { jsonObjects, jsonOf } from './blobs.ts';
 import { certificatesOfJson, entriesOf } from './read-snp.ts';
 import { type EvidenceReading, encodeDocument, oneDocument, type ReadingTrust } from './reading.ts';
 import { amdIssuersOf } from './snp-chain.ts';
 
 /** Throws `MalformedError`. */
 export function readDstackFile(file: Uint8Array): EvidenceReading {
-  const json = objectWith(jsonText(file, 'quote and event_log'), 'event_log');
+  const json = quoteAndLog(jsonText(file, 'quote and event_log'));
   return oneDocument(encodeDocument(dstackDocumentCodec, parseDstackJson(json)), 'JSON');
 }
 
@@ -39,16 +38,14 @@ function jsonText(file: Uint8Array, what: string): string {
   return json;
 }
 
-const WRAPPERS = ['result', 'data', 'attestation', 'evidence', 'report', 'quote'];
+const QUOTE_NAMES = ['quote', 'intelquote', 'tdxquote'];
 
-/** The object that has the member: at the top, or where an answer of a service wraps it. */
-function objectWith(text: string, member: string): string {
-  const members = jsonMembers(text);
-  if (members === null || members.has(member)) return text;
-  for (const wrapper of WRAPPERS) {
-    const value = members.get(wrapper);
-    const inner = value === undefined ? undefined : (jsonString(value) ?? value);
-    if (inner !== undefined && /^\s*\{/.test(inner) && jsonMembers(inner)?.has(member) === true) return inner;
+/** Quote and log alone, wherever a service's answer has them and however it spells their names. */
+function quoteAndLog(text: string): string {
+  for (const members of jsonObjects(text)) {
+    const quote = QUOTE_NAMES.map((name) => members.get(name)).find((value) => value !== undefined);
+    const log = members.get('eventlog');
+    if (quote !== undefined && log !== undefined) return `{"quote":${quote},"event_log":${log}}`;
   }
   return text;
 }
