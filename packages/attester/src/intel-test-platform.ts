@@ -40,9 +40,12 @@ export interface IntelTestPlatform {
   readonly pck: P256Signer;
 }
 
-/** One seed, one platform. */
-export function intelTestPlatform(root: IntelTestRoot, seed: Uint8Array): IntelTestPlatform {
-  const pck = p256SignerFromSeed(seed, 'haca test intel pck');
+/**
+ * One seed, one platform. `patches` counts the microcode updates it has had beyond `TEST_TCB`: each raises the first component
+ * by one, and has a PCK of its own.
+ */
+export function intelTestPlatform(root: IntelTestRoot, seed: Uint8Array, patches = 0): IntelTestPlatform {
+  const pck = p256SignerFromSeed(seed, `haca test intel pck${patches === 0 ? '' : ` ${patches}`}`);
   const ppid = bytesFromSeed(seed, 'haca test intel ppid', 16);
   const pckSerial = serialOf('pck', pck);
   const { der } = issue(root.platformCa, {
@@ -56,7 +59,7 @@ export function intelTestPlatform(root: IntelTestRoot, seed: Uint8Array): IntelT
       extension(
         SGX_EXTENSION,
         false,
-        sgxExtension(ppid, bytesFromSeed(seed, 'haca test intel instance', 16)),
+        sgxExtension(ppid, bytesFromSeed(seed, 'haca test intel instance', 16), patches),
       ),
     ],
   });
@@ -64,11 +67,12 @@ export function intelTestPlatform(root: IntelTestRoot, seed: Uint8Array): IntelT
 }
 
 /** Intel SGX PCK Certificate Profile, section 1.3.5. */
-function sgxExtension(ppid: Uint8Array, instanceId: Uint8Array): Uint8Array {
+function sgxExtension(ppid: Uint8Array, instanceId: Uint8Array, patches: number): Uint8Array {
+  const raised = (svns: Uint8Array): Uint8Array => svns.map((svn, i) => (i === 0 ? svn + patches : svn));
   const member = (path: string, value: Uint8Array): Uint8Array =>
     derSequence(derOid(`${SGX_EXTENSION}.${path}`), value);
   const count = (value: number): Uint8Array => derUnsigned(Uint8Array.of(value));
-  const svns = Array.from(TEST_TCB.components, (svn, i) => member(`2.${i + 1}`, count(svn)));
+  const svns = Array.from(raised(TEST_TCB.components), (svn, i) => member(`2.${i + 1}`, count(svn)));
   const flags = [1, 2, 3].map((i) => member(`7.${i}`, derBoolean(true)));
   return derSequence(
     member('1', derOctetString(ppid)),
@@ -77,7 +81,7 @@ function sgxExtension(ppid: Uint8Array, instanceId: Uint8Array): Uint8Array {
       derSequence(
         ...svns,
         member('2.17', count(TEST_TCB.pceSvn)),
-        member('2.18', derOctetString(TEST_TCB.cpuSvn)),
+        member('2.18', derOctetString(raised(TEST_TCB.cpuSvn))),
       ),
     ),
     member('3', derOctetString(TEST_TCB.pceId)),

@@ -41,6 +41,8 @@ export interface IntelTestOptions {
   readonly seed?: Uint8Array;
   /** Names the platform it runs on, and with it PPID and PCK; the enclave's own without. */
   readonly platformSeed?: Uint8Array;
+  /** Microcode updates that the platform has had beyond `TEST_TCB`; none without. */
+  readonly patches?: number;
   /** Its host can read its memory. */
   readonly debug?: boolean;
 }
@@ -69,10 +71,10 @@ type Sign = (parts: Parameters<typeof signQuote>[2]) => Uint8Array;
 
 function intelEnclave(
   kind: 'tdx' | 'sgx' | 'dstack',
-  { root, seed = randomBytes(32), platformSeed = seed }: IntelTestOptions,
+  { root, seed = randomBytes(32), platformSeed = seed, patches = 0 }: IntelTestOptions,
   documentOf: (sign: Sign, bindingHash: Uint8Array) => Uint8Array,
 ): IntelTestEnclave {
-  const platform = intelTestPlatform(root, platformSeed);
+  const platform = intelTestPlatform(root, platformSeed, patches);
   return {
     kind,
     isSimulated: true,

@@ -3,7 +3,7 @@
  * block touched. Records are decoded here and nowhere else.
  */
 import { type RpcClient, RpcError, type RpcEvent } from '@haca/platform';
-import { type Codec, decode, fromHex } from '@haca/primitives';
+import { type Codec, decode, fromHex, utf8Decode } from '@haca/primitives';
 import {
   type AccountRecord,
   type AllocationRecord,
@@ -29,6 +29,7 @@ import {
   type VerifyingKeyRecord,
   verifyingKeyRecordCodec,
 } from '@haca/protocol';
+import { type EvidenceStanding, parseStanding } from './evidence-standing.ts';
 
 export interface ChainHead {
   readonly height: number;
@@ -70,6 +71,8 @@ export interface NodeChainView {
   ) => Promise<LaneRecord | undefined>;
   readonly node: (nodeId: Uint8Array, height?: number) => Promise<NodeRecord | undefined>;
   readonly nodeKey: (keyId: Uint8Array, height?: number) => Promise<NodeKeyRecord | undefined>;
+  /** Of the evidence behind a key, as of the newest block; null where the full node can't say. */
+  readonly keyStanding: (keyId: Uint8Array) => Promise<EvidenceStanding | null>;
   readonly model: (modelId: Uint8Array) => Promise<ModelRecord | undefined>;
   readonly verifyingKey: (hash: Uint8Array) => Promise<VerifyingKeyRecord | undefined>;
   /** A claim while it is open. */
@@ -144,6 +147,7 @@ export async function openChainView(
       record(laneRecordCodec, recordKey.lane(keyId, channelId, lane), height),
     node: (nodeId, height) => record(nodeRecordCodec, recordKey.node(nodeId), height),
     nodeKey: (keyId, height) => record(nodeKeyRecordCodec, recordKey.nodeKey(keyId), height),
+    keyStanding: (keyId) => keyStanding(rpc, keyId),
     model: (modelId) => record(modelRecordCodec, recordKey.model(modelId)),
     verifyingKey: (hash) => record(verifyingKeyRecordCodec, recordKey.verifyingKey(hash)),
     claim: (claimId, height) => record(claimRecordCodec, recordKey.claim(claimId), height),
@@ -152,6 +156,16 @@ export async function openChainView(
       unsubscribe();
     },
   };
+}
+
+async function keyStanding(rpc: RpcClient, keyId: Uint8Array): Promise<EvidenceStanding | null> {
+  try {
+    return parseStanding(utf8Decode((await rpc.query('/key-standing', keyId)).value));
+  } catch (error) {
+    // Such as one that restored its state and has not seen a block since.
+    if (error instanceof RpcError && error.code !== 'unreachable') return null;
+    throw error;
+  }
 }
 
 function headOf(status: Awaited<ReturnType<RpcClient['status']>>, seenAtMs: number): ChainHead {

@@ -1,6 +1,6 @@
 /** The configuration file of an inference node, parsed strictly: an unknown member is a typing mistake. */
 import { dirname, resolve } from 'node:path';
-import { ZK_BATCH_MAX } from '@haca/protocol';
+import { GPUS_MAX, ZK_BATCH_MAX } from '@haca/protocol';
 
 export interface UpstreamConfig {
   readonly kind: 'upstream';
@@ -43,6 +43,8 @@ export interface TestEnclaveConfig {
   readonly shape: 'nitro' | 'tdx' | 'snp';
   readonly rootSeedFile: string;
   readonly image: string;
+  /** Of shape `tdx`: the platform it stands on, read anew for each document (docs/attester.md); null: one of its own. */
+  readonly platformFile: string | null;
 }
 
 /** A confidential guest of Linux 6.7 or later. */
@@ -81,6 +83,8 @@ export interface NodeConfig {
   readonly port: number;
   /** How clients reach it; host and port if null. */
   readonly publicUrl: string | null;
+  /** PEM files it speaks TLS with itself; null: plain HTTP. */
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | null;
   readonly bondNopg: bigint;
   readonly attester: AttesterConfig;
   readonly engines: readonly EngineConfig[];
@@ -120,6 +124,7 @@ export function parseNodeConfig(value: unknown, file: string): NodeConfig {
     'host',
     'port',
     'publicUrl',
+    'tls',
     'bondNopg',
     'attester',
     'engines',
@@ -136,11 +141,21 @@ export function parseNodeConfig(value: unknown, file: string): NodeConfig {
     host: text(doc, 'host', '127.0.0.1'),
     port: integer(doc, 'port', 65_535, 0),
     publicUrl: doc['publicUrl'] === undefined || doc['publicUrl'] === null ? null : text(doc, 'publicUrl'),
+    tls: parseTls(doc['tls'], folder),
     bondNopg: amount(doc, 'bondNopg', 5_000_000_000_000n),
     attester: parseAttester(doc['attester'], folder),
     engines: engines.map((engine, i) => parseEngine(engine, `engines.${i}`, folder)),
     prices: parsePrices(doc['prices']),
     settlement: parseSettlement(doc['settlement'] ?? {}),
+  };
+}
+
+function parseTls(value: unknown, folder: string): NodeConfig['tls'] {
+  if (value === undefined || value === null) return null;
+  const doc = object(value, 'tls', ['certificateFile', 'keyFile']);
+  return {
+    certificateFile: resolve(folder, text(doc, 'certificateFile')),
+    keyFile: resolve(folder, text(doc, 'keyFile')),
   };
 }
 
@@ -152,10 +167,14 @@ function parseAttester(value: unknown, folder: string): AttesterConfig {
   }
   const members = (...names: readonly string[]): Json => object(value, 'attester', ['kind', 'gpu', ...names]);
   if (kind === 'test-enclave') {
-    const doc = members('shape', 'rootSeedFile', 'image');
+    const doc = members('shape', 'rootSeedFile', 'image', 'platformFile');
+    const shape = oneOf(doc, 'attester', 'shape', ['nitro', 'tdx', 'snp'], 'nitro');
+    const hasPlatform = doc['platformFile'] !== undefined && doc['platformFile'] !== null;
+    if (hasPlatform && shape !== 'tdx') throw bad('attester.platformFile', 'left out for this shape');
     return {
       kind,
-      shape: oneOf(doc, 'attester', 'shape', ['nitro', 'tdx', 'snp'], 'nitro'),
+      shape,
+      platformFile: hasPlatform ? resolve(folder, text(doc, 'platformFile')) : null,
       rootSeedFile: resolve(folder, text(doc, 'rootSeedFile')),
       image: text(doc, 'image'),
       gpu: parseGpu(doc, true),
@@ -195,8 +214,8 @@ function parseGpu(attester: Json, isTestEnclave: boolean): GpuConfig | null {
   }
   if (!isTestEnclave) throw bad('attester.gpu.testGpus', 'beside a test enclave only');
   object(value, 'attester.gpu', ['testGpus']);
-  const count = integer(doc, 'testGpus', 32, 0);
-  if (count === 0) throw bad('attester.gpu.testGpus', 'an integer of 1 to 32');
+  const count = integer(doc, 'testGpus', GPUS_MAX, 0);
+  if (count === 0) throw bad('attester.gpu.testGpus', `an integer of 1 to ${GPUS_MAX}`);
   return { kind: 'test', count };
 }
 

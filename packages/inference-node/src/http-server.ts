@@ -1,11 +1,13 @@
 /** The node's HTTP API on bare `node:http`: routes, limits, CORS. What an answer means is decided elsewhere. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
 import type { InferenceRequest } from './inference.ts';
 import { randomHex } from './random-hex.ts';
+import type { TlsIdentity } from './tls-files.ts';
 import { ZK_CONTENT_TYPE } from './zk/inference.ts';
 
 export interface ApiHandlers {
@@ -71,17 +73,22 @@ export async function startApiServer(
   port: number,
   handlers: ApiHandlers,
   limits: ApiLimits = LIMITS,
+  tls: Pick<TlsIdentity, 'certificate' | 'key'> | null = null,
 ): Promise<ApiServer> {
   let isDraining = false;
   const read = bodyReader(limits.bodiesMaxBytes);
-  const server = createServer((request, response) => {
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     response.setHeader('x-request-id', `req_${randomHex(12)}`);
     for (const [name, value] of CORS_HEADERS) response.setHeader(name, value);
     if (isDraining) response.setHeader('connection', 'close');
     route(handlers, read, limits, request, response).catch((error: unknown) =>
       answerError(handlers, request, response, error),
     );
-  });
+  };
+  const server =
+    tls === null
+      ? createServer(onRequest)
+      : createTlsServer({ cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' }, onRequest);
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;

@@ -9,6 +9,16 @@ import { bytesEqual, toHex } from '@haca/primitives';
 import type { NodeKeyRecord, SignedObject, VerifyingKeyRecord, Voucher } from '@haca/protocol';
 import { ApiError } from './api-error.ts';
 import type { NodeChainView } from './chain-view.ts';
+import {
+  type EvidenceStanding,
+  type EvidenceView,
+  evidenceLeftMs,
+  evidenceRefusal,
+  isBeyondMending,
+  isEvidenceDue,
+  registrationAdvice,
+  standingLine,
+} from './evidence-standing.ts';
 import { alreadyAnswered, type PricedModel, type ServingKey } from './inference.ts';
 import { type KeyStream, openKeyStream } from './key-stream.ts';
 import type { Operator } from './operator.ts';
@@ -31,6 +41,8 @@ export interface LiveKey extends OpenKey, ServingKey {
   readonly zk: ZkKey | null;
   /** As of the last look at the newest state; null where the chain has none. */
   record: NodeKeyRecord | null;
+  /** Of its evidence, as of the last look; null for keys without, and where the full node can't say. */
+  standing: EvidenceStanding | null;
   /** Local milliseconds at which a successor took over; null before. */
   succeededAtMs: number | null;
 }
@@ -68,14 +80,16 @@ export interface KeyRingParts extends Omit<FreshKeyParts, 'signal'> {
 }
 
 const HEAD_AGE_MAX_MS = 60_000;
-/** A new key is opened this long before evidence or key expire, and no work taken in the last of it. */
-const ROTATE_BEFORE_MS = 30 * 60_000;
+/** A new key is opened this long before the old one ends. */
 const ROTATE_BEFORE_BLOCKS = 1_800;
-const EVIDENCE_MARGIN_MS = 10 * 60_000;
 /** Clients that know only the old key are served under it for this long. */
 const OVERLAP_MS = 10 * 60_000;
 const ROTATE_RETRY_MIN_MS = 5_000;
 const ROTATE_RETRY_MAX_MS = 300_000;
+/** Where the evidence is refused as it stands, each try costs a fee and people have to act first. */
+const MEND_RETRY_MAX_MS = 3_600_000;
+/** What blocks tell of that can change how evidence is judged. */
+const JUDGING_EVENTS: ReadonlySet<string> = new Set(['collateral', 'decree']);
 
 /** Opens the logs of earlier processes. Nonces they gave away are not given away again. */
 export async function openOldKeys(
@@ -130,21 +144,41 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
     if (record === undefined) throw new Error('the key is not in the state it was opened in');
     const dir = keyDir(parts.keysDir, identity.keyEpoch);
     const stream = await openKeyStream(identity, join(dir, 'receipts.wal'), true);
+    const fresh = start({ stream, dir }, record);
     if (active !== undefined) active.succeededAtMs = parts.monotonicMs();
-    active = start({ stream, dir }, record);
-    log(`key ${toHex(identity.keyId).slice(0, 12)} opened, epoch ${identity.keyEpoch}`);
+    active = fresh;
+    log(`key ${nameOf(fresh)} opened, epoch ${identity.keyEpoch}`);
+    await look(fresh);
+  };
+
+  const look = async (key: LiveKey): Promise<void> => {
+    const { stream, record, standing: before } = key;
+    if (!stream.signsReceipts || record === null || record.evidence === null) return;
+    const standing = await chain.keyStanding(stream.identity.keyId);
+    if (standing === null) return;
+    key.standing = standing;
+    const line = standingLine(standing);
+    if (before === null || standingLine(before) !== line) log(`key ${nameOf(key)}: ${line}`);
   };
 
   const rotateIfDue = async (): Promise<void> => {
-    if (active !== undefined && !needsSuccessor(active, chain)) return;
-    if (parts.monotonicMs() < rotateAtMs) return;
+    if (active !== undefined && !needsSuccessor(parts, active)) return;
+    const nowMs = parts.monotonicMs();
+    if (nowMs < rotateAtMs) return;
     try {
       await rotate();
       rotateFailures = 0;
+      // A successor that ends as soon as the one before: nothing has changed yet, and the next one costs as much.
+      if (active !== undefined && needsSuccessor(parts, active)) {
+        rotateAtMs = nowMs + Math.max(ROTATE_RETRY_MIN_MS, evidenceLeftMs(evidenceOf(parts, active)) / 3);
+      }
     } catch (error) {
-      rotateAtMs =
-        parts.monotonicMs() + Math.min(ROTATE_RETRY_MIN_MS * 2 ** rotateFailures, ROTATE_RETRY_MAX_MS);
+      const isDead = active?.standing?.isBacking === false;
+      const retryMaxMs = isDead ? MEND_RETRY_MAX_MS : ROTATE_RETRY_MAX_MS;
+      rotateAtMs = nowMs + Math.min(ROTATE_RETRY_MIN_MS * 2 ** rotateFailures, retryMaxMs);
       rotateFailures++;
+      const advice = registrationAdvice(error);
+      if (advice !== undefined) log(`no key was opened: ${messageOf(error)}; ${advice}`);
       throw error;
     }
   };
@@ -152,10 +186,14 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
   const find = (keyId: Uint8Array): LiveKey | undefined =>
     keys.find(({ stream }) => bytesEqual(stream.identity.keyId, keyId));
 
-  chain.onFinalBlock(() => {
+  chain.onFinalBlock((_height, events) => {
     for (const { settler, zk } of keys) {
       settler.poke();
       zk?.proving.poke();
+    }
+    // What is promised until the next look could not be settled.
+    if (events?.some(({ type }) => JUDGING_EVENTS.has(type)) ?? true) {
+      for (const key of keys) void look(key).catch(() => undefined);
     }
   });
   return {
@@ -177,7 +215,10 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
     keepHouse: async () => {
       if (chain.finalHeight() > lookedAt) {
         lookedAt = chain.finalHeight();
-        for (const key of keys) key.record = (await chain.nodeKey(key.stream.identity.keyId)) ?? key.record;
+        for (const key of keys) {
+          key.record = (await chain.nodeKey(key.stream.identity.keyId)) ?? key.record;
+          await look(key);
+        }
       }
       // Before a successor: a node has a limited number of open keys.
       for (const key of [...keys]) {
@@ -215,6 +256,7 @@ function startKey(parts: KeyRingParts, { stream, dir }: OpenKey, record: NodeKey
     settler,
     zk,
     record,
+    standing: null,
     method: parts.method,
     models: stream.signsReceipts ? parts.offers() : new Map(),
     onReceipt: settler.poke,
@@ -268,7 +310,7 @@ function refusalOf(parts: KeyRingParts, key: LiveKey | undefined): ApiError | un
     return new ApiError('E_UNAVAILABLE', 'The node is starting or stopping.');
   }
   const { stream, record, zk } = key;
-  const { height, seenAtMs, blockTimeMs } = chain.head();
+  const { height, seenAtMs } = chain.head();
   const { params } = chain.config;
   if (stream.failure() !== undefined) return new ApiError('E_UNAVAILABLE', 'The disk failed.');
   if (parts.monotonicMs() - seenAtMs > HEAD_AGE_MAX_MS) {
@@ -283,24 +325,39 @@ function refusalOf(parts: KeyRingParts, key: LiveKey | undefined): ApiError | un
     record !== null &&
     record.stop === undefined &&
     height + params.requestDuration < closingAt(record) &&
-    (record.evidence === null || blockTimeMs + EVIDENCE_MARGIN_MS < record.evidence.endMs) &&
     !isOverlapOver(parts, key);
   if (!isOpen) return new ApiError('E_UNAVAILABLE', 'The key is closing and takes no new work.');
-  return zk?.refusal() ?? parts.moneyRefusal();
+  return evidenceRefusal(evidenceOf(parts, key)) ?? zk?.refusal() ?? parts.moneyRefusal();
+}
+
+function evidenceOf({ chain, monotonicMs }: KeyRingParts, { record, standing }: LiveKey): EvidenceView {
+  const { blockTimeMs, seenAtMs } = chain.head();
+  // Where nothing happens blocks are few, and the next one will say how late it is.
+  const nowMs = blockTimeMs + Math.max(0, monotonicMs() - seenAtMs);
+  return { evidence: record?.evidence ?? null, standing, params: chain.config.params, nowMs };
+}
+
+function nameOf({ stream }: Pick<LiveKey, 'stream'>): string {
+  return toHex(stream.identity.keyId).slice(0, 12);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isOverlapOver({ monotonicMs }: KeyRingParts, { succeededAtMs }: LiveKey): boolean {
   return succeededAtMs !== null && monotonicMs() - succeededAtMs > OVERLAP_MS;
 }
 
-function needsSuccessor({ record }: LiveKey, chain: NodeChainView): boolean {
-  if (record === null) return false;
-  const { height, blockTimeMs } = chain.head();
+function needsSuccessor(parts: KeyRingParts, key: LiveKey): boolean {
+  const { record, standing } = key;
+  if (record === null || isBeyondMending(standing)) return false;
+  const { chain } = parts;
   const leastBlocks = Math.min(ROTATE_BEFORE_BLOCKS, Math.floor(chain.config.params.keyTtl / 4));
-  const evidenceLeftMs =
-    record.evidence === null ? Number.POSITIVE_INFINITY : record.evidence.endMs - blockTimeMs;
   return (
-    record.stop !== undefined || evidenceLeftMs < ROTATE_BEFORE_MS || closingAt(record) - height < leastBlocks
+    record.stop !== undefined ||
+    isEvidenceDue(evidenceOf(parts, key)) ||
+    closingAt(record) - chain.head().height < leastBlocks
   );
 }
 
@@ -330,7 +387,7 @@ async function closeKey({ operator, chain, signal, log }: KeyRingParts, key: Liv
     key.record = (await chain.nodeKey(keyId)) ?? key.record;
     log(`key epoch ${keyEpoch} closed: everything is settled`);
   } catch (error) {
-    log(`key epoch ${keyEpoch} could not be closed: ${error instanceof Error ? error.message : error}`);
+    log(`key epoch ${keyEpoch} could not be closed: ${messageOf(error)}`);
   }
 }
 

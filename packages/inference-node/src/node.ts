@@ -74,8 +74,9 @@ export async function runInferenceNode(config: NodeConfig, parts: NodeParts, log
   };
   let serving: Serving | undefined;
   const handlers = openHandlers(parts, chain, metrics, report, () => serving);
-  const server = await startApiServer(config.host, config.port, handlers);
-  const url = config.publicUrl ?? `http://${config.host}:${server.port}`;
+  const server = await startApiServer(config.host, config.port, handlers, undefined, parts.tls);
+  const scheme = parts.tls === null ? 'http' : 'https';
+  const url = config.publicUrl ?? `${scheme}://${config.host}:${server.port}`;
   serving = await openServing(config, parts, chain, url, { metrics, report, log, signal: stopping.signal });
   const { rings, book, nodeId } = serving;
   const stopHouse = startHousekeeping(serving.keepHouse, log);
@@ -203,7 +204,7 @@ function openChatRing(
   oldKeys: readonly OpenKey[],
 ): Promise<KeyRing> {
   const { config, parts, chain, operator, nodeId } = common;
-  const { engines, attester, gpuAttester, nowMs, monotonicMs } = parts;
+  const { engines, attester, gpuAttester, tls, nowMs, monotonicMs } = parts;
   const models = engines.flatMap((engine) => engine.models.map((model) => ({ ...model, price: null })));
   return openKeyRing(
     {
@@ -213,6 +214,7 @@ function openChatRing(
       configHash: configHashOf(engines),
       attester,
       gpuAttester,
+      tlsSpkiHash: tls?.spkiHash ?? null,
       settlement: config.settlement,
       offers: () => signOffers(models, config.prices, chain, operator, nodeId),
       provable: null,
@@ -256,6 +258,7 @@ async function openProvableRing(
       configHash: configHashOf([{ name: model.name, version: toHex(model.verifyingKeyHash) }]),
       attester: null,
       gpuAttester: null,
+      tlsSpkiHash: parts.tls?.spkiHash ?? null,
       settlement: config.settlement,
       offers: () => signOffers(offered, config.prices, chain, operator, nodeId),
       provable: { model, verifying },

@@ -28,6 +28,8 @@ import type { NodeChainView } from './chain-view.ts';
 import { type ChatEngineConfig, ConfigError, type NodeConfig, type TestEnclaveConfig } from './config.ts';
 import type { PricedModel } from './inference.ts';
 import type { Operator } from './operator.ts';
+import { openTdxTestEnclave } from './test-platform.ts';
+import { readTlsIdentity, type TlsIdentity } from './tls-files.ts';
 import { openProvableModel, type ProvableModel } from './zk/provable-model.ts';
 
 export interface NodeParts {
@@ -38,6 +40,8 @@ export interface NodeParts {
   readonly attester: Attester | null;
   /** Null: the enclave has no GPUs. */
   readonly gpuAttester: GpuAttester | null;
+  /** Null: the node speaks plain HTTP. */
+  readonly tls: TlsIdentity | null;
   readonly operatorSigner: Ed25519Signer;
   readonly rpc: RpcClient;
   /** Milliseconds since 1970. */
@@ -57,6 +61,7 @@ export async function openParts(config: NodeConfig): Promise<NodeParts> {
     provable,
     attester: openAttester(config),
     gpuAttester: openGpuAttester(config),
+    tls: config.tls === null ? null : readTlsIdentity(config.tls),
     operatorSigner: readOperator(config.operatorFile),
     rpc: connectRpc(config.rpcUrl),
     nowMs: Date.now,
@@ -128,8 +133,13 @@ function openTestEnclave(config: TestEnclaveConfig): Attester {
   const seed = readRootSeed(config);
   const image = utf8Encode(config.image);
   const nowMs = Date.now;
-  if (config.shape === 'tdx')
-    return createTdxTestEnclave({ root: createTdxTestRoot(seed), measurement: measureTdxTestImage(image) });
+  if (config.shape === 'tdx') {
+    const [root, measurement] = [createTdxTestRoot(seed), measureTdxTestImage(image)];
+    const { platformFile } = config;
+    return platformFile === null
+      ? createTdxTestEnclave({ root, measurement })
+      : openTdxTestEnclave(root, measurement, platformFile);
+  }
   if (config.shape === 'snp')
     return createSnpTestEnclave({
       root: createSnpTestRoot(seed),

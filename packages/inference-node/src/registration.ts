@@ -178,6 +178,8 @@ export interface FreshKeyParts {
   readonly attester: Attester | null;
   /** Null where the enclave has no GPUs. */
   readonly gpuAttester: GpuAttester | null;
+  /** SHA-256 of the public key that the node speaks TLS with; null where it speaks plain HTTP. */
+  readonly tlsSpkiHash: Uint8Array | null;
   readonly keysDir: string;
   readonly signal: AbortSignal;
 }
@@ -216,11 +218,8 @@ export function keyDir(keysDir: string, keyEpoch: number): string {
   return join(keysDir, `${keyEpoch}`);
 }
 
-async function identify(
-  { chain, operator, nodeId, method, modelIds, configHash, attester, gpuAttester }: FreshKeyParts,
-  keyEpoch: number,
-  seed: Uint8Array,
-): Promise<KeyIdentity> {
+async function identify(parts: FreshKeyParts, keyEpoch: number, seed: Uint8Array): Promise<KeyIdentity> {
+  const { chain, operator, nodeId, method, modelIds, configHash, attester, gpuAttester } = parts;
   const signer = ed25519SignerFromSeed(seed);
   const { height: refHeight, blockHash: refBlockHash } = chain.head();
   const common: RegistrationBinding = {
@@ -230,7 +229,7 @@ async function identify(
     keyEpoch,
     signPublicKey: signer.publicKey,
     hpkePublicKey: null,
-    tlsSpkiHash: null,
+    tlsSpkiHash: parts.tlsSpkiHash,
     modelSetRoot: merkleRoot(modelIds.map(merkleLeafHash)),
     configHash,
     gpuEvidenceRoot: null,

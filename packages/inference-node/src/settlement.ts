@@ -159,9 +159,10 @@ function openRound(context: SettlerContext, signal: AbortSignal): Round {
     if (isDrained) return false;
     checkAgainstChain(stream, record);
     const unsettled = stream.lastSeq() - stream.settledSeq();
-    const isTaken = takesBatches(record, chain);
-    if (!isTaken) blockedUntilMs = nowMs() + BLOCKED_MS;
-    const count = isBatchDue() && isTaken ? Math.min(unsettled, options.batchMaxCount) : 0;
+    const isDue = isBatchDue();
+    const isTaken = isDue && (await takesBatches(stream.identity.keyId, record, chain));
+    if (isDue && !isTaken) blockedUntilMs = nowMs() + BLOCKED_MS;
+    const count = isTaken ? Math.min(unsettled, options.batchMaxCount) : 0;
     scanAtMs = nowMs() + SCAN_MS;
     if (context.zk !== null) {
       const claimCount = count === 0 ? 0 : context.zk.batchCount(stream.unsettled().slice(0, count));
@@ -277,12 +278,18 @@ function report(
 }
 
 /** Whether the next block would take a batch of this key: else sending one only costs gas. */
-function takesBatches(record: NodeKeyRecord, chain: NodeChainView): boolean {
+async function takesBatches(
+  keyId: Uint8Array,
+  record: NodeKeyRecord,
+  chain: NodeChainView,
+): Promise<boolean> {
   const { height, blockTimeMs } = chain.head();
-  const isBacked = record.evidence === null || blockTimeMs < record.evidence.endMs;
   const isInTime = height < closingAt(record) + chain.config.params.settleWindow;
   const isForced = record.c1Due > height && record.c1Seq > record.settledSeq;
-  return record.stop === undefined && ((isInTime && isBacked) || isForced);
+  if (record.stop !== undefined || !(isInTime || isForced)) return false;
+  if (isForced || record.evidence === null) return true;
+  const isBacked = blockTimeMs < record.evidence.endMs;
+  return isBacked && (await chain.keyStanding(keyId))?.isBacking !== false;
 }
 
 /** The log and the chain must tell one story; where they do not, nothing more is signed under this key. */

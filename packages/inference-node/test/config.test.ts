@@ -23,6 +23,12 @@ test('paths are relative to the file, and what is left out has a default', () =>
   assert.deepEqual(config.engines, [{ kind: 'onnx', dir: '/etc/haca/models/tiny-chat' }]);
   assert.deepEqual([config.host, config.port, config.publicUrl], ['127.0.0.1', 0, null]);
   assert.equal(config.prices.asset, 1);
+  assert.equal(config.tls, null);
+  const tls = { certificateFile: 'tls/node.pem', keyFile: '/etc/tls/key.pem' };
+  assert.deepEqual(parseNodeConfig({ ...good, tls }, FILE).tls, {
+    ...tls,
+    certificateFile: '/etc/haca/tls/node.pem',
+  });
   assert.ok(config.settlement.batchMaxCount <= 4_096 && config.settlement.linesMax <= 256);
 });
 
@@ -41,10 +47,18 @@ test('every kind of attester has its members and defaults', () => {
   const parse = (attester: object) => parseNodeConfig({ ...good, attester }, FILE).attester;
   assert.deepEqual(parse({ kind: 'none' }), { kind: 'none' });
   const tested = { ...enclave, rootSeedFile: '/etc/haca/root.hex' };
-  assert.deepEqual(parse(enclave), { ...tested, shape: 'nitro', gpu: null });
+  assert.deepEqual(parse(enclave), { ...tested, shape: 'nitro', platformFile: null, gpu: null });
+  const onFile = { ...enclave, shape: 'tdx', platformFile: 'platform.json' };
+  assert.deepEqual(parse(onFile), {
+    ...tested,
+    shape: 'tdx',
+    platformFile: '/etc/haca/platform.json',
+    gpu: null,
+  });
   assert.deepEqual(parse({ ...enclave, shape: 'snp', gpu: { testGpus: 2 } }), {
     ...tested,
     shape: 'snp',
+    platformFile: null,
     gpu: { kind: 'test', count: 2 },
   });
   const tsm = { kind: 'tsm', privlevel: null, certificatesDir: null, gpu: null };
@@ -94,6 +108,10 @@ test('a member that is missing, unknown or of another kind is named', () => {
     [{ ...good, attester: { kind: 'nitro', bridge: ['b'], gpu: { command: ['', 'x'] } } }, /gpu\.command/],
     [{ ...good, attester: { kind: 'nitro', bridge: ['b'], gpu: { testGpus: 1 } } }, /gpu\.testGpus/],
     [{ ...good, attester: { ...enclave, gpu: { testGpus: 0 } } }, /gpu\.testGpus/],
+    [{ ...good, attester: { ...enclave, gpu: { testGpus: 17 } } }, /testGpus/],
+    [{ ...good, attester: { ...enclave, platformFile: 'x' } }, /attester\.platformFile/],
+    [{ ...good, tls: { certificateFile: 'c.pem' } }, /keyFile/],
+    [{ ...good, tls: { certificateFile: 'c.pem', keyFile: 'k.pem', ca: 'x' } }, /ca/],
     [{ ...good, attester: { ...enclave, gpu: { testGpus: 1, command: ['x'] } } }, /command/],
     [{ ...good, attester: { kind: 'test-enclave' } }, /rootSeedFile/],
     [{ ...good, engines: [] }, /engines/],

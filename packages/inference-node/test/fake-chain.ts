@@ -104,6 +104,12 @@ export interface FakeChain {
   readonly refuseProofs: (code: ErrorCode | null) => void;
   /** All open claims end without a proof. */
   readonly expireClaims: () => void;
+  /** Every key from now on is refused with this code, or taken again. */
+  readonly refuseKeys: (code: ErrorCode | null) => void;
+  /** Milliseconds since 1970 at which the evidence of keys ends that are opened from now on. */
+  readonly setEvidenceEnd: (endMs: number) => void;
+  /** What `/key-standing` says of a key by its id in hex; null: that it can't be said. A block tells of the change. */
+  readonly setStanding: (standing: (keyId: string) => object | null) => void;
   /** OPG of every account from its next transaction on. */
   readonly setBalance: (amount: bigint) => void;
   /** No more blocks, or blocks again. */
@@ -132,6 +138,9 @@ interface World {
   settlementRefusal: ErrorCode | null;
   areLinesRefused: boolean;
   proofRefusal: ErrorCode | null;
+  keyRefusal: ErrorCode | null;
+  evidenceEndMs: number;
+  standing: (keyId: string) => object | null;
   balance: bigint;
   isHalted: boolean;
 }
@@ -161,6 +170,9 @@ export async function startFakeChain(params: Partial<ChainConfigRecord['params']
     settlementRefusal: null,
     areLinesRefused: false,
     proofRefusal: null,
+    keyRefusal: null,
+    evidenceEndMs: Date.now() + 3 * 3_600_000,
+    standing: () => null,
     balance: 1_000_000_000_000n,
     claims: new Map(),
     proofs: [],
@@ -225,6 +237,17 @@ export async function startFakeChain(params: Partial<ChainConfigRecord['params']
     expireClaims: () => {
       for (const [id, claim] of [...world.claims]) endClaim(world, id, claim, false);
       finishBlock(world, []);
+      finishBlock(world, []);
+    },
+    refuseKeys: (code) => {
+      world.keyRefusal = code;
+    },
+    setEvidenceEnd: (endMs) => {
+      world.evidenceEndMs = endMs;
+    },
+    setStanding: (standing) => {
+      world.standing = standing;
+      finishBlock(world, [eventOf('collateral', {})]);
       finishBlock(world, []);
     },
     setBalance: (amount) => {
@@ -381,6 +404,7 @@ function putKey(world: World, keyId: Uint8Array, key: NodeKeyRecord): void {
 
 function openKey(world: World, op: OpOf<'open-key'>): readonly Event[] | ErrorCode {
   const { nodeId, keyEpoch, signPublicKey } = op.binding;
+  if (world.keyRefusal !== null) return world.keyRefusal;
   const node = world.nodes.get(toHex(nodeId));
   if (node === undefined) return 'E_NODE';
   if (keyEpoch <= node.keyEpoch) return 'E_EPOCH';
@@ -394,7 +418,7 @@ function openKey(world: World, op: OpOf<'open-key'>): readonly Event[] | ErrorCo
     modelId: op.modelId,
     modelIds: op.modelIds,
     binding: op.binding,
-    evidence: null,
+    evidence: evidenceOf(world, op),
     openedAt: world.height,
     notAfter: world.height + world.config.params.keyTtl,
     settledSeq: 0,
@@ -412,6 +436,24 @@ function openKey(world: World, op: OpOf<'open-key'>): readonly Event[] | ErrorCo
     lastLane: null,
   });
   return [eventOf('open-key', { keyId: toHex(keyId), nodeId: toHex(nodeId) })];
+}
+
+/** As the state machine would keep it, of a document that nobody judges here. */
+function evidenceOf({ evidenceEndMs }: World, { evidence }: OpOf<'open-key'>): NodeKeyRecord['evidence'] {
+  if (evidence === null) return null;
+  return {
+    kind: evidence.kind,
+    documentHash: transactionHash(evidence.document),
+    claimsDigest: ZERO_DIGEST,
+    endMs: evidenceEndMs,
+    simulated: true,
+    measurement: 'image',
+    measurementId: ZERO_DIGEST,
+    facts: new Uint8Array(0),
+    tier: 'simulated',
+    hardware: [],
+    gpus: [],
+  };
 }
 
 function settle(world: World, op: OpOf<'settle'>): readonly Event[] | ErrorCode {
@@ -595,6 +637,7 @@ function call(world: World, method: string, params: Json): unknown {
       };
     case 'abci_query': {
       const height = Number(params['height']) || latest;
+      if (params['path'] === '/key-standing') return answerStanding(world, String(params['data']), latest);
       const value = read(world, Buffer.from(String(params['data']), 'hex'), height);
       return { response: { code: 0, value: Buffer.from(value).toString('base64'), height: `${height}` } };
     }
@@ -621,6 +664,13 @@ function call(world: World, method: string, params: Json): unknown {
     default:
       return undefined;
   }
+}
+
+function answerStanding({ standing }: World, keyId: string, height: number): object {
+  const found = standing(keyId);
+  if (found === null) return { response: { code: 1, log: 'not known' } };
+  const value = Buffer.from(JSON.stringify(found)).toString('base64');
+  return { response: { code: 0, value, height: `${height}` } };
 }
 
 /** RFC 6455, as far as a server that only talks needs it. */

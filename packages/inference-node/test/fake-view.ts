@@ -16,6 +16,7 @@ import {
   ZERO_DIGEST,
 } from '@haca/protocol';
 import type { FinalBlockListener, NodeChainView } from '../src/chain-view.ts';
+import type { EvidenceStanding } from '../src/evidence-standing.ts';
 import { CHAIN_ID, digest, NODE_ID, sessionSigner } from './stream-fixture.ts';
 
 export interface FakeView {
@@ -24,6 +25,8 @@ export interface FakeView {
   beforeRead: () => Promise<void> | void;
   reads: number;
   blockTimeMs: number;
+  /** Of every key. */
+  standing: EvidenceStanding | null;
   /** Rows as of the next block, then that block is final and listeners hear of it. */
   readonly block: (rows: Rows, events?: readonly RpcEvent[] | null) => void;
   /** Many blocks in which nothing happens. */
@@ -127,6 +130,7 @@ export function openFakeView(params: Partial<ProtocolParams> = {}): FakeView {
     nodeKey: (id, height) => read(recordKey.nodeKey(id), height),
     verifyingKey: async () => undefined,
     claim: async () => undefined,
+    keyStanding: async () => fake.standing,
     model: (id) => read(recordKey.model(id)),
     close: () => undefined,
   };
@@ -135,6 +139,7 @@ export function openFakeView(params: Partial<ProtocolParams> = {}): FakeView {
     beforeRead: () => undefined,
     reads: 0,
     blockTimeMs: 1_000_000,
+    standing: null,
     block: ({ channel, allocation, session, lane, node, key }, events = []) => {
       if (channel !== undefined) put(recordKey.channel(channel[0]), channel[1]);
       if (allocation !== undefined) put(recordKey.allocation(allocation[0], NODE_ID), allocation[1]);
