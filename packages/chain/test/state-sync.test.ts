@@ -93,16 +93,18 @@ test('TC-24: a node that joined by state sync judges evidence, collateral and de
     learn(history, sent, world.block(sent.map(({ tx }) => tx)).results);
   }
   const requests = world.inputs.map(requestOf);
-  const old = node(t, undefined, 1, { evidence });
+  // One snapshot, of the height at which the other joins: it is waited for.
+  const joinHeight = requests.length - 15;
+  const old = node(t, undefined, joinHeight, { evidence });
   old.application.initChain(initChainRequest({ genesis, genesisTimeMs: 1_700_000_000_000 }));
-  for (const request of requests.slice(0, -15)) {
+  for (const request of requests.slice(0, joinHeight)) {
     await old.application.finalizeBlock(request);
     await old.application.commit();
   }
   await old.idle();
-  const fresh = node(t, undefined, 1, { evidence });
+  const fresh = node(t, undefined, joinHeight, { evidence });
   assert.equal(await joinFrom(old.application, fresh.application), 'accept');
-  for (const request of requests.slice(-15)) {
+  for (const request of requests.slice(joinHeight)) {
     const [here, there] = [
       await old.application.finalizeBlock(request),
       await fresh.application.finalizeBlock(request),
