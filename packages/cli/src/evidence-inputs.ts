@@ -1,11 +1,10 @@
 /** Files of the `evidence` command: bounded, whatever is behind their names. */
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { COLLATERAL_LIMITS, type CollateralFile } from '@haca/verifier';
 import { CommandLineError } from './command.ts';
 
 const CHUNK_BYTES = 64 * 1024;
-const FOLDER_DEPTH_MAX = 16;
 
 /** `-` is standard input. Throws `CommandLineError` where it can't be read, or holds more than `maxBytes`. */
 export async function readInput(path: string, what: string, maxBytes: number): Promise<Uint8Array> {
@@ -84,28 +83,46 @@ export function readCollateralFiles(paths: readonly string[]): readonly Collater
       );
     files.push({ name, bytes });
   };
+  const seen = new Set<string>();
   for (const path of paths) {
     const isFolder = withReason(path, 'collateral', () => statSync(path).isDirectory());
-    if (isFolder) addFolder(path, '', 0, add);
+    if (isFolder) addFolder(path, '', seen, add);
     else add(path, path);
   }
   return files;
 }
 
+/** Each folder once, wherever links lead. */
 function addFolder(
   folder: string,
   below: string,
-  depth: number,
+  seen: Set<string>,
   add: (path: string, name: string) => void,
 ): void {
-  if (depth > FOLDER_DEPTH_MAX) throw new CommandLineError(`collateral ${folder}: folders nest too deep`);
+  const real = withReason(folder, 'collateral', () => realpathSync(folder));
+  if (seen.has(real)) return;
+  seen.add(real);
   const names = withReason(folder, 'collateral', () => readdirSync(folder)).sort();
-  for (const name of names) {
-    if (name.startsWith('.')) continue;
+  for (const name of names.filter((each) => !each.startsWith('.'))) {
     const path = join(folder, name);
     const shown = below === '' ? name : `${below}/${name}`;
-    const found = withReason(path, 'collateral', () => statSync(path, { throwIfNoEntry: false }));
-    if (found?.isDirectory() === true) addFolder(path, shown, depth + 1, add);
+    const found = statOrNull(path);
+    if (found?.isDirectory() === true) addFolder(path, shown, seen, add);
     else if (found?.isFile() === true) add(path, shown);
   }
+}
+
+/** Null for a link that leads nowhere. */
+function statOrNull(path: string): Stats | null {
+  try {
+    return statSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/** Text of a file that a person wrote: UTF-8, or UTF-16 as some shells redirect it. */
+export function textOfFile(bytes: Uint8Array): string {
+  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
+  return new TextDecoder(isUtf16 ? 'utf-16le' : 'utf-8').decode(bytes);
 }

@@ -195,6 +195,9 @@ test(
     writeFileSync(join(folder, 'README.md'), 'about this folder');
     writeFileSync(join(folder, '.hidden'), 'left alone');
     symlinkSync('deep', join(folder, 'again'));
+    symlinkSync('..', join(folder, 'deep/round'));
+    symlinkSync('nowhere', join(folder, 'broken'));
+    symlinkSync('self', join(folder, 'self'));
     const pieces = await runJson(...TDX, '--collateral', folder, '--policy', WAIVED);
     assert.deepEqual([pieces.code, pieces.checks], [0, expected.checks]);
     assert.deepEqual(

@@ -126,6 +126,12 @@ test('evidence gives one verdict however it is written down', { skip }, () => {
         `${kind} ${form}`,
       );
     }
+    const utf16 = new Uint8Array(Buffer.from(`\ufeff${lines(base64(evidence), 64, '\r\n')}`, 'utf16le'));
+    assert.deepEqual(
+      substance(judge(kind, utf16, atMs, collateral)),
+      substance(expected),
+      `${kind} in UTF-16`,
+    );
   }
 });
 
@@ -264,6 +270,34 @@ test('an answer with evidence of several kinds is taken for each of them', { ski
   }
   assert.throws(() => judge('azure', file, at, []), UsageError);
 });
+
+test(
+  "Azure evidence written down without the chip's certificate takes it from the collateral",
+  { skip },
+  () => {
+    const whole = JSON.parse(decoded(bytesOf('azure/snp-vtpm-2023.json'))) as {
+      evidence: Record<string, string>;
+    };
+    const { vcek, ...bare } = whole.evidence;
+    const at = 1_700_000_000_000;
+    const vek: CollateralFile = {
+      name: 'v',
+      bytes: Uint8Array.from(Buffer.from(vcek as string, 'base64url')),
+    };
+    const expected = judge('azure', bytesOf('azure/snp-vtpm-2023.json'), at, []);
+    assert.deepEqual(failedOf(expected), []);
+    for (const value of [bare, { evidence: bare }, { result: { attestation: JSON.stringify(bare) } }]) {
+      const report = judge('azure', encoded(JSON.stringify(value)), at, [...allFiles('snp'), vek]);
+      assert.deepEqual(substance(report), substance(expected));
+    }
+    const wrapped = encoded(JSON.stringify({ answer: whole }));
+    assert.deepEqual(substance(judge('azure', wrapped, at, [])), substance(expected));
+    assert.equal(
+      verdictExitCode(judge('azure', encoded(JSON.stringify(bare)), at, allFiles('snp')).verdict),
+      1,
+    );
+  },
+);
 
 test('several quotes in one file are refused unless one is named', { skip }, () => {
   const [one, other] = [bytesOf('tdx/v4-debug-2023.quote.bin'), bytesOf(UP_TO_DATE.quote)].map(toHex);

@@ -13,7 +13,7 @@ import {
   summaryRows,
 } from '@haca/verifier';
 import { type Call, type Command, CommandLineError, suggestion } from '../command.ts';
-import { readCollateralFiles, readInput } from '../evidence-inputs.ts';
+import { readCollateralFiles, readInput, textOfFile } from '../evidence-inputs.ts';
 import { checkLine, printable } from '../report.ts';
 
 const KINDS = APPRAISED_KINDS.join(' | ');
@@ -138,11 +138,9 @@ function timeOf(call: Call): number {
 
 async function readPolicy(given: string): Promise<unknown> {
   const isInline = /^\s*[{[]/.test(given);
-  const text = isInline
-    ? given
-    : new TextDecoder().decode(await readInput(given, '--policy', POLICY_MAX_BYTES));
+  const text = isInline ? given : textOfFile(await readInput(given, '--policy', POLICY_MAX_BYTES));
   try {
-    return JSON.parse(text.replace(/^\ufeff/, '')) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (error) {
     throw new MalformedError('policy.malformed', 'policy', 'a JSON object', (error as Error).message);
   }

@@ -29,7 +29,7 @@ export function readSnpFile(
     throw new MalformedError('snp.report-length', 'report', `${SNP_REPORT_BYTES} bytes`, `${report.length}`);
   const { certificates, notes } = behindReport(bytes.subarray(SNP_REPORT_BYTES));
   const own = entriesOf([...certificates, ...(json === null ? [] : certificatesOfJson(json))]);
-  const chain = snpChainOf(parsedOrNull(report), own, library.certificates, trust);
+  const chain = snpChainOf(reportOrNull(report), own, library.certificates, trust);
   const document = encodeDocument(snpDocumentCodec, { report, certificates: chain.certificates });
   const alone =
     "no certificate of the key that signed the report was given: --collateral takes the chip's VCEK or the VLEK";
@@ -63,7 +63,8 @@ function insideResponse(bytes: Uint8Array): Uint8Array {
   return isHead && isZero ? bytes.subarray(RESPONSE_HEAD_BYTES) : bytes;
 }
 
-function parsedOrNull(report: Uint8Array): SnpReport | null {
+/** Null where the bytes are none. */
+export function reportOrNull(report: Uint8Array): SnpReport | null {
   try {
     return parseSnpReport(report);
   } catch (error) {

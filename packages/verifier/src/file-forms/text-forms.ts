@@ -13,8 +13,12 @@ for (const [value, digit] of [
 BASE64_VALUES[0x2d] = 62;
 BASE64_VALUES[0x5f] = 63;
 
-/** UTF-8 text without control characters other than blanks, without a byte order mark; null for anything else. */
+/**
+ * UTF-8 text without zero bytes and without a byte order mark, or UTF-16 that begins with one, as some shells redirect into files;
+ * null for anything else.
+ */
 export function textOf(bytes: Uint8Array): string | null {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return utf16Of(bytes);
   if (bytes.includes(0)) return null;
   try {
     const text = utf8Decode(bytes);
@@ -22,6 +26,14 @@ export function textOf(bytes: Uint8Array): string | null {
   } catch {
     return null;
   }
+}
+
+function utf16Of(bytes: Uint8Array): string | null {
+  const parts: string[] = [];
+  for (let at = 2; at + 1 < bytes.length; at += 2)
+    parts.push(String.fromCharCode((bytes[at] as number) | ((bytes[at + 1] as number) << 8)));
+  const text = parts.join('');
+  return bytes.length % 2 === 0 && text.isWellFormed() && !text.includes('\0') ? text : null;
 }
 
 /** Hex digits of either case, with or without `0x`, blanks and line ends anywhere between digits. At least one byte. */
