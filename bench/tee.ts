@@ -6,8 +6,7 @@ import { genuineDocuments } from '../interop/tee-documents/genuine.ts';
 import { vectorsMissing } from '../interop/tee-documents/vector-files.ts';
 import type { Figure, Report } from './measure.ts';
 import { round } from './measure.ts';
-import { DCAP_QVL } from './peers/dcap-qvl/verify.ts';
-import { install, installedVersion } from './peers/install.ts';
+import { DCAP_QVL, dcapQvlVersion, installDcapQvl } from './peers/dcap-qvl/verify.ts';
 import type { KindFigures } from './tee/measure-kind.ts';
 
 const CHILD = join(import.meta.dirname, 'tee/measure-kind.ts');
@@ -18,7 +17,7 @@ const COLD_TARGETS_MS: Readonly<Record<string, number>> = { tdx: 1, nitro: 3.5 }
 export async function benchTee(): Promise<Report> {
   if (vectorsMissing !== false) return unmeasured(vectorsMissing);
   const wantsPeer = process.env['HACA_BENCH_PEERS'] !== '0';
-  const reason = wantsPeer ? await install([DCAP_QVL]) : 'left out by HACA_BENCH_PEERS=0';
+  const reason = wantsPeer ? await installDcapQvl() : 'left out by HACA_BENCH_PEERS=0';
   const kinds = [...new Set(genuineDocuments().map(({ kind }) => kind))];
   const loadBefore = loadavg()[0] ?? 0;
   const measured = kinds.map((kind) => {
@@ -107,7 +106,7 @@ function figuresOf(measured: KindFigures, peerMissing: string | undefined): Figu
 
 function peerFigures({ kind, cold, warm, peer }: KindFigures, missing: string | undefined): Figure[] {
   if (!PEER_KINDS.includes(kind)) return [];
-  const name = `${kind}: ${DCAP_QVL} ${installedVersion(DCAP_QVL) ?? ''}`.trim();
+  const name = `${kind}: ${DCAP_QVL} ${dcapQvlVersion() ?? ''}`.trim();
   if (peer === null || 'missing' in peer) {
     const note = peer === null ? (missing ?? 'not asked for') : peer.missing;
     return [{ name: `${name}: not measured`, value: Number.NaN, unit: '', note }];

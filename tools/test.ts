@@ -14,6 +14,7 @@ const TEST_FILES = [
   'packages/*/test/**/*.test.ts',
   'apps/*/test/**/*.test.ts',
   'interop/**/*.test.ts',
+  'bench/**/*.test.ts',
   'e2e/**/*.test.ts',
   'tools/**/*.test.ts',
 ];

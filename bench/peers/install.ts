@@ -6,14 +6,16 @@ import { join } from 'node:path';
 
 const HERE = import.meta.dirname;
 const INSTALL_TIMEOUT_MS = 180_000;
-const requireHere = createRequire(join(HERE, 'package.json'));
 
-/** Version of a package as it lies below `node_modules`, or undefined where it is not the one of `package.json`. */
-export function installedVersion(name: string): string | undefined {
-  const wanted = readManifest(join(HERE, 'package.json')).dependencies?.[name];
+/**
+ * Version of a package as it lies below `node_modules` of `folder`, or undefined where it is not the one of its
+ * `package.json`.
+ */
+export function installedVersion(name: string, folder = HERE): string | undefined {
+  const wanted = readManifest(join(folder, 'package.json')).dependencies?.[name];
   try {
     // EZKL writes its version as `v21.0.0`.
-    const { version } = readManifest(join(HERE, 'node_modules', name, 'package.json'));
+    const { version } = readManifest(join(folder, 'node_modules', name, 'package.json'));
     return version?.replace(/^v/, '') === wanted ? wanted : undefined;
   } catch {
     return undefined;
@@ -25,25 +27,25 @@ function readManifest(file: string): { version?: string; dependencies?: Readonly
 }
 
 /** The module of an installed peer. The caller says what it expects of it: most peers carry no types. */
-export function loadPeer<T>(name: string): T {
-  return requireHere(name) as T;
+export function loadPeer<T>(name: string, folder = HERE): T {
+  return createRequire(join(folder, 'package.json'))(name) as T;
 }
 
 /** Installs what is missing of `packages`. Resolves with the reason where that failed, with undefined otherwise. */
-export async function install(packages: readonly string[]): Promise<string | undefined> {
-  if (packages.every((name) => installedVersion(name) !== undefined)) return undefined;
-  process.stderr.write('installing the peers into bench/peers (npm ci) ...\n');
-  const reason = await npmCi();
+export async function install(packages: readonly string[], folder = HERE): Promise<string | undefined> {
+  if (packages.every((name) => installedVersion(name, folder) !== undefined)) return undefined;
+  process.stderr.write(`installing peers into ${folder} (npm ci) ...\n`);
+  const reason = await npmCi(folder);
   if (reason !== undefined) return reason;
-  const absent = packages.filter((name) => installedVersion(name) === undefined);
+  const absent = packages.filter((name) => installedVersion(name, folder) === undefined);
   return absent.length === 0 ? undefined : `npm ci ran, but ${absent.join(', ')} is not there`;
 }
 
-function npmCi(): Promise<string | undefined> {
+function npmCi(folder: string): Promise<string | undefined> {
   return new Promise((settle) => {
     const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
     const child = spawn(npm, ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-      cwd: HERE,
+      cwd: folder,
       stdio: ['ignore', 'ignore', 'pipe'],
       timeout: INSTALL_TIMEOUT_MS,
     });
