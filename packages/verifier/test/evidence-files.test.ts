@@ -2,8 +2,15 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { nodeCrypto, portableCrypto } from '@haca/platform';
-import { concatBytes, MalformedError, toHex, UsageError } from '@haca/primitives';
-import { type Check, EVIDENCE_KINDS, type EvidenceKind, verdictExitCode } from '@haca/protocol';
+import { concatBytes, encode, MalformedError, toHex, UsageError } from '@haca/primitives';
+import {
+  type Check,
+  EVIDENCE_KINDS,
+  type EvidenceKind,
+  evidenceEnvelopeCodec,
+  snpDocumentCodec,
+  verdictExitCode,
+} from '@haca/protocol';
 import fc from 'fast-check';
 import { amdCertificates } from '../src/evidence-files/amd-certificates.ts';
 import {
@@ -298,6 +305,33 @@ test(
     );
   },
 );
+
+test('evidence as nodes submit it is taken as it is, with or without its envelope', { skip }, () => {
+  const at = 1_700_000_000_000;
+  const report = bytesOf('snp/milan-v2.report.bin');
+  const [ask, ark] = parsePemCertificates(decoded(bytesOf('snp/chain-milan.pem')), 'chain') as [
+    Uint8Array,
+    Uint8Array,
+  ];
+  const document = encode(snpDocumentCodec, {
+    report,
+    certificates: [ark, ask, bytesOf('snp/milan-v2.vek.der')],
+  });
+  const expected = substance(judge('snp', report, at, allFiles('snp')));
+  const envelope = encode(evidenceEnvelopeCodec, { kind: 'snp', document });
+  for (const file of [
+    document,
+    encoded(toHex(document)),
+    encoded(base64(document)),
+    envelope,
+    encoded(base64url(envelope)),
+  ])
+    assert.deepEqual(substance(judge('snp', file, at, [])), expected);
+  assert.equal(statusOf(judge('tdx', envelope, at, []), 'evidence.file'), 'failed');
+  const quote = bytesOf(UP_TO_DATE.quote).subarray(0, 4936);
+  const wrapped = encode(evidenceEnvelopeCodec, { kind: 'tdx', document: quote });
+  assert.equal(judge('tdx', wrapped, UP_TO_DATE.atMs, [fileOf(UP_TO_DATE.bundle)]).verdict.ok, true);
+});
 
 test('several quotes in one file are refused unless one is named', { skip }, () => {
   const [one, other] = [bytesOf('tdx/v4-debug-2023.quote.bin'), bytesOf(UP_TO_DATE.quote)].map(toHex);

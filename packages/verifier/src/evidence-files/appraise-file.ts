@@ -2,15 +2,28 @@
  * Judges evidence as people hand it over, with the collateral, roots and policy that they hand over beside it: what the command
  * line and the page in a browser both do.
  */
-import { bytesEqual, type CryptoProvider, MalformedError, toHex, UsageError } from '@haca/primitives';
 import {
+  bytesEqual,
+  type Codec,
+  type CryptoProvider,
+  decode,
+  MalformedError,
+  toHex,
+  UsageError,
+} from '@haca/primitives';
+import {
+  azureDocumentCodec,
   type Check,
   check,
+  dstackDocumentCodec,
   type EvidenceKind,
+  evidenceEnvelopeCodec,
   failed,
   joinVerdicts,
+  nvidiaDocumentCodec,
   passed,
   skipped,
+  snpDocumentCodec,
   toJsonView,
   type Verdict,
   verdictOf,
@@ -32,13 +45,19 @@ import { parsePolicy } from '../policy-json/evidence-policy.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
 import { type TrustRoot, vendorRoots } from '../tee/trust-root.ts';
-import { EVIDENCE_FILE_MAX_BYTES, jsonOf } from './blobs.ts';
+import { blobOfFile, EVIDENCE_FILE_MAX_BYTES, jsonOf } from './blobs.ts';
 import { likelyKind, likelyKinds } from './kinds.ts';
 import { readNvidiaFile } from './read-nvidia.ts';
 import { readNitroFile, readQuoteFile } from './read-quote.ts';
 import { readSnpFile } from './read-snp.ts';
 import { readAzureFile, readDstackFile } from './read-wrapped.ts';
-import type { EvidenceDocument, EvidenceReading, ReadingTrust } from './reading.ts';
+import {
+  type EvidenceDocument,
+  type EvidenceReading,
+  isDocument,
+  oneDocument,
+  type ReadingTrust,
+} from './reading.ts';
 
 export interface EvidenceFileRequest {
   readonly crypto: CryptoProvider;
@@ -124,12 +143,39 @@ function readEvidence(
         `at most ${EVIDENCE_FILE_MAX_BYTES} bytes`,
         `${file.length}`,
       );
-    return READERS[kind](file, library, trust);
+    return readSubmitted(kind, file) ?? READERS[kind](file, library, trust);
   } catch (error) {
     if (error instanceof MalformedError) return error;
     throw error;
   }
 }
+
+const DOCUMENT_CODECS = {
+  snp: snpDocumentCodec,
+  nvidia: nvidiaDocumentCodec,
+  dstack: dstackDocumentCodec,
+  azure: azureDocumentCodec,
+} as const;
+
+/** Evidence as nodes of this network submit it: the document, or the envelope around it; null for any other. */
+function readSubmitted(kind: EvidenceKind, file: Uint8Array): EvidenceReading | null {
+  if (jsonOf(file) !== null) return null;
+  const { bytes, form } = blobOfFile(file);
+  if (bytes.length > SUBMITTED_MAX_BYTES) return null;
+  if (isDocument(evidenceEnvelopeCodec, bytes)) {
+    const envelope = decode(evidenceEnvelopeCodec, bytes, 'envelope');
+    if (envelope.kind !== kind)
+      throw new MalformedError('evidence.envelope', 'envelope.kind', kind, envelope.kind);
+    return oneDocument(envelope.document, `${form} of an evidence envelope`);
+  }
+  const isOwn =
+    kind in DOCUMENT_CODECS &&
+    isDocument<unknown>(DOCUMENT_CODECS[kind as keyof typeof DOCUMENT_CODECS] as Codec<unknown>, bytes);
+  return isOwn ? oneDocument(bytes, `${form} of a ${kind} document`) : null;
+}
+
+/** Above the longest envelope. */
+const SUBMITTED_MAX_BYTES = 64 * 1024;
 
 const READERS: Readonly<
   Record<EvidenceKind, (file: Uint8Array, library: CollateralLibrary, trust: ReadingTrust) => EvidenceReading>

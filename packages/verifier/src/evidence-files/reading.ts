@@ -1,4 +1,11 @@
-import { type Codec, type CryptoProvider, encode, MalformedError, UsageError } from '@haca/primitives';
+import {
+  type Codec,
+  type CryptoProvider,
+  decode,
+  encode,
+  MalformedError,
+  UsageError,
+} from '@haca/primitives';
 import type { EvidenceContext } from '../evidence.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
@@ -46,6 +53,17 @@ export function encodeDocument<T>(codec: Codec<T>, parts: T): Uint8Array {
   } catch (error) {
     if (error instanceof UsageError)
       throw new MalformedError('evidence.size', '', 'parts that fit into a document', error.message);
+    throw error;
+  }
+}
+
+/** Whether the bytes are a document as nodes submit it. */
+export function isDocument<T>(codec: Codec<T>, bytes: Uint8Array): boolean {
+  try {
+    decode(codec, bytes, 'document');
+    return true;
+  } catch (error) {
+    if (error instanceof MalformedError) return false;
     throw error;
   }
 }
