@@ -2,6 +2,8 @@ import { RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex, UsageError } from '@haca/primitives';
 import {
   type Assurance,
+  type AssuranceTier,
+  type Bundle,
   encodeBundle,
   failed,
   type NodeKeyRecord,
@@ -22,6 +24,7 @@ import {
 import type { ChainView } from './chain-view.ts';
 import type { Route } from './directory.ts';
 import { NodeError, TimeoutError, UnprovedError, VerificationError } from './errors.ts';
+import { EVIDENCE_RECORDS_AGE_MAX_BLOCKS } from './evidence-records.ts';
 import { encodeLightBlock } from './light-block-json.ts';
 import { RECEIPT_STATES, type ReceiptState, type ReceiptStatus } from './node-api.ts';
 import { sleep } from './platform.ts';
@@ -70,6 +73,10 @@ export interface Answer {
   readonly verdict: Verdict;
   /** Of method `zk`: `signed` until this client verified the proof, `zk` from then on. */
   readonly assurance: Assurance;
+  /** What is known of who can touch the machine; null where no evidence backs the answer. */
+  readonly tier: AssuranceTier | null;
+  /** Intel's word for the platform when it was looked at last; null where the evidence has none. */
+  readonly tcbStatus: string | null;
   /** What proves the answer, once this client verified it; null before, and for other methods. */
   readonly proof: VerifiedZkProof | null;
   readonly response: Uint8Array;
@@ -149,6 +156,8 @@ export function openAnswer(context: AnswerContext): PendingAnswer {
     get proof() {
       return progress.proof;
     },
+    tier: route.tier,
+    tcbStatus: route.tcbStatus,
     get response() {
       return done().response;
     },
@@ -366,7 +375,8 @@ async function makeBundle(
   { receipt, response }: CompletedAnswer,
   { final, proof: zkProof }: Progress,
 ): Promise<Uint8Array> {
-  const { node, model, config, evidence } = route.proofs;
+  const { node, model, config } = route.proofs;
+  const evidence = await currentEvidence(chain, route, receipt.value.refHeight);
   const key = final?.keyRecord ?? route.proofs.key;
   const { channelId, session: slot } = voucher.value;
   const session = await chain.record(recordKey.session(channelId, slot));
@@ -395,7 +405,7 @@ async function makeBundle(
     key,
     model,
     config,
-    evidence: route.evidence,
+    ...evidencePart(route.evidence),
     ...(evidence.length === 0 ? {} : { evidenceRecords: evidence }),
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
@@ -409,6 +419,24 @@ async function makeBundle(
           },
         }),
   });
+}
+
+/** As the key was judged by, or proven again where that was long before the answer. */
+async function currentEvidence(
+  chain: ChainView,
+  { proofs }: Route,
+  refHeight: number,
+): Promise<readonly ProvenRecord[]> {
+  const provenAt = proofs.evidence[0]?.stateHeight ?? refHeight;
+  if (refHeight - provenAt <= EVIDENCE_RECORDS_AGE_MAX_BLOCKS) return proofs.evidence;
+  const { height } = await chain.sync();
+  return Promise.all(proofs.evidence.map(({ key }) => chain.record(key, height - 1)));
+}
+
+function evidencePart(evidence: Route['evidence']): Pick<Bundle, 'evidence' | 'gpuEvidence'> {
+  if (evidence === null) return { evidence };
+  const { envelope, binding, gpuEvidence = [] } = evidence;
+  return { evidence: { envelope, binding }, ...(gpuEvidence.length === 0 ? {} : { gpuEvidence }) };
 }
 
 function signs(crypto: CryptoProvider, record: Uint8Array, voucher: SignedObject<Voucher>): boolean {

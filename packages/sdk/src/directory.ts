@@ -2,9 +2,9 @@
  * Which node to ask: found by listing chain records, believed only after each record of the chosen one was proven and its
  * evidence appraised.
  */
-import { RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, decode, fromHex, toHex } from '@haca/primitives';
 import {
+  type AssuranceTier,
   type ChainConfigRecord,
   type Check,
   chainConfigRecordCodec,
@@ -23,15 +23,10 @@ import {
   tablePrefix,
   verdictOf,
 } from '@haca/protocol';
-import { type ChainView, headerTimeMs } from './chain-view.ts';
+import type { ChainView } from './chain-view.ts';
 import { NodeError, VerificationError } from './errors.ts';
-import {
-  type AppraiseEvidence,
-  approvedMeasurements,
-  type KeyEvidence,
-  measurementKeysOf,
-  verifyKeyEvidence,
-} from './evidence.ts';
+import type { KeyEvidence } from './evidence.ts';
+import { type JudgedKey, openKeyJudge } from './key-judge.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
 import { listRecords } from './record-list.ts';
@@ -50,6 +45,9 @@ export interface Route {
   readonly config: ChainConfigRecord;
   readonly evidence: KeyEvidence | null;
   readonly evidenceSimulated: boolean;
+  /** Null for keys without evidence, and where it could not be judged. */
+  readonly tier: AssuranceTier | null;
+  readonly tcbStatus: string | null;
   readonly proofs: {
     readonly node: ProvenRecord;
     readonly key: ProvenRecord;
@@ -91,7 +89,6 @@ export interface Directory {
 export interface DirectoryOptions {
   readonly crypto: CryptoProvider;
   readonly chain: ChainView;
-  readonly appraise: AppraiseEvidence;
   readonly policy: Policy;
   readonly clock: () => number;
   readonly fetch: typeof fetch;
@@ -103,10 +100,10 @@ const LIST_TTL_MS = 15_000;
 const ROUTE_TTL_MS = 30_000;
 
 export function openDirectory(options: DirectoryOptions): Directory {
-  const { crypto, chain, appraise, policy, clock } = options;
+  const { crypto, chain, policy, clock } = options;
   const listModels = cached(clock, () => fetchModels(chain));
   const listNodes = cached(clock, () => fetchNodes(chain));
-  const evidenceByKey = new Map<string, AppraisedKey>();
+  const judgeKey = openKeyJudge(crypto, chain);
   const routeCache = new Map<string, Route>();
 
   const config = cached(clock, async () => {
@@ -132,28 +129,6 @@ export function openDirectory(options: DirectoryOptions): Directory {
     return first;
   };
 
-  const appraiseKey = async (
-    api: NodeApi,
-    keyId: Uint8Array,
-    key: NodeKeyRecord,
-    records: readonly ProvenRecord[],
-  ): Promise<AppraisedKey> => {
-    const known = evidenceByKey.get(toHex(keyId));
-    if (known !== undefined) return known;
-    const evidence = key.evidence === null ? null : await api.attestation(keyId);
-    const registered = await chain.headerAt(key.openedAt).then(headerTimeMs, (error: unknown) => {
-      // A full node that is away says nothing about the key.
-      if (error instanceof RpcError && error.code === 'unreachable') throw error;
-      return null;
-    });
-    const { record } = await config();
-    const measurements = approvedMeasurements(records);
-    const result = verifyKeyEvidence(crypto, appraise, key, evidence, record, registered, measurements);
-    // A failure may be of the moment (no header to be had, another document served): it is looked at again.
-    if (result.verdict.ok) evidenceByKey.set(toHex(keyId), { evidence, result });
-    return { evidence, result };
-  };
-
   const proveRoute = async (
     api: NodeApi,
     info: NodeInfo,
@@ -175,10 +150,7 @@ export function openDirectory(options: DirectoryOptions): Directory {
     // Money is set aside by the price list, so it is checked before, not only with the answer.
     const offered = verdictOf(offerChecks(crypto, served.offer, node, subject));
     if (!offered.ok) throw new VerificationError(`${api.url} shows a price list that is not good`, offered);
-    const evidenceRecords = await Promise.all(
-      measurementKeysOf(key).map((recordName) => chain.record(recordName, stateHeight)),
-    );
-    const appraised = await appraiseKey(api, served.keyId, key, evidenceRecords);
+    const judged = await judgeKey({ api, keyId: served.keyId, key, config: settings.record, stateHeight });
     return {
       api,
       nodeId: info.nodeId,
@@ -189,21 +161,20 @@ export function openDirectory(options: DirectoryOptions): Directory {
       node,
       key,
       config: settings.record,
-      evidence: appraised.evidence,
-      evidenceSimulated: appraised.result.simulated,
+      ...evidenceOf(judged),
       proofs: {
         node: nodeProof,
         key: keyProof,
         model: modelProof,
         config: settings.proof,
-        evidence: evidenceRecords,
+        evidence: judged.records,
       },
       checks: [
         passed('chain.header', `height ${chain.head().height}, > 2/3 of the voting power`),
         passed('node.proof', `state ${stateHeight}`),
         passed('key.proof', `state ${stateHeight}`),
         modelCheck(manifest, model.modelId, stateHeight),
-        ...appraised.result.verdict.checks,
+        ...judged.judgement.verdict.checks,
       ],
       provenAtMs: clock(),
     };
@@ -284,9 +255,9 @@ export function openDirectory(options: DirectoryOptions): Directory {
   };
 }
 
-interface AppraisedKey {
-  readonly evidence: KeyEvidence | null;
-  readonly result: ReturnType<typeof verifyKeyEvidence>;
+function evidenceOf({ evidence, judgement }: JudgedKey) {
+  const { simulated, tier, tcbStatus } = judgement;
+  return { evidence, evidenceSimulated: simulated, tier, tcbStatus };
 }
 
 function modelCheck(manifest: ModelManifest, modelId: Uint8Array, stateHeight: number): Check {

@@ -1,160 +1,478 @@
-import { bytesEqual, type CryptoProvider, decode, encode, toHex } from '@haca/primitives';
+/**
+ * The evidence behind a node key, judged here as full nodes judge it: the documents as of the block that opened the key, and what
+ * they hang on since then (collateral, revocations, TCB policy, measurements, chips) as of now, by proven records of the chain.
+ */
+import { bytesEqual, type CryptoProvider, encode, toHex } from '@haca/primitives';
 import {
+  type AssuranceTier,
   type ChainConfigRecord,
   type Check,
   check,
   type EvidenceEnvelope,
   failed,
+  gpuEvidenceRootOf,
+  hardwareIdOf,
   joinVerdicts,
   type Measurement,
-  measurementRecordCodec,
+  measurementIdOf,
   type NodeKeyRecord,
   notApplicable,
-  type ProvenRecord,
+  passed,
   type RegistrationBinding,
-  recordKey,
   registrationBindingCodec,
   skipped,
   type Verdict,
   verdictOf,
 } from '@haca/protocol';
-import { appraiseEvidence, NO_COLLATERAL, registrationContext } from '@haca/verifier';
+import { type Appraisal, appraiseEvidence, registrationContext, type TeeClaims } from '@haca/verifier';
+import { type EvidenceRecords, type EvidenceTime, evidenceRules } from './evidence-records.ts';
+import { type JudgedDocument, type JudgedPlatform, judgePlatform } from './judge-platform.ts';
+import { measurementPhase, STANDINGS, type Standing } from './standing.ts';
 
-/** What accepted evidence says, as far as the chain keeps it. */
-export interface AppraisedEvidence {
-  readonly verdict: Verdict;
-  /** Null where the document is not authentic. */
-  readonly claimsDigest: Uint8Array | null;
-  readonly simulated: boolean;
-}
-
-/** Total: hostile bytes give a verdict. Expected values come from the chain's records, never from the document. */
-export type AppraiseEvidence = (
-  crypto: CryptoProvider,
-  envelope: EvidenceEnvelope,
-  binding: RegistrationBinding,
-  config: ChainConfigRecord,
-  nowMs: number,
-  /** Approved by the chain, out of proven records. */
-  measurements: readonly Measurement[],
-) => AppraisedEvidence;
-
-/** With the roots compiled in, the chain's own approved measurements, and test roots only where the chain is simulated. */
-export const appraiseRegistration: AppraiseEvidence = (
-  crypto,
-  { kind, document },
-  binding,
-  { simulated, testRoots, params },
-  nowMs,
-  measurements,
-) => {
-  const { evidenceAgeMaxMs, evidenceSkewMaxMs, collateralGraceMs } = params;
-  const context = registrationContext(crypto, binding, {
-    simulated,
-    testRoots,
-    measurements,
-    revoked: [],
-    collateral: NO_COLLATERAL,
-    collateralGraceMs,
-    tcbStatuses: [],
-    tcbFloors: [],
-    evidenceAgeMaxMs,
-    evidenceSkewMaxMs,
-    nowMs,
-  });
-  const { verdict, claims } = appraiseEvidence(kind, document, context);
-  return { verdict, claimsDigest: claims?.claimsDigest ?? null, simulated: claims?.isSimulated ?? true };
-};
-
-/** Keys of the records that say whether what a key measured is approved. */
-export function measurementKeysOf({ evidence }: Pick<NodeKeyRecord, 'evidence'>): readonly Uint8Array[] {
-  return evidence === null ? [] : [recordKey.measurement(evidence.measurementId)];
-}
-
-/** Measurements of proven records, as far as they are not revoked. */
-export function approvedMeasurements(records: readonly ProvenRecord[]): readonly Measurement[] {
-  return records.flatMap(({ value }) => {
-    if (value === null) return [];
-    const { measurement, revokedAt } = decode(measurementRecordCodec, value, 'measurement');
-    return revokedAt === undefined ? [measurement] : [];
-  });
-}
-
+/** The documents that a node gives, and what they are said to be over. Nothing of it is believed. */
 export interface KeyEvidence {
   readonly envelope: EvidenceEnvelope;
   readonly binding: RegistrationBinding;
+  /** Documents of kind `nvidia` in the order of the registration; left out where none were given. */
+  readonly gpuEvidence?: readonly Uint8Array[];
 }
 
+/** What the documents of a key say: the part of a judgement that time does not change. */
+export interface AppraisedDocuments {
+  readonly own: Appraisal<TeeClaims>;
+  readonly gpus: readonly Appraisal<TeeClaims>[];
+}
+
+export interface EvidenceRequest {
+  readonly key: NodeKeyRecord;
+  readonly evidence: KeyEvidence | null;
+  readonly config: ChainConfigRecord;
+  /** Time of the block that opened the key, by a verified header; null where none can be had. */
+  readonly registeredAtMs: number | null;
+  readonly records: EvidenceRecords;
+  /** The block to judge as of, whose header proves the records; null without one, and then nothing of now is judged. */
+  readonly time: EvidenceTime | null;
+  /** Of an earlier judgement of the same key and documents that had the records of all measurements. */
+  readonly appraised?: AppraisedDocuments | null;
+}
+
+export interface EvidenceJudgement {
+  readonly verdict: Verdict;
+  /** Also where nothing genuine was seen. */
+  readonly simulated: boolean;
+  /** Null for keys without evidence, and where it could not be judged. */
+  readonly tier: AssuranceTier | null;
+  readonly tcbStatus: string | null;
+  /** As the chain would find it; null where it could not be judged. */
+  readonly standing: Standing | null;
+  /** Time from which the key backs nothing as things are; Unix milliseconds. */
+  readonly effectiveEndMs: number | null;
+  readonly appraised: AppraisedDocuments | null;
+}
+
+type RecordedEvidence = NonNullable<NodeKeyRecord['evidence']>;
+
+const NOTHING = {
+  simulated: true,
+  tier: null,
+  tcbStatus: null,
+  standing: null,
+  effectiveEndMs: null,
+  appraised: null,
+} as const;
+
 /**
- * Appraises the evidence behind a node key again, as full nodes did when it was registered. `registeredAtMs` is the time of
- * the block that opened the key, by a verified header; null where none can be had.
+ * Total for hostile documents. Where a record is missing its checks are skipped; `records.missing()` says then which ones to
+ * fetch, all from one state, before it is judged again.
  */
-export function verifyKeyEvidence(
-  crypto: CryptoProvider,
-  appraise: AppraiseEvidence,
-  key: NodeKeyRecord,
-  evidence: KeyEvidence | null,
-  config: ChainConfigRecord,
-  registeredAtMs: number | null,
-  measurements: readonly Measurement[],
-): { readonly verdict: Verdict; readonly simulated: boolean } {
-  const recorded = key.evidence;
-  if (recorded === null) {
-    const none =
-      key.method === 'tee'
-        ? failed('evidence.document', 'E_EVIDENCE', 'evidence behind a tee key', 'none')
-        : notApplicable('evidence.document', `a '${key.method}' key carries no evidence`);
-    return { verdict: verdictOf([none]), simulated: true };
-  }
+export function judgeKeyEvidence(crypto: CryptoProvider, request: EvidenceRequest): EvidenceJudgement {
+  const { key, evidence, registeredAtMs } = request;
+  if (key.evidence === null) return { ...NOTHING, verdict: verdictOf([noEvidenceCheck(key, evidence)]) };
+  askNamedRecords(request.records, key.evidence);
   if (evidence === null || registeredAtMs === null) {
-    const reason =
+    const what =
       evidence === null
         ? 'the document was not given'
         : 'no verified header of the block that opened the key';
-    return {
-      verdict: verdictOf([skipped('evidence.document', 'evidence.unavailable', reason)]),
-      simulated: true,
-    };
+    return { ...NOTHING, verdict: verdictOf([skipped('evidence.document', 'evidence.unavailable', what)]) };
   }
-  const { verdict, claimsDigest, simulated } = appraise(
-    crypto,
-    evidence.envelope,
-    key.binding,
-    config,
-    registeredAtMs,
-    measurements,
+  const appraised =
+    request.appraised ?? appraiseDocuments(crypto, request, key.evidence, evidence, registeredAtMs);
+  const claims = claimsOf(appraised);
+  const own = documentChecks(crypto, key, key.evidence, evidence);
+  if (claims === null) {
+    const { claimsDigest } = key.evidence;
+    own.push(failed('evidence.claims', 'E_EVIDENCE', toHex(claimsDigest), 'no authentic claims'));
+    return { ...NOTHING, appraised, verdict: joined(own, appraised, null) };
+  }
+  return judgeClaims(crypto, request, key.evidence, appraised, claims, [
+    ...own,
+    ...recordedChecks(key.evidence, claims),
+  ]);
+}
+
+function noEvidenceCheck({ method }: NodeKeyRecord, given: KeyEvidence | null): Check {
+  const id = 'evidence.document';
+  if (method === 'tee') return failed(id, 'E_EVIDENCE', 'evidence behind a tee key', 'none');
+  return given === null
+    ? notApplicable(id, `a '${method}' key carries no evidence`)
+    : failed(id, 'E_EVIDENCE', `none behind a '${method}' key`, given.envelope.kind);
+}
+
+/** Asks for everything that the key's own record names, so that it can be fetched in one go. */
+export function askNamedRecords(records: EvidenceRecords, recorded: RecordedEvidence): void {
+  records.policy();
+  records.revoked();
+  for (const id of measurementIdsOf(recorded)) records.measurement(id);
+  for (const id of recorded.hardware) records.hardware(id);
+}
+
+function measurementIdsOf({ measurementId, gpus }: RecordedEvidence): readonly Uint8Array[] {
+  return [measurementId, ...gpus.map((gpu) => gpu.measurementId)];
+}
+
+/** Without collateral: whatever hangs on it is judged as of now, or stays skipped. */
+function appraiseDocuments(
+  crypto: CryptoProvider,
+  { key, config, records }: EvidenceRequest,
+  recorded: RecordedEvidence,
+  { envelope, gpuEvidence = [] }: KeyEvidence,
+  registeredAtMs: number,
+): AppraisedDocuments {
+  const appraise = (kind: string, document: Uint8Array, id: Uint8Array | undefined): Appraisal<TeeClaims> => {
+    const measurements = measurementsOf(records, id);
+    const rules = evidenceRules(records, config, registeredAtMs, measurements ?? []);
+    const context = registrationContext(crypto, key.binding, { ...rules, collateral: () => null });
+    const appraisal = appraiseEvidence(kind, document, context);
+    return measurements === undefined ? withoutMeasurement(appraisal) : appraisal;
+  };
+  return {
+    own: appraise(envelope.kind, envelope.document, recorded.measurementId),
+    gpus: gpuEvidence.map((document, i) => appraise('nvidia', document, recorded.gpus[i]?.measurementId)),
+  };
+}
+
+/** Undefined where the record is not at hand. */
+function measurementsOf(
+  records: EvidenceRecords,
+  id: Uint8Array | undefined,
+): readonly Measurement[] | undefined {
+  const record = id === undefined ? null : records.measurement(id);
+  if (record === undefined) return undefined;
+  return record === null || id === undefined || !bytesEqual(measurementIdOf(record.measurement), id)
+    ? []
+    : [record.measurement];
+}
+
+/** A measurement that is not known is no measurement that differs. */
+function withoutMeasurement(appraisal: Appraisal<TeeClaims>): Appraisal<TeeClaims> {
+  const checks = appraisal.verdict.checks.map((each) =>
+    each.status === 'failed' && each.id === `${appraisal.claims?.kind}.measurement`
+      ? skipped(each.id, 'records.missing', 'the record of the measurement is not at hand')
+      : each,
   );
-  const own: Check[] = [
-    check(
-      'evidence.kind',
-      'evidence.kind',
-      evidence.envelope.kind === recorded.kind,
-      recorded.kind,
-      evidence.envelope.kind,
-    ),
-    equal('evidence.document', recorded.documentHash, crypto.sha256(evidence.envelope.document)),
+  return { ...appraisal, verdict: verdictOf(checks) };
+}
+
+/** Null unless every document is authentic. The claims of the key's own document come first. */
+function claimsOf({ own, gpus }: AppraisedDocuments): readonly TeeClaims[] | null {
+  const claims = [own, ...gpus].map((appraisal) => appraisal.claims).filter((each) => each !== null);
+  return claims.length === 1 + gpus.length ? claims : null;
+}
+
+/** The documents are those of the registration. */
+function documentChecks(
+  crypto: CryptoProvider,
+  key: NodeKeyRecord,
+  recorded: RecordedEvidence,
+  { envelope, binding, gpuEvidence }: KeyEvidence,
+): Check[] {
+  return [
+    check('evidence.kind', 'evidence.kind', envelope.kind === recorded.kind, recorded.kind, envelope.kind),
+    equal('evidence.document', recorded.documentHash, crypto.sha256(envelope.document)),
     equal(
       'evidence.binding',
       encode(registrationBindingCodec, key.binding),
-      encode(registrationBindingCodec, evidence.binding),
+      encode(registrationBindingCodec, binding),
     ),
-    claimsDigest === null
-      ? failed('evidence.claims', 'E_EVIDENCE', toHex(recorded.claimsDigest), 'no authentic claims')
-      : equal('evidence.claims', recorded.claimsDigest, claimsDigest),
     equal('evidence.signing-key', key.publicKey, key.binding.signPublicKey),
+    equal('evidence.node', key.nodeId, key.binding.nodeId),
+    ...gpuDocumentChecks(crypto, key, recorded, gpuEvidence),
+  ];
+}
+
+function gpuDocumentChecks(
+  crypto: CryptoProvider,
+  { binding }: NodeKeyRecord,
+  { gpus }: RecordedEvidence,
+  given: readonly Uint8Array[] | undefined,
+): readonly Check[] {
+  const root = binding.gpuEvidenceRoot;
+  if (root === null && gpus.length === 0 && (given === undefined || given.length === 0))
+    return [notApplicable('evidence.gpu-root', 'the key shows no GPU')];
+  if (given === undefined) {
+    return [skipped('evidence.gpu-root', 'evidence.unavailable', 'the documents of the GPUs were not given')];
+  }
+  const count = check(
+    'evidence.gpu-count',
+    'E_EVIDENCE',
+    given.length === gpus.length,
+    `${gpus.length} documents`,
+    `${given.length}`,
+  );
+  return [
+    optionalEqual('evidence.gpu-root', root, gpuEvidenceRootOf(given)),
+    count,
+    ...gpus.map((gpu, i) => {
+      const document = given[i];
+      return optionalEqual(
+        `evidence.gpu.${i}.document`,
+        gpu.documentHash,
+        document === undefined ? null : crypto.sha256(document),
+      );
+    }),
+  ];
+}
+
+/** What the chain wrote down about the evidence is what it says. */
+function recordedChecks(recorded: RecordedEvidence, claims: readonly TeeClaims[]): readonly Check[] {
+  const [own, ...gpus] = claims as readonly [TeeClaims, ...TeeClaims[]];
+  const endMs = Math.min(...claims.map(({ evidenceEndMs }) => evidenceEndMs));
+  const simulated = claims.some(({ isSimulated }) => isSimulated);
+  const hardware = hardwareOf(claims).map(({ id }) => id);
+  return [
+    equal('evidence.claims', recorded.claimsDigest, own.claimsDigest),
+    equal('evidence.facts', recorded.facts, own.facts),
+    check('evidence.end', 'E_EVIDENCE', recorded.endMs === endMs, `${recorded.endMs}`, `${endMs}`),
+    check(
+      'evidence.simulated',
+      'E_EVIDENCE',
+      recorded.simulated === simulated,
+      `${recorded.simulated}`,
+      `${simulated}`,
+    ),
+    check(
+      'evidence.hardware-ids',
+      'E_HARDWARE',
+      hardware.map(toHex).join() === recorded.hardware.map(toHex).join(),
+      shownIds(recorded.hardware),
+      shownIds(hardware),
+    ),
+    ...gpus.flatMap((gpu, i) => {
+      const kept = recorded.gpus[i];
+      return [
+        optionalEqual(`evidence.gpu.${i}.claims`, kept?.claimsDigest ?? null, gpu.claimsDigest),
+        optionalEqual(`evidence.gpu.${i}.facts`, kept?.facts ?? null, gpu.facts),
+      ];
+    }),
+  ];
+}
+
+function hardwareOf(claims: readonly TeeClaims[]) {
+  return claims.flatMap(({ hardware, isSimulated }) =>
+    hardware.map((chip) => ({ chip, isSimulated, id: hardwareIdOf(chip, isSimulated) })),
+  );
+}
+
+function judgeClaims(
+  crypto: CryptoProvider,
+  { key, config, records, time }: EvidenceRequest,
+  recorded: RecordedEvidence,
+  appraised: AppraisedDocuments,
+  claims: readonly TeeClaims[],
+  own: readonly Check[],
+): EvidenceJudgement {
+  const simulated = recorded.simulated || claims.some(({ isSimulated }) => isSimulated);
+  if (time === null) {
+    const unknown = skipped('evidence.standing', 'records.missing', 'no proven records of the chain');
+    return { ...NOTHING, simulated, appraised, verdict: joined([...own, unknown], appraised, null) };
+  }
+  const documents: readonly JudgedDocument[] = claims.map(({ kind, facts }) => ({ kind, facts }));
+  const platform = judgePlatform(crypto, records, config, documents, recorded.endMs, time.timeMs);
+  const phases = measurementChecks(records, recorded, key.openedAt, time.height);
+  const chips = chipChecks(records, key, claims);
+  const [derivedTier, tierCheck] = tierOf(records, recorded, claims);
+  const standing = standingOf(phases, chips, platform, recorded.endMs, time.timeMs);
+  const checks = [
+    ...own,
+    ...phases.map((each) => each.check),
+    ...chips.map((each) => each.check),
+    tierCheck,
+    ...platform.checks,
+    recordsCheck(records),
+    standingCheck(records, standing, time),
   ];
   return {
-    verdict: joinVerdicts([
-      ['', verdictOf(own)],
-      ['evidence', verdict],
-    ]),
-    // Both the record and the own appraisal must say that it is genuine.
-    simulated: recorded.simulated || simulated,
+    verdict: joined(checks, appraised, platform),
+    simulated,
+    tier: derivedTier,
+    tcbStatus: platform.tcbStatus,
+    standing: records.missing().length === 0 ? standing : null,
+    effectiveEndMs: platform.endMs,
+    appraised,
   };
+}
+
+interface PhaseCheck {
+  readonly check: Check;
+  readonly phase: ReturnType<typeof measurementPhase>;
+}
+
+/** Each was active when the key opened, and is not revoked. */
+function measurementChecks(
+  records: EvidenceRecords,
+  recorded: RecordedEvidence,
+  openedAt: number,
+  height: number,
+): readonly PhaseCheck[] {
+  return measurementIdsOf(recorded).map((measurementId, i) => {
+    const id = i === 0 ? 'evidence.measurement' : `evidence.gpu.${i - 1}.measurement`;
+    const code = 'E_MEASUREMENT';
+    const record = records.measurement(measurementId);
+    if (record === undefined) {
+      const reason = 'the record of the measurement is not at hand';
+      return { phase: 'revoked', check: skipped(id, 'records.missing', reason) };
+    }
+    if (record === null) return { phase: 'revoked', check: failed(id, code, 'an approved one', 'none') };
+    const phase = measurementPhase(record, height);
+    const { measurement, activeFrom, deprecatedAt } = record;
+    const isSame =
+      bytesEqual(measurementIdOf(measurement), measurementId) &&
+      (i > 0 || (measurement.name === recorded.measurement && measurement.kind === recorded.kind));
+    const wasActive = activeFrom <= openedAt && openedAt <= (deprecatedAt ?? openedAt);
+    const holds = isSame && wasActive && (phase === 'active' || phase === 'deprecated');
+    const expected = `${i === 0 ? recorded.measurement : toHex(measurementId)}, active at ${openedAt} and not revoked`;
+    return { phase, check: check(id, code, holds, expected, `${measurement.name}, ${phase}`) };
+  });
+}
+
+interface ChipCheck {
+  readonly check: Check;
+  readonly isRevoked: boolean;
+}
+
+/** One chip, one operator. */
+function chipChecks(
+  records: EvidenceRecords,
+  { binding, nodeId }: NodeKeyRecord,
+  claims: readonly TeeClaims[],
+): readonly ChipCheck[] {
+  const chips = hardwareOf(claims);
+  if (chips.length === 0) {
+    return [{ isRevoked: false, check: notApplicable('evidence.hardware', 'the vendor hides the chip') }];
+  }
+  return chips.map(({ chip, isSimulated, id: hardwareId }, i) => {
+    const id = `evidence.hardware.${i}`;
+    const row = records.hardware(hardwareId);
+    if (row === undefined) {
+      const reason = 'the record of the chip is not at hand';
+      return { isRevoked: false, check: skipped(id, 'records.missing', reason) };
+    }
+    const isRevoked = row?.revokedAt !== undefined;
+    const holder = row?.holder;
+    const isOfNode = chip.vendor !== 'nvidia' || equalOrNull(holder?.nodeId ?? null, nodeId);
+    const isHeld = holder !== undefined && bytesEqual(holder.operator, binding.operator) && isOfNode;
+    const isSame =
+      row !== null &&
+      row.simulated === isSimulated &&
+      row.hardware.vendor === chip.vendor &&
+      bytesEqual(row.hardware.id, chip.id);
+    const got = isRevoked ? 'revoked' : holder === undefined ? 'no holder' : `of ${toHex(holder.operator)}`;
+    const expected = `in standing, of operator ${toHex(binding.operator)}`;
+    return { isRevoked, check: check(id, 'E_HARDWARE', isSame && isHeld && !isRevoked, expected, got) };
+  });
+}
+
+/** What the evidence shows, with the registry as of now where that is less than it was when the key opened. */
+function tierOf(
+  records: EvidenceRecords,
+  recorded: RecordedEvidence,
+  claims: readonly TeeClaims[],
+): readonly [AssuranceTier, Check] {
+  const [own] = claims as readonly [TeeClaims, ...TeeClaims[]];
+  const shown: AssuranceTier | null = claims.some(({ isSimulated }) => isSimulated)
+    ? 'simulated'
+    : own.cloud !== null
+      ? 'cloud'
+      : null;
+  const isOpen =
+    recorded.tier === 'registered-hardware' ? own.hardware.length > 0 : recorded.tier === 'unknown-host';
+  const holds = shown === null ? isOpen : recorded.tier === shown;
+  const expected = shown ?? 'registered-hardware | unknown-host';
+  const isRegistered =
+    recorded.tier === 'registered-hardware' &&
+    own.hardware.length > 0 &&
+    own.hardware.every((chip) => records.hardware(hardwareIdOf(chip, false))?.provider !== undefined);
+  const tier = shown ?? (isRegistered ? 'registered-hardware' : 'unknown-host');
+  return [tier, check('evidence.tier', 'E_EVIDENCE', holds, expected, recorded.tier)];
+}
+
+function standingOf(
+  phases: readonly PhaseCheck[],
+  chips: readonly ChipCheck[],
+  { fault, endMs }: JudgedPlatform,
+  evidenceEndMs: number,
+  nowMs: number,
+): Standing {
+  if (phases.some(({ phase }) => phase === 'revoked')) return 'measurement-revoked';
+  if (chips.some(({ isRevoked }) => isRevoked)) return 'hardware-revoked';
+  if (nowMs >= evidenceEndMs) return 'expired';
+  if (fault !== null) return fault;
+  if (nowMs >= endMs) return 'stale-collateral';
+  return phases.some(({ phase }) => phase === 'deprecated') ? 'measurement-deprecated' : 'good';
+}
+
+function recordsCheck(records: EvidenceRecords): Check {
+  const [asked, missing] = [records.asked().length, records.missing().length];
+  return missing === 0
+    ? passed('evidence.records', `${asked} records of the chain`)
+    : skipped('evidence.records', 'records.missing', `${missing} of ${asked} records are not at hand`);
+}
+
+const BACKING: readonly Standing[] = STANDINGS.slice(0, 2);
+
+function standingCheck(records: EvidenceRecords, standing: Standing, time: EvidenceTime): Check {
+  const id = 'evidence.standing';
+  if (records.missing().length > 0)
+    return skipped(id, 'records.missing', 'not all that evidence is judged by is at hand');
+  const got = `${standing} as of block ${time.height}`;
+  return check(id, `standing.${standing}`, BACKING.includes(standing), BACKING.join(' | '), got);
+}
+
+/** The checks of each document, those that are judged as of now in the place of those of the registration. */
+function joined(own: readonly Check[], appraised: AppraisedDocuments, now: JudgedPlatform | null): Verdict {
+  const documents = [appraised.own, ...appraised.gpus].map(({ verdict }, i) =>
+    verdictOf(renewed(verdict.checks, now?.documents[i] ?? [])),
+  );
+  const [first, ...gpus] = documents as [Verdict, ...Verdict[]];
+  return joinVerdicts([
+    ['', verdictOf(own)],
+    ['evidence', first],
+    ...gpus.map((verdict, i) => [`evidence.gpu.${i}`, verdict] as const),
+  ]);
+}
+
+function renewed(checks: readonly Check[], now: readonly Check[]): readonly Check[] {
+  const byId = new Map(now.map((each) => [each.id, each]));
+  const known = new Set(checks.map(({ id }) => id));
+  return [...checks.map((each) => byId.get(each.id) ?? each), ...now.filter(({ id }) => !known.has(id))];
 }
 
 function equal(id: string, expected: Uint8Array, got: Uint8Array): Check {
   return check(id, 'E_EVIDENCE', bytesEqual(expected, got), shown(expected), shown(got));
+}
+
+function optionalEqual(id: string, expected: Uint8Array | null, got: Uint8Array | null): Check {
+  const show = (bytes: Uint8Array | null): string => (bytes === null ? 'none' : shown(bytes));
+  return check(id, 'E_EVIDENCE', equalOrNull(expected, got), show(expected), show(got));
+}
+
+function equalOrNull(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : bytesEqual(a, b);
+}
+
+function shownIds(ids: readonly Uint8Array[]): string {
+  return ids.length === 0 ? 'none' : ids.map((id) => toHex(id).slice(0, 16)).join(', ');
 }
 
 function shown(bytes: Uint8Array): string {

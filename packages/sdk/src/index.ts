@@ -18,12 +18,13 @@ export {
   VerificationError,
 } from './errors.ts';
 export {
-  type AppraisedEvidence,
-  type AppraiseEvidence,
-  appraiseRegistration,
+  type AppraisedDocuments,
+  type EvidenceJudgement,
+  type EvidenceRequest,
+  judgeKeyEvidence,
   type KeyEvidence,
-  verifyKeyEvidence,
 } from './evidence.ts';
+export { type EvidenceRecords, type EvidenceTime, openEvidenceRecords } from './evidence-records.ts';
 export type { InferOptions, InferResult, ModelShapes } from './infer.ts';
 export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
@@ -39,9 +40,17 @@ export {
 } from './node-api.ts';
 export type { ChannelOptions, ChatOptions, ChatResult, Haca, HacaOptions } from './options.ts';
 export { type Platform, randomBytes, type Signer } from './platform.ts';
-export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy } from './policy.ts';
+export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy, tierCheck } from './policy.ts';
+export { listRecords } from './record-list.ts';
 export { parseRequest, type RequestParams } from './request.ts';
 export { commentText, isDoneEvent, type SseBlock, type SseSplitter, splitSse } from './sse.ts';
+export {
+  isTierAtLeast,
+  type MeasurementPhase,
+  measurementPhase,
+  STANDINGS,
+  type Standing,
+} from './standing.ts';
 export {
   accountKeyOf,
   accountOf,

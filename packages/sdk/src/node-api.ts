@@ -7,7 +7,9 @@ import {
   decodeModelManifest,
   decodeReceiptProof,
   EVIDENCE_KINDS,
+  EVIDENCE_MAX_BYTES,
   type EvidenceEnvelope,
+  GPUS_MAX,
   type ModelManifest,
   OFFER,
   type Offer,
@@ -50,6 +52,8 @@ export interface NodeInfo {
 export interface NodeAttestation {
   readonly envelope: EvidenceEnvelope;
   readonly binding: RegistrationBinding;
+  /** Documents of its GPUs, in the order of the registration; left out where the node gives none. */
+  readonly gpuEvidence?: readonly Uint8Array[];
 }
 
 export interface LaneState {
@@ -198,10 +202,18 @@ function parseAttestation(value: unknown): NodeAttestation {
   const kind = EVIDENCE_KINDS.find((each) => each === doc['kind']);
   if (kind === undefined) throw bad('attestation.kind', EVIDENCE_KINDS.join(' | '), doc['kind']);
   const binding = base64urlAt(doc['binding'], 'attestation.binding', 4096);
+  const gpus = doc['gpuEvidence'] ?? null;
   return {
-    envelope: { kind, document: base64urlAt(doc['document'], 'attestation.document', 64 * 1024) },
+    envelope: { kind, document: base64urlAt(doc['document'], 'attestation.document', EVIDENCE_MAX_BYTES) },
     binding: decode(registrationBindingCodec, binding, 'binding'),
+    ...(gpus === null ? {} : { gpuEvidence: parseGpuEvidence(gpus) }),
   };
+}
+
+function parseGpuEvidence(value: unknown): readonly Uint8Array[] {
+  return asArray(value, 'attestation.gpuEvidence', GPUS_MAX).map((document, i) =>
+    base64urlAt(document, `attestation.gpuEvidence.${i}`, EVIDENCE_MAX_BYTES),
+  );
 }
 
 function parseLane(value: unknown): LaneState {

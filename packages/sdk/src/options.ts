@@ -2,7 +2,6 @@ import type { RpcClient } from '@haca/platform/rpc';
 import type { Answer } from './answer.ts';
 import type { ChainView } from './chain-view.ts';
 import type { Directory, ModelEntry, NodeEntry } from './directory.ts';
-import type { AppraiseEvidence } from './evidence.ts';
 import type { InferOptions, InferResult } from './infer.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
@@ -34,7 +33,6 @@ export interface HacaOptions {
   readonly fetch?: typeof fetch;
   readonly rpc?: RpcClient;
   readonly trustingPeriodMs?: number;
-  readonly appraise?: AppraiseEvidence;
 }
 
 export interface Haca {

@@ -1,5 +1,6 @@
-import type { Assurance, Check } from '@haca/protocol';
-import { check } from '@haca/protocol';
+import type { Assurance, AssuranceTier, Check } from '@haca/protocol';
+import { check, notApplicable, skipped } from '@haca/protocol';
+import { isTierAtLeast } from './standing.ts';
 
 /** What a caller demands of an answer before it is handed over. Everything has a safe default; loosening is explicit. */
 export interface Policy {
@@ -7,6 +8,11 @@ export interface Policy {
   readonly minAssurance: Assurance;
   /** Whether a test enclave counts where `tee` is demanded. */
   readonly acceptSimulated: boolean;
+  /**
+   * Least that has to be known of who can touch the machine behind a `tee` answer. `unknown-host` asks nothing; a test enclave,
+   * where it counts as `tee` at all, counts as that.
+   */
+  readonly minTier: AssuranceTier;
   /** Hand answers over although checks failed or were skipped; the verdict still says so. */
   readonly allowUnverified: boolean;
   /**
@@ -28,6 +34,7 @@ export interface Policy {
 export const DEFAULT_POLICY: Policy = {
   minAssurance: 'tee',
   acceptSimulated: false,
+  minTier: 'unknown-host',
   allowUnverified: false,
   maxReserve: null,
   refBlockAgeMax: 120,
@@ -62,4 +69,25 @@ export function assuranceCheck(assurance: Assurance, policy: Policy): Check {
     `at least ${policy.minAssurance}${simulated}`,
     assurance,
   );
+}
+
+/** Whether enough is known of the host; `tier` is null where there is no evidence. Asked of what is called `tee`, and of nothing else. */
+export function tierCheck(assurance: Assurance, tier: AssuranceTier | null, policy: Policy): Check {
+  const id = 'assurance.tier';
+  const isTee = assurance === 'tee' || (assurance === 'tee-simulated' && policy.minAssurance === 'tee');
+  if (!isTee) return notApplicable(id, `a '${assurance}' answer says nothing of a host`);
+  if (tier === null) return skipped(id, 'evidence.unavailable', 'the evidence could not be judged');
+  if (tier === 'simulated' && isTierAtLeast('unknown-host', policy.minTier))
+    return notApplicable(id, 'a test enclave: see assurance.minimum');
+  const holds = isTierAtLeast(tier, policy.minTier);
+  return check(id, 'policy.tier', holds, `at least ${policy.minTier}`, tier);
+}
+
+/** All that a policy asks of an answer as such. */
+export function policyChecks(
+  assurance: Assurance,
+  tier: AssuranceTier | null,
+  policy: Policy,
+): readonly Check[] {
+  return [assuranceCheck(assurance, policy), tierCheck(assurance, tier, policy)];
 }

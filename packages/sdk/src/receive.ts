@@ -177,7 +177,7 @@ async function concludeAnswer(
   // A proof comes after the answer: until then nobody is paid, and the answer says `signed`.
   const promised = attempt.zk === null ? assurance : 'zk';
   const all = [...route.checks, ...received.checks, ...checks, ...tensorChecks(attempt, received), unique];
-  const verdict = judge(all, promised, session.policy);
+  const verdict = judge(all, promised, route.tier, session.policy);
   if (!verdict.ok && !session.policy.allowUnverified) {
     session.directory.forget(route.nodeId);
     throw new VerificationError('the answer was withheld', verdict, pending.answer.id);

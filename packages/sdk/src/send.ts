@@ -8,7 +8,7 @@ import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } 
 import { readBounded } from './node-api.ts';
 import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
 import { sleep } from './platform.ts';
-import { assuranceCheck, type Policy } from './policy.ts';
+import { type Policy, policyChecks } from './policy.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
 import { parseRequest, type RequestParams } from './request.ts';
 import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
@@ -72,7 +72,7 @@ function unfitness(route: Route, policy: Policy): Verdict | null {
   const { method } = route.key;
   const assurance: Assurance =
     method === 'tee' ? (route.evidenceSimulated ? 'tee-simulated' : 'tee') : method;
-  const verdict = verdictOf([...route.checks, assuranceCheck(assurance, policy)]);
+  const verdict = verdictOf([...route.checks, ...policyChecks(assurance, route.tier, policy)]);
   return verdict.ok ? null : verdict;
 }
 

@@ -6,7 +6,6 @@ import type { Answer, PendingAnswer } from './answer.ts';
 import { type ChainView, openChainView } from './chain-view.ts';
 import { type Directory, openDirectory, type Route } from './directory.ts';
 import type { VerificationError } from './errors.ts';
-import { appraiseRegistration } from './evidence.ts';
 import { type Lane, type LaneLedger, openLaneLedger } from './lanes.ts';
 import type { ChannelOptions, HacaOptions } from './options.ts';
 import type { Platform } from './platform.ts';
@@ -91,7 +90,6 @@ export function openSession(options: HacaOptions): Session {
     directory: openDirectory({
       crypto: platform.crypto,
       chain,
-      appraise: options.appraise ?? appraiseRegistration,
       policy,
       clock,
       fetch: fetchFn,

@@ -5,6 +5,7 @@
 import { bytesEqual, type CryptoProvider, toHex } from '@haca/primitives';
 import {
   type Assurance,
+  type AssuranceTier,
   type Check,
   chargeFor,
   check,
@@ -26,7 +27,7 @@ import {
   type Voucher,
   verdictOf,
 } from '@haca/protocol';
-import { assuranceCheck, type Policy } from './policy.ts';
+import { type Policy, policyChecks } from './policy.ts';
 import { outputLimitOf, reserveOf } from './request.ts';
 import { splitSse } from './sse.ts';
 
@@ -89,8 +90,13 @@ export function assuranceOf(receipt: Receipt, key: NodeKeyRecord, evidenceSimula
 }
 
 /** The checks of an answer with the policy's own, as one verdict. */
-export function judge(checks: readonly Check[], assurance: Assurance, policy: Policy): Verdict {
-  return verdictOf([...checks, assuranceCheck(assurance, policy)]);
+export function judge(
+  checks: readonly Check[],
+  assurance: Assurance,
+  tier: AssuranceTier | null,
+  policy: Policy,
+): Verdict {
+  return verdictOf([...checks, ...policyChecks(assurance, tier, policy)]);
 }
 
 function identityChecks(

@@ -11,6 +11,7 @@ import {
 import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex } from '@haca/primitives';
 import {
   type Assurance,
+  type AssuranceTier,
   type Bundle,
   type Check,
   chainConfigRecordCodec,
@@ -41,16 +42,16 @@ import {
   verifyingKeyRecordCodec,
   verifyReceiptProof,
 } from '@haca/protocol';
+import { type EvidenceJudgement, judgeKeyEvidence, type KeyEvidence } from './evidence.ts';
 import {
-  type AppraiseEvidence,
-  appraiseRegistration,
-  approvedMeasurements,
-  measurementKeysOf,
-  verifyKeyEvidence,
-} from './evidence.ts';
+  EVIDENCE_RECORDS_AGE_MAX_BLOCKS,
+  type EvidenceRecords,
+  openEvidenceRecords,
+} from './evidence-records.ts';
 import { decodeLightBlock } from './light-block-json.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import { reserveOf } from './request.ts';
+import type { Standing } from './standing.ts';
 import type { Trust } from './trust.ts';
 import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 import { assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
@@ -63,12 +64,17 @@ export interface BundleContext {
   readonly nowMs: number;
   readonly policy?: Partial<Policy>;
   readonly trustingPeriodMs?: number;
-  readonly appraise?: AppraiseEvidence;
 }
 
 export interface BundleVerification {
   readonly verdict: Verdict;
   readonly assurance: Assurance;
+  /** What is known of who can touch the machine; null where no evidence backs the answer. */
+  readonly tier: AssuranceTier | null;
+  /** Intel's word for the platform, as of the bundle's records; null where the evidence has none. */
+  readonly tcbStatus: string | null;
+  /** Of the key, as of the bundle's records; null where it could not be judged. */
+  readonly standing: Standing | null;
   readonly receipt: SignedObject<Receipt>;
   readonly modelName: string;
   /** The highest verified header, which everything final was proven against; null where none was. */
@@ -88,18 +94,9 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
   const policy = { ...DEFAULT_POLICY, ...context.policy };
   const chain = verifyHeaders(bundle, context);
   const parts = decodeParts(bundle);
-  const { receipt, key, node, model, config } = parts;
+  const { receipt, key, node, model } = parts;
   const records = recordChecks(bundle, parts, chain.trusted);
-  const registered = chain.trusted.get(key.openedAt);
-  const evidence = verifyKeyEvidence(
-    crypto,
-    context.appraise ?? appraiseRegistration,
-    key,
-    bundle.evidence,
-    config,
-    registered === undefined ? null : timestampToMs(registered.time),
-    approvedMeasurements(bundle.evidenceRecords ?? []),
-  );
+  const evidence = judgeEvidence(bundle, parts, chain.trusted, crypto);
   const refHeader = chain.trusted.get(receipt.value.refHeight);
   const answer = verifyAnswer(
     crypto,
@@ -126,14 +123,14 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
     },
   );
   const zk = verifyZk(bundle, parts, trustedChainId(context.trust));
-  const signedAssurance = assuranceOf(receipt.value, key, evidence.simulated);
+  const signedAssurance = assuranceOf(receipt.value, key, evidence.judgement.simulated);
   const chainId = trustedChainId(context.trust);
   const checks = [
     check('bundle.chain-id', 'E_CHAIN', bundle.chainId === chainId, chainId, bundle.chainId),
     ...chain.checks,
     ...records,
     ...voucherChecks(crypto, bundle, parts),
-    ...evidence.verdict.checks,
+    ...evidence.checks,
     ...answer,
     ...settlementChecks(crypto, bundle, receipt, key),
     ...zk,
@@ -142,9 +139,13 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
   const isProved =
     zk.length > 0 && checks.every(({ status }) => status === 'passed' || status === 'not-applicable');
   const assurance = isProved ? 'zk' : signedAssurance;
+  const { tier, tcbStatus, standing } = evidence.judgement;
   return {
-    verdict: judge(checks, assurance, policy),
+    verdict: judge(checks, assurance, tier, policy),
     assurance,
+    tier,
+    tcbStatus,
+    standing,
     receipt,
     modelName: model.manifest.name,
     header: newest(chain.trusted),
@@ -292,7 +293,7 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
     ['model', bundle.model, recordKey.model(modelId)],
     ['config', bundle.config, recordKey.params()],
     ...sessionRecord(bundle, parts),
-    ...evidenceRecords(bundle, parts),
+    ...evidenceRecords(bundle),
     ...zkRecords(bundle, parts),
   ];
   return wanted.flatMap(([name, record, key]) => {
@@ -317,13 +318,85 @@ function recordChecks(bundle: Bundle, parts: BundleParts, trusted: ReadonlyMap<n
   });
 }
 
-/** One record for each measurement that the key names, in the order of the key. */
-function evidenceRecords(
-  { evidenceRecords: records = [] }: Bundle,
-  { key }: BundleParts,
-): readonly (readonly [string, ProvenRecord, Uint8Array])[] {
-  const keys = measurementKeysOf(key);
-  return records.map((record, i) => [`evidence-record.${i}`, record, keys[i] ?? new Uint8Array(0)]);
+/** Each says by its key what it is; whether it is one that is needed is seen when the evidence is judged. */
+function evidenceRecords({
+  evidenceRecords: records = [],
+}: Bundle): readonly (readonly [string, ProvenRecord, Uint8Array])[] {
+  return records.map((record, i) => [`evidence-record.${i}`, record, record.key]);
+}
+
+interface BundleEvidence {
+  readonly judgement: EvidenceJudgement;
+  readonly checks: readonly Check[];
+}
+
+/** As of the one state that the bundle's records are proven in. */
+function judgeEvidence(
+  bundle: Bundle,
+  { key, config, receipt }: BundleParts,
+  trusted: ReadonlyMap<number, Header>,
+  crypto: CryptoProvider,
+): BundleEvidence {
+  const given = bundle.evidenceRecords ?? [];
+  const records = openEvidenceRecords(given);
+  const registered = trusted.get(key.openedAt);
+  const stateHeight = given[0]?.stateHeight;
+  const header = stateHeight === undefined ? undefined : trusted.get(stateHeight + 1);
+  const judgement = judgeKeyEvidence(crypto, {
+    key,
+    evidence: keyEvidenceOf(bundle),
+    config,
+    registeredAtMs: registered === undefined ? null : timestampToMs(registered.time),
+    records,
+    time: header === undefined ? null : { height: header.height, timeMs: timestampToMs(header.time) },
+  });
+  const own = given.length === 0 ? [] : setChecks(given, records, receipt.value.refHeight);
+  const stray = bundle.evidence === null && bundle.gpuEvidence !== undefined;
+  const gpus = stray
+    ? [failed('bundle.gpu-evidence', 'E_EVIDENCE', 'the evidence that it goes with', 'none')]
+    : [];
+  return { judgement, checks: [...own, ...gpus, ...judgement.verdict.checks] };
+}
+
+function keyEvidenceOf({ evidence, gpuEvidence }: Bundle): KeyEvidence | null {
+  if (evidence === null) return null;
+  return { ...evidence, ...(gpuEvidence === undefined ? {} : { gpuEvidence }) };
+}
+
+/** One state, not older than the answer, and nothing beside what the evidence is judged by. */
+function setChecks(
+  given: readonly ProvenRecord[],
+  records: EvidenceRecords,
+  refHeight: number,
+): readonly Check[] {
+  const heights = [...new Set(given.map(({ stateHeight }) => stateHeight))];
+  const asked = new Set(records.asked().map(toHex));
+  const names = given.map(({ key }) => toHex(key));
+  const foreign = names.filter((name, i) => !asked.has(name) || names.indexOf(name) !== i);
+  const [first = 0] = heights;
+  return [
+    check(
+      'evidence-records.state',
+      'evidence-records.state',
+      heights.length === 1,
+      'records of one state',
+      heights.join(', '),
+    ),
+    check(
+      'evidence-records.fresh',
+      'evidence-records.stale',
+      refHeight - first <= EVIDENCE_RECORDS_AGE_MAX_BLOCKS,
+      `a state of height ${refHeight - EVIDENCE_RECORDS_AGE_MAX_BLOCKS} or above`,
+      `${first}`,
+    ),
+    check(
+      'evidence-records.needed',
+      'evidence-records.foreign',
+      foreign.length === 0,
+      'only records that the evidence is judged by, each once',
+      foreign.length === 0 ? `${names.length}` : `also ${foreign.slice(0, 3).join(', ')}`,
+    ),
+  ];
 }
 
 function sessionRecord(

@@ -111,14 +111,16 @@ export interface FakeChain {
   readonly height: () => number;
   readonly header: (height: number) => Header;
   readonly get: (key: Uint8Array) => Uint8Array | undefined;
-  /** Makes a block with these changes, and the block that proves it. */
-  readonly change: (changes: readonly (readonly [Uint8Array, Uint8Array])[]) => number;
+  /** Block time goes on by so much more from the next block on. */
+  readonly pass: (ms: number) => void;
+  /** Makes a block with these changes, and the block that proves it; null removes a row. */
+  readonly change: (changes: readonly (readonly [Uint8Array, Uint8Array | null])[]) => number;
   /** Changes an answer of the RPC; for tests of lying servers. */
   tamper: ((method: string, params: Readonly<Record<string, unknown>>, answer: unknown) => unknown) | null;
   readonly txs: Op[][];
 }
 
-const GENESIS_MS = 1_800_000_000_000;
+export const GENESIS_MS = 1_800_000_000_000;
 const BLOCK_MS = 1_000;
 const HASH = /^[0-9a-f]*$/;
 
@@ -132,9 +134,11 @@ export function startFakeChain(
   const signed: SignedHeader[] = [];
   const states: State[] = [new Map(initial.map(([key, value]) => [toHex(key), value]))];
   const results = new Map<string, RpcTxResult>();
+  let passedMs = 0;
+  const timeOf = (height: number): number => GENESIS_MS + height * BLOCK_MS + passedMs;
   const txs: Op[][] = [];
 
-  const seal = (changes: readonly (readonly [Uint8Array, Uint8Array])[]): void => {
+  const seal = (changes: readonly (readonly [Uint8Array, Uint8Array | null])[]): void => {
     const height = signed.length + 1;
     const before = states[height - 1] as State;
     const previous = signed.at(-1);
@@ -142,7 +146,7 @@ export function startFakeChain(
       version: { block: BLOCK_PROTOCOL, app: 1 },
       chainId,
       height,
-      time: timestampFromMs(GENESIS_MS + height * BLOCK_MS),
+      time: timestampFromMs(timeOf(height)),
       lastBlockId: previous?.commit.blockId ?? ZERO_BLOCK_ID,
       lastCommitHash: commitHash(previous?.commit ?? EMPTY_COMMIT),
       dataHash: dataHash([]),
@@ -160,7 +164,7 @@ export function startFakeChain(
       evidence: [],
       lastCommit: previous?.commit ?? EMPTY_COMMIT,
     });
-    const timestamp = timestampFromMs(GENESIS_MS + height * BLOCK_MS + BLOCK_MS);
+    const timestamp = timestampFromMs(timeOf(height) + BLOCK_MS);
     const subject = { height, round: 0, blockId };
     const signature = validator.sign(precommitSignBytes(chainId, subject, timestamp));
     const commitSig = {
@@ -171,7 +175,10 @@ export function startFakeChain(
     };
     signed.push({ header, commit: { ...subject, signatures: [commitSig] } });
     const after = new Map(before);
-    for (const [key, value] of changes) after.set(toHex(key), value);
+    for (const [key, value] of changes) {
+      if (value === null) after.delete(toHex(key));
+      else after.set(toHex(key), value);
+    }
     states.push(after);
   };
 
@@ -191,11 +198,14 @@ export function startFakeChain(
       validators: [{ pub_key: encodeValidatorJson(set.validators[0] as never).pub_key, power: '10' }],
       app_state: app,
     },
-    timeMs: () => GENESIS_MS + signed.length * BLOCK_MS,
+    timeMs: () => timeOf(signed.length),
     height: () => signed.length,
     header: (height) => (signed[height - 1] as SignedHeader).header,
     get: (key) => (states.at(-1) as State).get(toHex(key)),
     change,
+    pass: (ms) => {
+      passedMs += ms;
+    },
     tamper: null,
     txs,
     rpc: undefined as unknown as RpcClient,

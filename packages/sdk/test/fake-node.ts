@@ -114,6 +114,19 @@ export interface FakeNetworkOptions {
   readonly method?: Method;
   readonly evidence?: NodeKeyRecord['evidence'];
   readonly document?: Uint8Array;
+  /** In place of `evidence` and `document`: made over the binding of the key. */
+  readonly makeEvidence?: (binding: RegistrationBinding) => FakeEvidence;
+}
+
+export interface FakeEvidence {
+  readonly evidence: NonNullable<NodeKeyRecord['evidence']>;
+  readonly document: Uint8Array;
+  readonly gpuEvidence?: readonly Uint8Array[];
+  readonly testRoots: readonly Uint8Array[];
+  /** Rows of the chain beside the key's own. */
+  readonly records: readonly (readonly [Uint8Array, Uint8Array])[];
+  /** Changes the binding that key and node show, e.g. for GPUs. */
+  readonly binding?: RegistrationBinding;
 }
 
 export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
@@ -131,7 +144,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     license: 'Apache-2.0',
   };
   const modelId = modelIdOf(manifest);
-  const binding: RegistrationBinding = {
+  const plain: RegistrationBinding = {
     chainId: CHAIN_ID,
     operator: operatorId,
     nodeId,
@@ -145,6 +158,8 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     refHeight: 1,
     refBlockHash: new Uint8Array(32).fill(5),
   };
+  const made = options.makeEvidence?.(plain);
+  const binding = made?.binding ?? plain;
   let key: NodeKeyRecord = {
     nodeId,
     keyEpoch: 1,
@@ -153,7 +168,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     modelId: null,
     modelIds: [modelId],
     binding,
-    evidence: options.evidence ?? null,
+    evidence: made?.evidence ?? options.evidence ?? null,
     openedAt: 1,
     notAfter: 86_400,
     settledSeq: 0,
@@ -175,7 +190,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     genesisTimeMs: 0,
     simulated: true,
     params: DEFAULT_PARAMS,
-    testRoots: [],
+    testRoots: made?.testRoots ?? [],
   };
   const node = {
     operator: operatorId,
@@ -209,6 +224,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
       [recordKey.node(nodeId), encode(nodeRecordCodec, node)],
       [recordKey.nodeKey(keyId), encode(nodeKeyRecordCodec, key)],
       [recordKey.model(modelId), encode(modelRecordCodec, { manifest, registrant: operatorId, height: 1 })],
+      ...(made?.records ?? []),
     ],
   );
   const offer = OFFER.sign(
@@ -316,9 +332,10 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     if (pathname.startsWith('/v1/attestation/')) {
       const document = {
         keyId: toHex(keyId),
-        kind: 'nitro',
-        document: base64url(options.document ?? utf8Encode('none')),
+        kind: key.evidence?.kind ?? 'nitro',
+        document: base64url(made?.document ?? options.document ?? utf8Encode('none')),
         binding: base64url(encode(registrationBindingCodec, binding)),
+        ...(made?.gpuEvidence === undefined ? {} : { gpuEvidence: made.gpuEvidence.map(base64url) }),
       };
       return json(200, (fake.lies.attestation ?? same)(document));
     }

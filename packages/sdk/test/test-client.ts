@@ -1,6 +1,5 @@
 import { ed25519SignerFromSeed } from '@haca/platform';
 import {
-  type AppraiseEvidence,
   type Haca,
   memoryWalletStore,
   openHaca,
@@ -16,7 +15,6 @@ export interface TestClientOptions {
   readonly store?: WalletStore;
   readonly policy?: Partial<Policy>;
   readonly trust?: Trust;
-  readonly appraise?: AppraiseEvidence;
 }
 
 export function openTestClient(node: FakeNode, options: TestClientOptions = {}): Promise<Haca> {
@@ -30,7 +28,6 @@ export function openTestClient(node: FakeNode, options: TestClientOptions = {}):
       store: options.store ?? memoryWalletStore(),
     },
     policy: { minAssurance: 'signed', ...options.policy },
-    ...(options.appraise === undefined ? {} : { appraise: options.appraise }),
     fetch: node.fetch,
     clock: node.chain.timeMs,
   });
