@@ -31,7 +31,7 @@ async function run({ once, json, prompt, home, consensus }: DevnetOptions): Prom
   );
   let network: RunningNetwork | undefined;
   try {
-    const layout = layOutNetwork(folder, home !== null, consensus, Date.now());
+    const layout = await layOutNetwork(folder, home !== null, consensus, Date.now());
     network = await startNetwork(layout, terminal);
     writeNetworkFile(network.file);
     const haca = await openDemoClient(layout, network.file.rpcUrl);

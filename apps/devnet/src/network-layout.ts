@@ -5,24 +5,18 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createTestRoot, measureTestImage } from '@haca/attester';
 import { createValidatorKeyFile, makeGenesisDocument } from '@haca/chain';
-import { toHex, UsageError, utf8Encode } from '@haca/primitives';
-import {
-  type AppGenesis,
-  accountIdOf,
-  DEFAULT_PARAMS,
-  NOPG_PER_OPG,
-  OPG_SUPPLY_NOPG,
-  pcrRegisters,
-} from '@haca/protocol';
+import { toHex, UsageError } from '@haca/primitives';
+import { type AppGenesis, accountIdOf, DEFAULT_PARAMS, NOPG_PER_OPG, OPG_SUPPLY_NOPG } from '@haca/protocol';
 import { createWalletFile } from '@haca/sdk/node';
 import type { Consensus } from './options.ts';
+import { type TestHardware, testHardwareOf } from './test-hardware.ts';
 
 export const DEVNET_ASSET = 1;
 export const DEVNET_ASSET_SYMBOL = 'CREDIT';
 export const NODE_COUNT = 2;
 const CONSENSUS_FILE = 'consensus.json';
+const ROOT_SEED_FILE = 'test-root.seed';
 
 const opg = (amount: bigint): bigint => amount * NOPG_PER_OPG;
 const RESERVE = opg(100_000_000n);
@@ -30,8 +24,6 @@ const VALIDATOR_BOND = opg(1_000_000n);
 const OPERATOR_FUNDS = opg(60_000n);
 export const NODE_BOND = opg(50_000n);
 const WALLET_FUNDS = opg(100n);
-/** The image the test enclave measures; the genesis approves exactly its measurement. */
-export const TEST_IMAGE = 'haca inference node 0.1.0';
 
 export interface FullNodeLayout {
   readonly name: string;
@@ -61,19 +53,21 @@ export interface NetworkLayout {
  * Lays out a fresh network in `home`, or reads back the one that is there; `keep` says whether that is wanted. Throws
  * `UsageError` where the one that is there has another consensus.
  */
-export function layOutNetwork(
+export async function layOutNetwork(
   home: string,
   keep: boolean,
   consensus: Consensus,
   nowMs: number,
-): NetworkLayout {
+): Promise<NetworkLayout> {
   const genesisFile = join(home, 'genesis.json');
   const fullNodes = Array.from({ length: consensus.validators }, (_, index) => fullNodeLayout(index));
   const isNew = !keep || !existsSync(genesisFile);
   if (isNew) {
     rmSync(home, { recursive: true, force: true });
     mkdirSync(join(home, 'logs'), { recursive: true });
-    writeKeysAndGenesis(home, genesisFile, fullNodes, nowMs);
+    const rootSeed = new Uint8Array(randomBytes(32));
+    writeFileSync(join(home, ROOT_SEED_FILE), `${toHex(rootSeed)}\n`, { mode: 0o600 });
+    writeKeysAndGenesis(home, genesisFile, fullNodes, nowMs, await testHardwareOf(rootSeed));
     writeFileSync(join(home, CONSENSUS_FILE), `${JSON.stringify(consensus)}\n`);
   } else requireConsensus(home, consensus);
   const genesis = JSON.parse(readFileSync(genesisFile, 'utf8')) as { chain_id: string };
@@ -87,7 +81,7 @@ export function layOutNetwork(
     walletFile: join(home, 'wallet.json'),
     faucetFile: join(home, 'faucet.json'),
     operatorFiles: operatorFiles(home),
-    testRootSeedFile: join(home, 'test-root.seed'),
+    testRootSeedFile: join(home, ROOT_SEED_FILE),
     nodeFolder: (index) => join(home, `node-${index + 1}`),
     logFile: (name) => join(home, 'logs', `${name.replaceAll(' ', '-')}.log`),
   };
@@ -121,6 +115,7 @@ function writeKeysAndGenesis(
   genesisFile: string,
   fullNodes: readonly FullNodeLayout[],
   nowMs: number,
+  { testRoots, measurements }: TestHardware,
 ): void {
   const wallet = createWalletFile(join(home, 'wallet.json'));
   const faucet = createWalletFile(join(home, 'faucet.json'));
@@ -128,9 +123,6 @@ function writeKeysAndGenesis(
   const validators = fullNodes.map(({ validatorKeyFile }) =>
     createValidatorKeyFile(join(home, validatorKeyFile)),
   );
-  const rootSeed = randomBytes(32);
-  writeFileSync(join(home, 'test-root.seed'), `${rootSeed.toString('hex')}\n`, { mode: 0o600 });
-
   const spent =
     RESERVE +
     VALIDATOR_BOND * BigInt(validators.length) +
@@ -151,10 +143,8 @@ function writeKeysAndGenesis(
       selfBond: VALIDATOR_BOND,
     })),
     assets: [{ asset: DEVNET_ASSET, symbol: DEVNET_ASSET_SYMBOL, issuer: faucet.accountId }],
-    measurements: [
-      { name: TEST_IMAGE, kind: 'nitro', registers: pcrRegisters(measureTestImage(utf8Encode(TEST_IMAGE))) },
-    ],
-    testRoots: [createTestRoot(rootSeed).sha256],
+    measurements,
+    testRoots,
   };
   const chainId = `haca-devnet-${toHex(new Uint8Array(randomBytes(4)))}`;
   const document = makeGenesisDocument({ chainId, genesisTimeMs: nowMs, app });

@@ -12,10 +12,10 @@ import {
   type NetworkLayout,
   NODE_BOND,
   NODE_COUNT,
-  TEST_IMAGE,
 } from './network-layout.ts';
 import { freePort } from './ports.ts';
 import type { Terminal } from './terminal.ts';
+import { type NodeHardware, nodeHardware, postTestCollateral } from './test-hardware.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const RPC_PORT = 26657;
@@ -63,11 +63,21 @@ export async function startNetwork(layout: NetworkLayout, terminal: Terminal): P
   try {
     const fullNodes = await startFullNodes(layout, terminal, onSpawned);
     const rpcUrls = fullNodes.map(({ ready }) => String(ready['rpcUrl']));
+    const { genesisFile, chainId, testRootSeedFile: rootSeedFile, faucetFile: walletFile } = layout;
+    const hardware = Array.from({ length: NODE_COUNT }, (_, index) =>
+      nodeHardware(index, genesisFile, rootSeedFile),
+    );
+    const isJudged = hardware.some(({ needsCollateral }) => needsCollateral);
+    const posted = isJudged
+      ? postTestCollateral({ rpcUrl: rpcUrls[0] as string, chainId, rootSeedFile, walletFile })
+      : Promise.resolve();
     // Nodes register with their own operators and do not need each other; each asks a full node of its own if there are enough.
     const nodes = await Promise.all(
-      Array.from({ length: NODE_COUNT }, (_, index) =>
-        startNode(layout, terminal, index, rpcUrls[index % rpcUrls.length] as string, onSpawned),
-      ),
+      hardware.map(async (own, index) => {
+        if (own.needsCollateral) await posted;
+        const rpcUrl = rpcUrls[index % rpcUrls.length] as string;
+        return startNode(layout, terminal, { index, rpcUrl, hardware: own }, onSpawned);
+      }),
     );
     return {
       file: networkFile(layout, fullNodes[0] as RunningChild, nodes),
@@ -165,29 +175,35 @@ async function untilFirstBlock(rpcUrl: string): Promise<number> {
   }
 }
 
+interface NodePlace {
+  readonly index: number;
+  readonly rpcUrl: string;
+  readonly hardware: NodeHardware;
+}
+
 async function startNode(
   layout: NetworkLayout,
   terminal: Terminal,
-  index: number,
-  rpcUrl: string,
+  place: NodePlace,
   onSpawned: (child: Child) => void,
 ): Promise<RunningChild> {
+  const { index, hardware } = place;
   const name = `inference node ${index + 1}`;
   const folder = layout.nodeFolder(index);
   mkdirSync(folder, { recursive: true });
   const configFile = join(folder, 'config.json');
-  writeConfig(configFile, nodeConfig(layout, index, rpcUrl, await freePort(FIRST_NODE_PORT + index)));
+  writeConfig(configFile, nodeConfig(layout, place, await freePort(FIRST_NODE_PORT + index)));
   const entry = join(ROOT, 'apps/inference-node/src/main.ts');
   const done = terminal.step(name);
   const logFile = layout.logFile(`inference-node-${index + 1}`);
   const child = await startChild(name, entry, configFile, logFile, onSpawned);
   const proves = index === NODE_COUNT - 1 ? ', proves digits' : '';
-  done(`${child.ready['url']}  key attested (simulated)${proves}`);
+  done(`${child.ready['url']}  key attested by ${hardware.text} (simulated)${proves}`);
   return child;
 }
 
 /** Prices of a small model: 0.02 credits for a million prompt tokens, 0.06 for a million output tokens. */
-function nodeConfig(layout: NetworkLayout, index: number, rpcUrl: string, port: number): object {
+function nodeConfig(layout: NetworkLayout, { index, rpcUrl, hardware }: NodePlace, port: number): object {
   return {
     dataDir: 'data',
     rpcUrl,
@@ -196,7 +212,7 @@ function nodeConfig(layout: NetworkLayout, index: number, rpcUrl: string, port: 
     host: '127.0.0.1',
     port,
     bondNopg: `${NODE_BOND}`,
-    attester: { kind: 'test-enclave', rootSeedFile: layout.testRootSeedFile, image: TEST_IMAGE },
+    attester: hardware.attester,
     engines: enginesOf(index),
     prices: {
       asset: DEVNET_ASSET,
