@@ -206,7 +206,8 @@ test('TC-14: a revoked measurement backs nothing from that block on, GPU or not,
   assert.equal(revoke(GPU_MEASUREMENT), 'OK');
   assert.equal(revoke(GPU_MEASUREMENT), 'E_DECREE');
   assert.equal(settle(world, withGpu, 1, 0n).codeName, 'E_KEY');
-  assert.equal(standingOf(world, withGpu)?.standing, 'measurement-revoked');
+  const revoked = standingOf(world, withGpu);
+  assert.deepEqual([revoked?.standing, revoked?.effectiveEndMs], ['measurement-revoked', world.timeMs()]);
   assert.equal(settle(world, key, 1, 0n).codeName, 'OK');
   const settlement = settle(world, key, 1, 0n);
   assert.equal(settlement.codeName, 'OK');

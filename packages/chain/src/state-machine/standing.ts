@@ -56,10 +56,11 @@ export function keyStanding(
   }
   const judged = judgeFacts(state, ctx, evidence, block.timeMs);
   const standing = firstFault(state, evidence, judged, block);
+  const isBacking = standing === 'good' || standing === 'measurement-deprecated';
   return {
     standing,
-    isBacking: standing === 'good' || standing === 'measurement-deprecated',
-    effectiveEndMs: judged.endMs,
+    isBacking,
+    effectiveEndMs: isBacking ? judged.endMs : Math.min(judged.endMs, block.timeMs),
     tier: evidence.tier,
     tcbStatus: judged.tcbStatus,
   };
@@ -102,7 +103,7 @@ function judgeFacts(state: State, ctx: Context, evidence: KeyEvidence, nowMs: nu
     if (graceEndMs === undefined) break;
     if (before.fault === null) return { fault: null, tcbStatus, endMs: Math.min(endOf(before), graceEndMs) };
   }
-  return { fault, tcbStatus, endMs: Math.min(nowMs, endOf(now)) };
+  return { fault, tcbStatus, endMs: endOf(now) };
 }
 
 /** The end of the evidence itself or of the collateral with its grace, whichever comes first. */
