@@ -1,6 +1,6 @@
 /** What an inference node asks of its TEE, whichever it is. Test enclaves implement it like real hardware does. */
 import { UsageError } from '@haca/primitives';
-import type { EvidenceKind } from '@haca/protocol';
+import { EVIDENCE_MAX_BYTES, type EvidenceKind } from '@haca/protocol';
 
 export interface Attester {
   readonly kind: EvidenceKind;
@@ -71,6 +71,15 @@ export function requireRequest({ bindingHash, signPublicKey, refBlockHash }: Att
 
 export function requireLength(name: string, bytes: Uint8Array, length: number): void {
   if (bytes.length !== length) throw new UsageError(`${name} has ${length} bytes, not ${bytes.length}`);
+}
+
+/** The document, unless it is longer than any chain takes: then throws `AttesterError`. */
+export function requireDocumentSize(document: Uint8Array): Uint8Array {
+  if (document.length <= EVIDENCE_MAX_BYTES) return document;
+  throw new AttesterError(
+    'attester.malformed',
+    `the evidence has ${document.length} bytes, and no more than ${EVIDENCE_MAX_BYTES} can be registered`,
+  );
 }
 
 /** Code of an error of the operating system, e.g. `ENOENT`; empty where it is none. */

@@ -16,7 +16,14 @@ import {
   dstackDocumentCodec,
   dstackEventOf,
 } from '@haca/protocol';
-import { type Attester, AttesterError, messageOf, requireRequest, systemCode } from './attester.ts';
+import {
+  type Attester,
+  AttesterError,
+  messageOf,
+  requireDocumentSize,
+  requireRequest,
+  systemCode,
+} from './attester.ts';
 import { trimTdxQuote } from './tdx-quote.ts';
 
 export const DSTACK_SOCKET = '/var/run/dstack.sock';
@@ -47,7 +54,7 @@ export function openDstackAttester({
       requireRequest(asked);
       const body = JSON.stringify({ report_data: toHex(asked.bindingHash) });
       const answer = await post(socketPath, '/GetQuote', body, timeoutMs);
-      return dstackDocument(answer, asked.bindingHash);
+      return requireDocumentSize(dstackDocument(answer, asked.bindingHash));
     },
   };
 }

@@ -4,8 +4,14 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { bytesEqual, encode, toHex } from '@haca/primitives';
-import { nvidiaDocumentCodec } from '@haca/protocol';
-import { AttesterError, type GpuAttester, messageOf, requireLength } from './attester.ts';
+import { GPUS_MAX, nvidiaDocumentCodec } from '@haca/protocol';
+import {
+  AttesterError,
+  type GpuAttester,
+  messageOf,
+  requireDocumentSize,
+  requireLength,
+} from './attester.ts';
 import { runCommand } from './command.ts';
 
 export interface NvidiaOptions {
@@ -16,7 +22,6 @@ export interface NvidiaOptions {
 }
 
 const OUTPUT_MAX_BYTES = 1024 * 1024;
-const GPUS_MAX = 32;
 const CERTIFICATES_MAX = 8;
 /** Where the nonce of the request begins in the report: behind the header of SPDM GET_MEASUREMENTS. */
 const NONCE_AT = 4;
@@ -69,7 +74,7 @@ function documentOf(value: unknown, where: string, nonce: Uint8Array): Uint8Arra
     throw new AttesterError('attester.mismatch', `${where} answered another nonce, ${toHex(asked)}`);
   const certificates = chainOf(base64(members['certificate'], `${where}: certificate`), where);
   try {
-    return encode(nvidiaDocumentCodec, { report, certificates: [...certificates] });
+    return requireDocumentSize(encode(nvidiaDocumentCodec, { report, certificates: [...certificates] }));
   } catch (error) {
     throw malformed(`${where}: ${messageOf(error)}`, error);
   }

@@ -6,7 +6,14 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { encode, toHex, UsageError } from '@haca/primitives';
 import { snpDocumentCodec } from '@haca/protocol';
-import { type Attester, AttesterError, messageOf, requireRequest, systemCode } from './attester.ts';
+import {
+  type Attester,
+  AttesterError,
+  messageOf,
+  requireDocumentSize,
+  requireRequest,
+  systemCode,
+} from './attester.ts';
 import { type SnpCertificateSource, snpCertificateChain } from './snp-certificates.ts';
 import { requireReportData, trimTdxQuote } from './tdx-quote.ts';
 import { nodeTsmFiles, type TsmFiles } from './tsm-files.ts';
@@ -47,7 +54,7 @@ export function openTsmAttester(options: TsmOptions): Attester {
       requireRequest(request);
       for (let tries = 1; ; tries++) {
         try {
-          return await askOnce(options, request.bindingHash);
+          return requireDocumentSize(await askOnce(options, request.bindingHash));
         } catch (error) {
           if (!(error instanceof AttesterError) || error.code !== 'attester.unavailable') throw error;
           if (tries >= triesMax) throw error;

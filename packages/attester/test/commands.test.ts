@@ -213,7 +213,7 @@ test('GPU evidence that cannot be used is refused', { skip: vectorsMissing }, ()
     ['', /not JSON/],
     [{}, /a list of/],
     [[], /a list of/],
-    [Array.from({ length: 33 }, () => gpu), /a list of/],
+    [Array.from({ length: 17 }, () => gpu), /a list of/],
     [[null], /GPU 0 is no object/],
     [[{ ...gpu, arch: undefined }], /no arch/],
     [[{ ...gpu, nonce: 7 }], /no arch or nonce/],

@@ -18,10 +18,14 @@ export function vector(name: string): Uint8Array {
 }
 
 /** An Intel quote that nobody signed, of the form of version 4 or 5, followed by `padding` zero bytes. */
-export function unsignedQuote(reportData: Uint8Array, version: 4 | 5 = 4, padding = 0): Uint8Array {
+export function unsignedQuote(
+  reportData: Uint8Array,
+  version: 4 | 5 = 4,
+  padding = 0,
+  signatureBytes = 200,
+): Uint8Array {
   const bodyAt = version === 4 ? 48 : 54;
   const bodyBytes = version === 4 ? 584 : 648;
-  const signatureBytes = 200;
   const end = bodyAt + bodyBytes + 4 + signatureBytes;
   const bytes = new Uint8Array(end + padding);
   const view = new DataView(bytes.buffer);

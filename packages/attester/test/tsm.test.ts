@@ -135,6 +135,8 @@ test('a guest of another kind, and quotes that are none, are refused', async () 
   ];
   for (const [bytes, message] of bad)
     await refused('attester.malformed', message, { ...TDX, outblob: () => bytes });
+  const long = { ...TDX, outblob: (inblob: Uint8Array) => unsignedQuote(inblob, 4, 0, 24_000) };
+  await refused('attester.malformed', /no more than 24576 can be registered/, long);
   for (const generation of [Number.NaN, -1])
     await refused('attester.malformed', /generation/, {
       ...TDX,
