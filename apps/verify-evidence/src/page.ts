@@ -6,6 +6,7 @@ import { type Check, EVIDENCE_KINDS, type EvidenceKind } from '@haca/protocol';
 import {
   appraiseEvidenceFile,
   type CollateralFile,
+  checkForPeople,
   type EvidenceFileReport,
   evidenceFileView,
   likelyKind,
@@ -86,7 +87,7 @@ function show(report: EvidenceFileReport): void {
   const summary = document.createElement('dl');
   summary.append(...rows);
   const list = document.createElement('ol');
-  list.append(...report.verdict.checks.map(checkItem));
+  list.append(...report.verdict.checks.map((check) => checkItem(checkForPeople(check, timeText))));
   byId('result').replaceChildren(summary, list);
   byId('json').textContent = JSON.stringify(evidenceFileView(report), null, 2);
 }

@@ -258,6 +258,8 @@ test(
     assert.match(accepted.out, /^TCB +UpToDate, level of 2024-03-13/m);
     assert.match(accepted.out, /^measured +mrtd 91eb2b44/m);
     assert.ok(!accepted.out.includes('\u001b'));
+    const expired = await run(...TDX.with(5, '1760000000000'), '--collateral', BUNDLE);
+    assert.match(expired.out, /expected 2025-07-19T\S+ or earlier, got 2025-10-09T/);
     const open = await run(...TDX);
     assert.match(open.out, /^verdict +INCOMPLETE/m);
     assert.match(open.out, /^NOT checked +.*no revocation list/m);

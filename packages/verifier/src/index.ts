@@ -33,7 +33,7 @@ export {
 } from './evidence-files/appraise-file.ts';
 export { EVIDENCE_FILE_MAX_BYTES } from './evidence-files/blobs.ts';
 export { likelyKind } from './evidence-files/kinds.ts';
-export { type SummaryRow, type SummaryTone, summaryRows } from './evidence-files/summary.ts';
+export { checkForPeople, type SummaryRow, type SummaryTone, summaryRows } from './evidence-files/summary.ts';
 export { type EvidencePolicies, parsePolicy, policyMembers } from './policy-json/evidence-policy.ts';
 export {
   collateralRoots,

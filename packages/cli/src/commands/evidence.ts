@@ -4,6 +4,7 @@ import { type EvidenceKind, verdictExitCode } from '@haca/protocol';
 import {
   APPRAISED_KINDS,
   appraiseEvidenceFile,
+  checkForPeople,
   EVIDENCE_FILE_MAX_BYTES,
   type EvidenceFileReport,
   evidenceFileView,
@@ -154,7 +155,9 @@ function reportLines(report: EvidenceFileReport, isTerminal: boolean): readonly 
   );
   const { checks } = report.verdict;
   const reached = checks.filter(({ code }) => code !== 'not-reached');
-  const shown = reached.map((check) => paint(printable(checkLine(check)), TONES[check.status], isTerminal));
+  const shown = reached.map((check) =>
+    paint(printable(checkLine(checkForPeople(check, dateText))), TONES[check.status], isTerminal),
+  );
   const left = checks.length - reached.length;
   const rest =
     left === 0

@@ -220,3 +220,14 @@ function uncheckedRows(all: readonly Check[]): readonly SummaryRow[] {
     return row(i === 0 ? 'NOT checked' : '', `${shown}: ${reason}`, 'unsure');
   });
 }
+
+const TIME_CODES = /(?:expired|not-yet-valid|not-valid|window)$/;
+
+/** A check for people: times are written as times where that is what it compares. */
+export function checkForPeople(check: Check, timeOf: (ms: number) => string): Check {
+  const { expected, got, code } = check;
+  if (expected === undefined || got === undefined || !TIME_CODES.test(code ?? '')) return check;
+  const written = (text: string): string =>
+    text.replaceAll(/(?<![0-9])[0-9]{9,15}(?![0-9])/g, (digits) => timeOf(Number(digits)));
+  return { ...check, expected: written(expected), got: written(got) };
+}
