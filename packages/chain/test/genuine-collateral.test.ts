@@ -21,6 +21,7 @@ import {
   registrationContext,
   stripQuotePadding,
 } from '@haca/verifier';
+import fc from 'fast-check';
 import { EVIDENCE_VERIFIER } from '../src/application/evidence.ts';
 import { answeringCrypto } from '../src/application/verdict-cache.ts';
 import type { EvidenceVerifier } from '../src/state-machine/index.ts';
@@ -288,3 +289,52 @@ test('TC-10: judging a genuine platform again asks for no signature twice', { sk
   assert.deepEqual(standingOf({ ...world, ctx }, key), first);
   assert.equal(asked.size, 0);
 });
+
+test(
+  'TC-1 attack: no bit of a posted piece can be changed, and no bytes in its place make the chain stumble',
+  {
+    skip,
+  },
+  () => {
+    const { rootCrl, pckCrl, tcbInfo, qeIdentity, quote } = genuineItems();
+    const { world } = genuineWorld(EVIDENCE_VERIFIER, quote);
+    assert.equal(postCode(world, rootCrl), 'OK');
+    const flip = (bytes: Uint8Array, at: number): Uint8Array => {
+      const copy = bytes.slice();
+      const bit = at % (8 * copy.length);
+      copy[bit >> 3] = (copy[bit >> 3] as number) ^ (1 << (bit & 7));
+      return copy;
+    };
+    const changed = (item: Collateral, part: number, at: number): Collateral => {
+      const inChain = part < item.issuerChain.length;
+      const issuerChain = item.issuerChain.map((der, i) => (inChain && i === part ? flip(der, at) : der));
+      if (inChain) return { ...item, issuerChain };
+      if ('crl' in item) return { ...item, crl: flip(item.crl, at) };
+      return part % 2 === 0
+        ? { ...item, body: flip(item.body, at) }
+        : { ...item, signature: flip(item.signature, at) };
+    };
+    const pieces = fc.constantFrom(pckCrl, tcbInfo, qeIdentity);
+    fc.assert(
+      fc.property(pieces, fc.nat(5), fc.nat(1 << 20), (item, part, at) => {
+        assert.equal(postCode(world, changed(item, part, at)), 'E_COLLATERAL');
+      }),
+      { numRuns: 150 },
+    );
+    const bytes = fc.uint8Array({ minLength: 2, maxLength: 300 });
+    fc.assert(
+      fc.property(
+        pieces,
+        bytes,
+        fc.array(fc.uint8Array({ minLength: 1, maxLength: 99 }), { maxLength: 4 }),
+        (item, junk, issuerChain) => {
+          const lying: Collateral = 'crl' in item ? { ...item, crl: junk } : { ...item, body: junk };
+          assert.equal(postCode(world, lying), 'E_COLLATERAL');
+          assert.equal(postCode(world, { ...item, issuerChain }), 'E_COLLATERAL');
+        },
+      ),
+      { numRuns: 40 },
+    );
+    assert.equal(postCode(world, pckCrl, tcbInfo, qeIdentity), 'OK', 'and the pieces themselves are taken');
+  },
+);
