@@ -318,7 +318,7 @@ test('evidence as nodes submit it is taken as it is, with or without its envelop
     certificates: [ark, ask, bytesOf('snp/milan-v2.vek.der')],
   });
   const expected = substance(judge('snp', report, at, allFiles('snp')));
-  const envelope = encode(evidenceEnvelopeCodec, { kind: 'snp', document });
+  const envelope = encode(evidenceEnvelopeCodec, { kind: 'snp' as const, document });
   for (const file of [
     document,
     encoded(toHex(document)),
@@ -329,7 +329,7 @@ test('evidence as nodes submit it is taken as it is, with or without its envelop
     assert.deepEqual(substance(judge('snp', file, at, [])), expected);
   assert.equal(statusOf(judge('tdx', envelope, at, []), 'evidence.file'), 'failed');
   const quote = bytesOf(UP_TO_DATE.quote).subarray(0, 4936);
-  const wrapped = encode(evidenceEnvelopeCodec, { kind: 'tdx', document: quote });
+  const wrapped = encode(evidenceEnvelopeCodec, { kind: 'tdx' as const, document: quote });
   assert.equal(judge('tdx', wrapped, UP_TO_DATE.atMs, [fileOf(UP_TO_DATE.bundle)]).verdict.ok, true);
 });
 
