@@ -2,7 +2,7 @@
  * The certificates that belong to an SNP report: from the table that the host gives its guests (GHCB standardization,
  * MSG_REPORT_REQ: GUID, offset and length of each), else from a folder of the operator's.
  */
-import { createPublicKey, verify, X509Certificate } from 'node:crypto';
+import { verify, X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { toHex } from '@haca/primitives';
@@ -86,6 +86,8 @@ function readCertificates(bytes: Uint8Array, where: string): readonly X509Certif
   const pems = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g);
   try {
     const found = (pems ?? [bytes]).map((each) => new X509Certificate(each));
+    // Read when it is first asked for: a key of a kind that nobody knows is found out here.
+    for (const { publicKey } of found) publicKey.asymmetricKeyType;
     if (found.some(({ raw }) => raw.length > CERTIFICATE_MAX_BYTES))
       throw new Error('a certificate is too long');
     return found;
@@ -111,13 +113,7 @@ function signs(certificate: X509Certificate, report: Uint8Array): boolean {
   if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'secp384r1') return false;
   const scalar = (at: number): Uint8Array => report.slice(at, at + SCALAR_BYTES).reverse();
   const signature = Buffer.concat([scalar(SIGNED_BYTES), scalar(SIGNED_BYTES + SCALAR_FIELD_BYTES)]);
-  const publicKey = createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
-  return verify(
-    'sha384',
-    report.subarray(0, SIGNED_BYTES),
-    { key: publicKey, dsaEncoding: 'ieee-p1363' },
-    signature,
-  );
+  return verify('sha384', report.subarray(0, SIGNED_BYTES), { key, dsaEncoding: 'ieee-p1363' }, signature);
 }
 
 /** TCB_VERSION, byte by byte: the name of each security version in the query of AMD's key service; null where reserved. */

@@ -14,6 +14,7 @@ import { test } from 'node:test';
 import { decode, toHex, UsageError } from '@haca/primitives';
 import { dstackDocumentCodec, nvidiaDocumentCodec, snpDocumentCodec } from '@haca/protocol';
 import {
+  certificateParts,
   createDstackTestEnclave,
   createNvidiaTestGpus,
   createNvidiaTestRoot,
@@ -22,12 +23,17 @@ import {
   createSnpTestRoot,
   createTdxTestEnclave,
   createTdxTestRoot,
+  derBitString,
+  derName,
+  derOid,
+  derSequence,
   measureSnpTestImage,
   measureTdxTestImage,
   mintAmdCollateral,
   mintTdxCollateral,
   openTsmAttester,
   rsaSignerFromSeed,
+  signCertificate,
   snpRegisters,
   tdxRegisters,
 } from '../src/index.ts';
@@ -225,6 +231,33 @@ test("a guest with a provider's key takes its ASVK and ARK from the operator's f
     });
   } finally {
     rmSync(certificatesDir, { recursive: true, force: true });
+  }
+});
+
+test('a certificate with a key that nobody knows is named, not stumbled over', async () => {
+  const { report } = await snpParts('vcek');
+  const parts = certificateParts({
+    serial: Uint8Array.of(1),
+    issuer: derName('a'),
+    subject: derName('a'),
+    notBeforeMs: NOW_MS,
+    notAfterMs: NOW_MS,
+    keyInfo: derSequence(derSequence(derOid('1.3.6.1.4.1.55555.1')), derBitString(IMAGE)),
+    algorithm: intel.signer.algorithm,
+    extensions: [],
+  });
+  const odd = signCertificate(parts, intel.signer);
+  const folder = makeFolder();
+  try {
+    writeFileSync(join(folder, 'odd.der'), odd);
+    const tsm = memoryTsm({ provider: 'sev_guest', outblob: () => report });
+    const options = { kind: 'snp', root: tsm.root, files: tsm.files, certificatesDir: folder } as const;
+    await assert.rejects(openTsmAttester(options).attest(ASKED), {
+      code: 'attester.certificates',
+      message: /odd\.der holds no certificate/,
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });
 
