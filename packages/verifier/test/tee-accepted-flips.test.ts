@@ -8,7 +8,12 @@ import { nodeCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, encode } from '@haca/primitives';
 import { azureDocumentCodec, dstackDocumentCodec, type EvidenceKind, type Verdict } from '@haca/protocol';
 import { APPRAISED_KINDS, appraiseAzure, appraiseDstack, appraiseNvidia, appraiseSnp } from '../src/index.ts';
-import { appraiseVector, vectorsMissing as intelMissing, intelVector } from './intel-vectors.ts';
+import {
+  appraiseVector,
+  collateralOf,
+  vectorsMissing as intelMissing,
+  intelVector,
+} from './intel-vectors.ts';
 import {
   appraiseChanged as appraiseNitroChanged,
   vectorsMissing as nitroMissing,
