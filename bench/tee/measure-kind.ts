@@ -2,13 +2,22 @@
  * Measures the appraisal of one kind of evidence in a process of its own, so that its memory is its own: `node measure-kind.ts
  * KIND [peer]`. Prints one JSON object. Every appraisal that is timed must accept; the portable provider must say the same.
  */
+import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { nodeCrypto, openNodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
+import {
+  nodeCrypto,
+  openFastP384,
+  openNodeCrypto,
+  portableCrypto,
+  rememberSignatures,
+  withFastP384,
+} from '@haca/platform';
 import type { CryptoProvider } from '@haca/primitives';
 import {
   appraiseGenuine,
+  carriedCertificates,
   collateralJson,
   type GenuineDocument,
   genuineDocuments,
@@ -29,18 +38,24 @@ export interface KindFigures {
   /** By the clock, in a process that has appraised nothing yet. */
   readonly firstMs: number;
   readonly cold: Cost;
+  /** Signatures of collateral and of those who sign it remembered, those of the document's own chain not; null without collateral. */
+  readonly collateralKnown: Cost | null;
+  readonly collateralSignatures: number;
   readonly warm: Cost;
   readonly bareCold: Cost;
   readonly bareWarm: Cost;
   /** Everything but the signatures. */
   readonly rest: Cost;
   readonly portable: Cost;
+  /** The same with P-384 in WebAssembly. */
+  readonly portableFast: Cost;
   /** Heap that one appraisal takes before anything is collected; and what is left per appraisal after many and a collection. */
   readonly takenBytes: number;
   readonly keptBytes: number;
   readonly peer: Cost | { readonly missing: string } | null;
 }
 
+const P384_MODULE = new URL('../../packages/platform/build/p384.wasm', import.meta.url);
 const WARM_UP = 2_000;
 const KEPT_AFTER = 500;
 
@@ -52,15 +67,18 @@ function accept(document: GenuineDocument, crypto: CryptoProvider): void {
     );
 }
 
-/** Signatures of certificates and collateral answered from memory, the others verified each time. */
-function warmCrypto(): CryptoProvider {
-  const remembering = rememberSignatures(nodeCrypto, 4096);
+/** Signatures over messages that are `known` answered from `memory`, the others by `fresh` each time. */
+function partlyKnown(
+  memory: CryptoProvider,
+  fresh: CryptoProvider,
+  known: (message: Uint8Array) => boolean,
+): CryptoProvider {
   const through =
     (scheme: Scheme): CryptoProvider[Scheme] =>
     (publicKey, message, signature) =>
-      (recurs({ message }) ? remembering : nodeCrypto)[scheme](publicKey, message, signature);
+      (known(message) ? memory : fresh)[scheme](publicKey, message, signature);
   return {
-    ...nodeCrypto,
+    ...fresh,
     verifyEcdsaP256: through('verifyEcdsaP256'),
     verifyEcdsaP384: through('verifyEcdsaP384'),
     verifyRsaPssSha384: through('verifyRsaPssSha384'),
@@ -81,19 +99,31 @@ function measureKind(kind: string, withPeer: boolean): KindFigures {
   const answered = rememberSignatures(nodeCrypto, 4096);
   for (let i = 0; i < WARM_UP; i++) accept(document, answered);
   const peer = withPeer ? peerOf(document) : null;
-  const warm = warmCrypto();
+  const memory = rememberSignatures(nodeCrypto, 4096);
+  const warm = partlyKnown(memory, nodeCrypto, (message) => recurs({ message }));
+  const own = new Set(
+    carriedCertificates(document.bytes).map(({ tbs }) => Buffer.from(tbs).toString('latin1')),
+  );
+  const isCollateral = (message: Uint8Array): boolean =>
+    recurs({ message }) && !own.has(Buffer.from(message).toString('latin1'));
+  const collateralSignatures =
+    own.size === 0 ? 0 : calls.filter(({ message }) => isCollateral(message)).length;
+  const p384 = openFastP384(readFileSync(P384_MODULE));
+  const portableFast = withFastP384(portableCrypto, () => p384);
   const bare = bareSignatures(calls);
   const bareWarm = bareSignatures(calls.filter((call) => !recurs(call)));
   const costs = costsOf<string>({
     cold: () => accept(document, openNodeCrypto()),
     bareCold: bare.cold,
+    collateralKnown: () => accept(document, partlyKnown(memory, openNodeCrypto(), isCollateral)),
     warm: () => accept(document, warm),
     bareWarm: bareWarm.warm,
     rest: () => accept(document, answered),
     ...(typeof peer === 'function' ? { peer } : {}),
     portable: () => accept(document, portableCrypto),
+    portableFast: () => accept(document, portableFast),
   }) as Costs;
-  const { peer: peerCost, ...own } = costs;
+  const { peer: peerCost, ...ownCosts } = costs;
   return {
     kind,
     document: document.id,
@@ -101,13 +131,18 @@ function measureKind(kind: string, withPeer: boolean): KindFigures {
     signatures: countsOf(calls.map(({ scheme }) => scheme)),
     warmSignatures: calls.filter((call) => !recurs(call)).length,
     firstMs,
-    ...own,
+    ...ownCosts,
+    collateralKnown: collateralSignatures === 0 ? null : costs.collateralKnown,
+    collateralSignatures,
     ...memoryOf(document),
     peer: typeof peer === 'function' ? (peerCost ?? null) : peer,
   };
 }
 
-type Costs = Record<'cold' | 'bareCold' | 'warm' | 'bareWarm' | 'rest' | 'portable', Cost> & {
+type Costs = Record<
+  'cold' | 'bareCold' | 'collateralKnown' | 'warm' | 'bareWarm' | 'rest' | 'portable' | 'portableFast',
+  Cost
+> & {
   readonly peer?: Cost;
 };
 

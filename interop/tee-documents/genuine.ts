@@ -172,7 +172,7 @@ function azureDocuments(): readonly GenuineDocument[] {
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Certificates that evidence carries in PEM: they tell whose a revocation list is. */
-function carriedCertificates(bytes: Uint8Array): readonly Certificate[] {
+export function carriedCertificates(bytes: Uint8Array): readonly Certificate[] {
   const text = new TextDecoder('latin1').decode(bytes);
   const ders = (text.match(PEM) ?? []).flatMap((pem) => parsePemCertificates(pem, 'carried'));
   return ders.map((der) => parseCertificate(der, 'carried'));
