@@ -49,6 +49,8 @@ export interface TestNetwork {
   readonly chainId: string;
   readonly genesis: ReturnType<typeof parseGenesisDocument>;
   readonly genesisFile: string;
+  /** Of the test roots. */
+  readonly rootSeed: Uint8Array;
   readonly rpcUrl: string;
   readonly fullNode: Service;
   readonly nodes: readonly Service[];
@@ -64,6 +66,12 @@ export interface TestNetworkOptions {
   readonly params?: Partial<ProtocolParams>;
   /** Changes to each node's configuration. */
   readonly nodeConfig?: Readonly<Record<string, unknown>>;
+  /** Changes to that of one of them. */
+  readonly configOf?: (index: number, rootSeedFile: string) => Readonly<Record<string, unknown>>;
+  /** Beside the Nitro-shaped test enclave: what a genesis approves under the roots of a seed. */
+  readonly hardware?: (rootSeed: Uint8Array) => Promise<Pick<AppGenesis, 'testRoots' | 'measurements'>>;
+  /** False: no node is started. */
+  readonly startNodes?: boolean;
 }
 
 /** Windows small enough that keys drain while a test watches; their rows stay, so that old receipts can still be proven. */
@@ -85,7 +93,7 @@ export async function startTestNetwork(options: TestNetworkOptions): Promise<Tes
   const home = mkdtempSync(join(tmpdir(), 'haca-e2e-'));
   const rpcPort = await freePort();
   const ports = await Promise.all(Array.from({ length: options.nodes }, freePort));
-  const { chainId, genesisFile, document, rootSeedFile } = writeGenesis(home, options);
+  const { chainId, genesisFile, document, rootSeed, rootSeedFile } = await writeGenesis(home, options);
   const rpcUrl = `http://127.0.0.1:${rpcPort}`;
   writeJson(join(home, 'full-node.json'), {
     home: 'full-node',
@@ -98,7 +106,8 @@ export async function startTestNetwork(options: TestNetworkOptions): Promise<Tes
   const fullNode = service(home, 'full-node', 'apps/full-node/src/main.ts', join(home, 'full-node.json'));
   const nodes = ports.map((port, i) => {
     const file = join(home, `node-${i}.json`);
-    writeJson(file, { ...nodeConfig(i, port, rpcUrl, rootSeedFile), ...options.nodeConfig });
+    const own = options.configOf?.(i, rootSeedFile);
+    writeJson(file, { ...nodeConfig(i, port, rpcUrl, rootSeedFile), ...options.nodeConfig, ...own });
     return service(home, `node-${i}`, 'apps/inference-node/src/main.ts', file);
   });
   const stop = async (): Promise<void> => {
@@ -107,7 +116,7 @@ export async function startTestNetwork(options: TestNetworkOptions): Promise<Tes
   };
   try {
     await fullNode.start();
-    await Promise.all(nodes.map((node) => node.start()));
+    if (options.startNodes !== false) await Promise.all(nodes.map((node) => node.start()));
   } catch (error) {
     await stop();
     throw error;
@@ -118,6 +127,7 @@ export async function startTestNetwork(options: TestNetworkOptions): Promise<Tes
     chainId,
     genesis: parseGenesisDocument(document),
     genesisFile,
+    rootSeed,
     rpcUrl,
     fullNode,
     nodes,
@@ -142,16 +152,17 @@ export async function startTestNetwork(options: TestNetworkOptions): Promise<Tes
   };
 }
 
-function writeGenesis(home: string, { nodes, params }: TestNetworkOptions) {
+async function writeGenesis(home: string, { nodes, params, hardware }: TestNetworkOptions) {
   const opg = (amount: bigint): bigint => amount * NOPG_PER_OPG;
   const faucet = createWalletFile(join(home, 'faucet.json'));
   const operators = Array.from({ length: nodes }, (_, i) =>
     createWalletFile(join(home, `operator-${i}.json`)),
   );
   const validator = createValidatorKeyFile(join(home, 'validator.json'));
-  const rootSeed = randomBytes(32);
+  const rootSeed = new Uint8Array(randomBytes(32));
   const rootSeedFile = join(home, 'test-root.seed');
-  writeFileSync(rootSeedFile, rootSeed.toString('hex'), { mode: 0o600 });
+  writeFileSync(rootSeedFile, toHex(rootSeed), { mode: 0o600 });
+  const more = await hardware?.(rootSeed);
   const given = opg(2_000_000n) + opg(60_000n) * BigInt(nodes);
   const app: AppGenesis = {
     simulated: true,
@@ -171,14 +182,15 @@ function writeGenesis(home: string, { nodes, params }: TestNetworkOptions) {
     assets: [{ asset: ASSET, symbol: 'CREDIT', issuer: faucet.accountId }],
     measurements: [
       { name: IMAGE, kind: 'nitro', registers: pcrRegisters(measureTestImage(utf8Encode(IMAGE))) },
+      ...(more?.measurements ?? []),
     ],
-    testRoots: [createTestRoot(rootSeed).sha256],
+    testRoots: [createTestRoot(rootSeed).sha256, ...(more?.testRoots ?? [])],
   };
   const chainId = `haca-e2e-${toHex(new Uint8Array(randomBytes(4)))}`;
   const document = makeGenesisDocument({ chainId, genesisTimeMs: Date.now(), app });
   const genesisFile = join(home, 'genesis.json');
   writeJson(genesisFile, document);
-  return { chainId, genesisFile, document, rootSeedFile };
+  return { chainId, genesisFile, document, rootSeed, rootSeedFile };
 }
 
 function nodeConfig(index: number, port: number, rpcUrl: string, rootSeedFile: string): object {

@@ -21,7 +21,7 @@ import {
   tablePrefix,
 } from '@haca/protocol';
 import { readWalletFile, submitOps } from '@haca/sdk/node';
-import { NO_COLLATERAL, verifyNvidia } from '@haca/verifier';
+import { verifyNvidia } from '@haca/verifier';
 
 /** The image that test enclaves measure; the genesis approves exactly its measurements. */
 const TEST_IMAGE = 'haca inference node 0.1.0';
@@ -47,13 +47,12 @@ export async function testHardwareOf(seed: Uint8Array): Promise<TestHardware> {
   const image = utf8Encode(TEST_IMAGE);
   const nvidia = createNvidiaTestRoot(seed);
   const [document] = await createNvidiaTestGpus({ root: nvidia }).attest(new Uint8Array(32));
-  const trust = { revoked: [], collateral: NO_COLLATERAL, collateralGraceMs: 0 };
   const roots = [{ sha256: nvidia.sha256, simulated: true }];
   const { claims, checks } = verifyNvidia(document as Uint8Array, {
-    ...trust,
     crypto: nodeCrypto,
     nowMs: Date.now(),
     roots,
+    revoked: [],
   });
   if (claims === null) throw new Error(`a test GPU can not be verified: ${JSON.stringify(checks)}`);
   const gpu = [...claims.registers].map(([register, value]) => ({ register, value }));

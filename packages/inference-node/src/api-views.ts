@@ -143,7 +143,7 @@ export function attestationJson(keys: readonly LiveKey[], keyId: string): Json {
     kind: evidence.kind,
     document: base64url(evidence.document),
     binding: base64url(encode(registrationBindingCodec, key.stream.identity.binding)),
-    gpus: key.stream.identity.gpuEvidence.map(base64url),
+    gpuEvidence: key.stream.identity.gpuEvidence.map(base64url),
   };
 }
 

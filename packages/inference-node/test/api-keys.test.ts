@@ -175,7 +175,7 @@ test('HTTP-12 the attestation of a key is there with the binding it is over', as
       readonly kind: string;
       readonly document: string;
       readonly binding: string;
-      readonly gpus: readonly string[];
+      readonly gpuEvidence: readonly string[];
     };
     assert.equal(found.kind, 'nitro');
     const binding = decode(registrationBindingCodec, fromBase64url(found.binding), 'binding');
@@ -185,7 +185,7 @@ test('HTTP-12 the attestation of a key is there with the binding it is over', as
       document.includes(Buffer.from(registrationBindingHash(nodeCrypto, binding))),
       'the document is over the binding',
     );
-    const gpus = found.gpus.map(fromBase64url);
+    const gpus = found.gpuEvidence.map(fromBase64url);
     assert.equal(gpus.length, 2);
     assert.deepEqual(binding.gpuEvidenceRoot, gpuEvidenceRootOf(gpus));
     const nonce = Buffer.from(gpuNonceOf(binding));
