@@ -55,6 +55,7 @@ function shapes(): ReadonlyMap<string, readonly CollateralFile[]> {
   const tcbAnswer = `{"tcbInfo":${member(bundle, 'tcb_info')},"signature":"${member(bundle, 'tcb_info_signature')}"}`;
   const qeAnswer = `{"enclaveIdentity":${member(bundle, 'qe_identity')},"signature":"${member(bundle, 'qe_identity_signature')}"}`;
   const chain = member(bundle, 'tcb_info_issuer_chain');
+  const signerOnly = chain.slice(0, chain.indexOf('-----END CERTIFICATE-----') + 26);
   const lists = [
     { name: 'a', bytes: rootCrl },
     { name: 'b', bytes: pckCrl },
@@ -130,6 +131,14 @@ function shapes(): ReadonlyMap<string, readonly CollateralFile[]> {
       ],
     ],
     ['upper-case hex', [jsonFile({ ...bundle, pck_crl: member(bundle, 'pck_crl').toUpperCase() })]],
+    [
+      'chains without the root',
+      [jsonFile({ ...bundle, tcb_info_issuer_chain: signerOnly, qe_identity_issuer_chain: signerOnly })],
+    ],
+    [
+      'chains with more than it takes',
+      [jsonFile({ ...bundle, tcb_info_issuer_chain: chain + member(bundle, 'pck_crl_issuer_chain') })],
+    ],
     ['chains in another file', [jsonFile(noChains), textFile('chain', chain)]],
     [
       'chain root first',

@@ -112,9 +112,24 @@ function signedJsonCandidates(
   const root = certificateOf(ref.rootCertificate);
   return entries.map((entry) => {
     const { signer, isSigned } = signerOf(entry, root, search);
-    const assembled = signer === null ? [] : [ref.rootCertificate, signer.der];
-    return { entry, isSigned, issuerChain: entry.issuerChain ?? assembled };
+    return { entry, isSigned, issuerChain: issuerChainFor(entry, signer, isSigned, ref) };
   });
+}
+
+/**
+ * The chain that was given, unless it lacks the root or has more than it takes: then the signer below the root. A chain without
+ * the signer, or with what is no certificate, stays as it is, so that it fails.
+ */
+function issuerChainFor(
+  { issuerChain }: SignedJsonEntry,
+  signer: Certificate | null,
+  isSigned: boolean,
+  { rootCertificate }: CollateralRef,
+): readonly Uint8Array[] {
+  const assembled = signer === null ? [] : [rootCertificate, signer.der];
+  if (issuerChain === null || signer === null) return issuerChain ?? assembled;
+  const hasSigner = isSigned && issuerChain.some((der) => bytesEqual(der, signer.der));
+  return hasSigner && issuerChain.every((der) => certificateOf(der) !== null) ? assembled : issuerChain;
 }
 
 /** Who signed a piece, or else who might have: below the root, valid at the time before not valid. */
