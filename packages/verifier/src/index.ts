@@ -97,7 +97,7 @@ export { parseQeIdentity, type QeIdentity } from './tee/intel/qe-identity.ts';
 export { parseQuote, type Quote, type QuoteHeader, stripQuotePadding } from './tee/intel/quote.ts';
 export { parseQuotePem } from './tee/intel/quote-pem.ts';
 export { intelRegistrationPolicy } from './tee/intel/registration-policy.ts';
-export type { SgxReport, TdReport } from './tee/intel/reports.ts';
+export type { SgxReport, TdExtension, TdReport } from './tee/intel/reports.ts';
 export { type IntelRescoring, rescoreIntel } from './tee/intel/rescore.ts';
 export {
   appraiseSgx,

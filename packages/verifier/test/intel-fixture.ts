@@ -230,6 +230,8 @@ export interface TdReportOptions {
   readonly reportData: Uint8Array;
   /** Null for TDX 1.0. */
   readonly teeTcbSvn2: Uint8Array | null;
+  /** 237 bytes, with `teeTcbSvn2`: TDX 1.5ex. */
+  readonly extension?: Uint8Array;
 }
 
 export function tdReport(options: TdReportOptions): Uint8Array {
@@ -240,7 +242,7 @@ export function tdReport(options: TdReportOptions): Uint8Array {
   report.set(options.tdAttributes, 120);
   report.set(options.reportData, 520);
   if (options.teeTcbSvn2 !== null) report.set(options.teeTcbSvn2, 584);
-  return report;
+  return concatBytes(report, options.extension ?? new Uint8Array(0));
 }
 
 const DAY_MS = 86_400_000;
@@ -428,7 +430,8 @@ export function quoteOf(world: World, chainText: Uint8Array): Uint8Array {
     zeros(20),
   );
   const body = isTdx ? tdReport(world.td) : sgxReport(world.sgx);
-  const type = isTdx ? (world.td.teeTcbSvn2 === null ? 2 : 3) : 1;
+  const tdType = world.td.extension !== undefined ? 4 : world.td.teeTcbSvn2 === null ? 2 : 3;
+  const type = isTdx ? tdType : 1;
   const descriptor = world.version === 5 ? concatBytes(u16(type), u32(body.length)) : zeros(0);
   const signedPart = concatBytes(header, descriptor, body);
   const auth = Uint8Array.of(1, 2, 3);

@@ -47,6 +47,7 @@ test('INTEL-6 INTEL-45 quotes of every version and body are accepted under their
     {},
     { version: 5 },
     { version: 5, ...td({ teeTcbSvn2: WORLD.td.teeTcbSvn }) },
+    { version: 5, ...td({ teeTcbSvn2: WORLD.td.teeTcbSvn, extension: new Uint8Array(237) }) },
     { kind: 'sgx', version: 3 },
     { kind: 'sgx', version: 4 },
     { kind: 'sgx', version: 5 },
@@ -337,7 +338,9 @@ test('INTEL-39 INTEL-40 INTEL-41 attributes, debug mode and features are judged 
   }
   assert.deepEqual(bits('0001001000000000'), ['tdx.attributes.reserved:tdx.attributes.reserved']);
   assert.deepEqual(bits('0000001000000020'), ['tdx.attributes.reserved:tdx.attributes.reserved']);
-  assert.deepEqual(bits('000001f8000000c0'), []);
+  assert.deepEqual(bits('0000801000000000'), ['tdx.attributes.reserved:tdx.attributes.reserved']);
+  assert.deepEqual(bits('0000011c00000000'), ['tdx.attributes.reserved:tdx.attributes.reserved']);
+  assert.deepEqual(bits('00007ff8000000c0'), []);
   assert.deepEqual(bits('0000000000000000', { septVeDisable: true }), [
     'tdx.attributes.sept-ve-disable:tdx.attributes.sept-ve-disable',
   ]);
@@ -365,6 +368,53 @@ test('INTEL-39 INTEL-40 INTEL-41 attributes, debug mode and features are judged 
     'sgx.attributes.provision-key:sgx.attributes.provision-key',
   ]);
   assert.deepEqual(enclave(0x05, { provisionKey: false }), []);
+});
+
+/** The fields of a TD report 1.5ex, each filled with another byte. */
+function extensionOf(currentServiceTd: number): Uint8Array {
+  const lengths = [1, 32, 48, 48, 8, 16, 16, 12, 48, 8];
+  const fills = lengths.map((_, i) => (i === 0 ? 2 : i === 8 ? currentServiceTd : 0xa0 + i));
+  return Uint8Array.from(lengths.flatMap((length, i) => Array(length).fill(fills[i])));
+}
+
+test('INTEL-6 a TD report 1.5ex says which launch it is of and which service TD is bound by now', () => {
+  const extended = (extension: Uint8Array, changes: Partial<World['td']> = {}) =>
+    mint({ version: 5, ...td({ teeTcbSvn2: WORLD.td.teeTcbSvn, extension, ...changes }) });
+  const { verdict, claims } = appraiseMinted(extended(extensionOf(0xa8)));
+  assert.equal(verdict.ok, true);
+  const got = claims?.kind === 'tdx' ? claims.extension : null;
+  assert.equal(got?.vmId, 2);
+  const { vmId: _vmId, ...fields } = got ?? { vmId: 0 };
+  assert.deepEqual(
+    Object.entries(fields).map(([name, value]) => [name, value.length, value[0], value.at(-1)]),
+    [
+      ['tdId', 32, 0xa1, 0xa1],
+      ['deviceInfo', 48, 0xa2, 0xa2],
+      ['initialServiceTd', 48, 0xa3, 0xa3],
+      ['initialServiceTdAttributes', 8, 0xa4, 0xa4],
+      ['initialCpuSvn', 16, 0xa5, 0xa5],
+      ['initialTeeTcbSvn', 16, 0xa6, 0xa6],
+      ['initialModel', 12, 0xa7, 0xa7],
+      ['currentServiceTd', 48, 0xa8, 0xa8],
+      ['currentServiceTdAttributes', 8, 0xa9, 0xa9],
+    ],
+  );
+  assert.equal(toHex(claims?.registers.get('currentservicetd') ?? new Uint8Array(0)), 'a8'.repeat(48));
+  const { quote } = extended(extensionOf(0));
+  for (const at of [54 + 648, 54 + 884]) {
+    const flipped = Uint8Array.from(quote);
+    flipped[at] = (flipped[at] as number) ^ 1;
+    assert.deepEqual(failures(appraiseMinted({ ...extended(extensionOf(0)), quote: flipped })), [
+      'tdx.signature:tdx.signature',
+    ]);
+  }
+  const bound = (currentServiceTd: number, tdAttributes: string) => {
+    const minted = extended(extensionOf(currentServiceTd), { tdAttributes: hex(tdAttributes) });
+    return failures(appraiseMinted(minted, { tdx: { serviceTd: new Uint8Array(48) } }));
+  };
+  assert.deepEqual(bound(0xa8, '0000021000000000'), ['tdx.service-td:tdx.service-td']);
+  assert.deepEqual(bound(0, '0000021000000000'), []);
+  assert.deepEqual(bound(0xa8, '0000001000000000'), [], 'without SERVTD_EXT these fields say nothing');
 });
 
 test('INTEL-36 INTEL-42 INTEL-43 what the policy does not give is skipped, and tuples match whole', () => {

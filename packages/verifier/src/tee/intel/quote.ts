@@ -11,6 +11,7 @@ import {
   type SgxReport,
   TD_REPORT_10_BYTES,
   TD_REPORT_15_BYTES,
+  TD_REPORT_15EX_BYTES,
   type TdReport,
 } from './reports.ts';
 
@@ -179,6 +180,7 @@ const BODY_TYPES = [
   { type: 1, isTdx: false, size: SGX_REPORT_BYTES },
   { type: 2, isTdx: true, size: TD_REPORT_10_BYTES },
   { type: 3, isTdx: true, size: TD_REPORT_15_BYTES },
+  { type: 4, isTdx: true, size: TD_REPORT_15EX_BYTES },
 ] as const;
 
 function describedSize(cursor: ByteCursor, isTdx: boolean): number {

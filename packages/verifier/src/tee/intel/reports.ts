@@ -1,9 +1,10 @@
-/** The two things a quote can be about: the report of an SGX enclave, and the report of a trust domain (TDX 1.0 and 1.5). */
-import { openByteCursor } from './byte-cursor.ts';
+/** The two things a quote can be about: the report of an SGX enclave, and the report of a trust domain (TDX 1.0, 1.5, 1.5ex). */
+import { type ByteCursor, openByteCursor } from './byte-cursor.ts';
 
 export const SGX_REPORT_BYTES = 384;
 export const TD_REPORT_10_BYTES = 584;
 export const TD_REPORT_15_BYTES = 648;
+export const TD_REPORT_15EX_BYTES = 885;
 
 /** REPORTBODY of the Intel SDM, volume 3D, table 37-21. Byte fields are views. */
 export interface SgxReport {
@@ -28,7 +29,26 @@ export interface SgxReport {
   readonly reportData: Uint8Array;
 }
 
-/** TDREPORT as quotes carry it (Intel TDX DCAP quote library, TD quote bodies 2 and 3). Byte fields are views. */
+/** What TDX 1.5ex adds (sgx_report2_body_v1_5_ex_t of Intel's sgx_quote_5.h). Byte fields are views. */
+export interface TdExtension {
+  /** 0: the whole TD; 1 to 3: a VM inside a partitioned one. */
+  readonly vmId: number;
+  /** 32 bytes: which launch of the TD this is. Zero where the host does not report it. */
+  readonly tdId: Uint8Array;
+  /** 48 bytes: hash of what devices are attached. */
+  readonly deviceInfo: Uint8Array;
+  /** Service TDs bound when the TD was made, and now: hash of 48 bytes, attributes of 8. Zero without SERVTD_EXT. */
+  readonly initialServiceTd: Uint8Array;
+  readonly initialServiceTdAttributes: Uint8Array;
+  readonly currentServiceTd: Uint8Array;
+  readonly currentServiceTdAttributes: Uint8Array;
+  /** The platform that the TD was made on: CPUSVN, TEE_TCB_SVN (16 bytes each) and model (12). */
+  readonly initialCpuSvn: Uint8Array;
+  readonly initialTeeTcbSvn: Uint8Array;
+  readonly initialModel: Uint8Array;
+}
+
+/** TDREPORT as quotes carry it (Intel TDX DCAP quote library, TD quote bodies 2, 3 and 4). Byte fields are views. */
 export interface TdReport {
   readonly kind: 'tdx';
   readonly bytes: Uint8Array;
@@ -47,10 +67,12 @@ export interface TdReport {
   /** Four, of 48 bytes each. */
   readonly rtmrs: readonly Uint8Array[];
   readonly reportData: Uint8Array;
-  /** TDX 1.5 only: what the module was when the TD was asked, which may be newer than when it was launched; else null. */
+  /** From TDX 1.5 on: what the module was when the TD was asked, which may be newer than when it was launched; else null. */
   readonly teeTcbSvn2: Uint8Array | null;
-  /** TDX 1.5 only: the service TD bound to this one, zero without one; else null. */
+  /** From TDX 1.5 on: the service TD bound to this one, zero without one; else null. */
   readonly mrServiceTd: Uint8Array | null;
+  /** TDX 1.5ex only; else null. */
+  readonly extension: TdExtension | null;
 }
 
 /** Exactly 384 bytes; reserved fields are zero. Throws `MalformedError`. */
@@ -91,7 +113,7 @@ export function parseSgxReport(bytes: Uint8Array, path: string): SgxReport {
   };
 }
 
-/** Exactly 584 bytes (TDX 1.0) or 648 (1.5). Throws `MalformedError`. */
+/** Exactly 584 bytes (TDX 1.0), 648 (1.5) or 885 (1.5ex). Throws `MalformedError`. */
 export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
   const cursor = openByteCursor(bytes, path);
   const teeTcbSvn = cursor.take(16, 'teeTcbSvn');
@@ -106,9 +128,11 @@ export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
   const mrOwnerConfig = cursor.take(48, 'mrOwnerConfig');
   const rtmrs = [0, 1, 2, 3].map((index) => cursor.take(48, `rtmr${index}`));
   const reportData = cursor.take(64, 'reportData');
-  const is15 = bytes.length === TD_REPORT_15_BYTES;
+  const isExtended = bytes.length === TD_REPORT_15EX_BYTES;
+  const is15 = isExtended || bytes.length === TD_REPORT_15_BYTES;
   const teeTcbSvn2 = is15 ? cursor.take(16, 'teeTcbSvn2') : null;
   const mrServiceTd = is15 ? cursor.take(48, 'mrServiceTd') : null;
+  const extension = isExtended ? readExtension(cursor) : null;
   cursor.end();
   return {
     kind: 'tdx',
@@ -127,5 +151,31 @@ export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
     reportData,
     teeTcbSvn2,
     mrServiceTd,
+    extension,
+  };
+}
+
+function readExtension(cursor: ByteCursor): TdExtension {
+  const [vmId = 0] = cursor.take(1, 'vmId');
+  const tdId = cursor.take(32, 'tdId');
+  const deviceInfo = cursor.take(48, 'deviceInfo');
+  const initialServiceTd = cursor.take(48, 'initialServiceTd');
+  const initialServiceTdAttributes = cursor.take(8, 'initialServiceTdAttributes');
+  const initialCpuSvn = cursor.take(16, 'initialCpuSvn');
+  const initialTeeTcbSvn = cursor.take(16, 'initialTeeTcbSvn');
+  const initialModel = cursor.take(12, 'initialModel');
+  const currentServiceTd = cursor.take(48, 'currentServiceTd');
+  const currentServiceTdAttributes = cursor.take(8, 'currentServiceTdAttributes');
+  return {
+    vmId,
+    tdId,
+    deviceInfo,
+    initialServiceTd,
+    initialServiceTdAttributes,
+    initialCpuSvn,
+    initialTeeTcbSvn,
+    initialModel,
+    currentServiceTd,
+    currentServiceTdAttributes,
   };
 }

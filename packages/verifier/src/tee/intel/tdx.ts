@@ -25,7 +25,10 @@ export interface TdxPolicy extends IntelPolicy {
   readonly migratable: Expected<boolean>;
   /** XFAM, all 8 bytes as in the report: the extended processor features that the TD may use. */
   readonly xfam: Expected<Uint8Array>;
-  /** MRSERVICETD, 48 bytes, zero where no service TD is bound; null demands a body without it (TDX 1.0). */
+  /**
+   * MRSERVICETD, 48 bytes, zero where no service TD is bound; null demands a body without it (TDX 1.0). Where the body says which
+   * service TD is bound by now (TDX 1.5ex with SERVTD_EXT), that one has to be the same.
+   */
   readonly serviceTd: Expected<Uint8Array | null>;
 }
 
@@ -74,20 +77,23 @@ function registersOf(body: TdReport): ReadonlyMap<string, Uint8Array> {
     ['xfam', body.xfam],
   ]);
   if (body.mrServiceTd !== null) registers.set('mrservicetd', body.mrServiceTd);
+  if (body.extension !== null) registers.set('currentservicetd', body.extension.currentServiceTd);
   return registers;
 }
 
 /**
  * Bits of the TD attributes that Intel defines (TDX module base architecture specification, ATTRIBUTES): the first byte, which
- * the debug check judges, then ICSSD 16, LASS 27, SEPT_VE_DISABLE 28, MIGRATABLE 29, PKS 30, KL 31, TPA 62, PERFMON 63.
+ * the debug check judges, then ICSSD 16, SERVTD_EXT 17, LASS 27, SEPT_VE_DISABLE 28, MIGRATABLE 29, PKS 30, KL 31, TPA 62, PERFMON
+ * 63. Bits 18 to 22 are reserved, but not among those that verifiers have to refuse (table 3.23 of its ABI, 348551-008).
  */
-const DEFINED_ATTRIBUTES = [0xff, 0x00, 0x01, 0xf8, 0x00, 0x00, 0x00, 0xc0] as const;
+const DEFINED_ATTRIBUTES = [0xff, 0x00, 0x7f, 0xf8, 0x00, 0x00, 0x00, 0xc0] as const;
+const SERVTD_EXT = 17;
 const SEPT_VE_DISABLE = 28;
 const MIGRATABLE = 29;
 
 /** All checks run. Throws `UsageError` for a policy that makes no sense. */
 export function validateTdx(claims: TdxClaims, policy: TdxPolicy): Validation {
-  const { tcb, tdAttributes, isDebug, xfam, mrServiceTd, reportData } = claims;
+  const { tcb, tdAttributes, isDebug, xfam, reportData } = claims;
   const measured = checkMeasurement(claims, policy.measurements);
   const checks = [
     ...tcbPolicyChecks('tdx', tcb, policy),
@@ -96,11 +102,24 @@ export function validateTdx(claims: TdxClaims, policy: TdxPolicy): Validation {
     checkFlag('tdx.attributes.sept-ve-disable', hasBit(tdAttributes, SEPT_VE_DISABLE), policy.septVeDisable),
     checkFlag('tdx.attributes.migratable', hasBit(tdAttributes, MIGRATABLE), policy.migratable),
     checkBytes('tdx.xfam', xfam, policy.xfam),
-    checkBytes('tdx.service-td', mrServiceTd, policy.serviceTd),
+    serviceTdCheck(claims, policy.serviceTd),
     measured.check,
     checkBytes('tdx.report-data', reportData, policy.reportData),
   ];
   return { checks, measurement: measured.name };
+}
+
+/** MRSERVICETD tells which service TD was bound first, which is not all where others may be bound later. */
+function serviceTdCheck(
+  { mrServiceTd, tdAttributes, extension }: TdxClaims,
+  expected: TdxPolicy['serviceTd'],
+): Check {
+  const id = 'tdx.service-td';
+  const first = checkBytes(id, mrServiceTd, expected);
+  const isExtended = extension !== null && hasBit(tdAttributes, SERVTD_EXT);
+  return first.status === 'passed' && isExtended
+    ? checkBytes(id, extension.currentServiceTd, expected)
+    : first;
 }
 
 function reservedCheck(attributes: Uint8Array): Check {
