@@ -24,7 +24,10 @@ export interface ParserFigures {
   readonly accepted: number;
   /** Distinct codes of refusal: how deep inputs went. */
   readonly codes: number;
+  /** With the making of inputs. */
   readonly inputsPerSecond: number;
+  /** Of the parser alone, mean. */
+  readonly parseUs: number;
   readonly meanBytes: number;
   readonly worstMs: number;
   readonly worstBytes: number;
@@ -45,7 +48,7 @@ export function fuzzParser(parser: FuzzedParser, { seed, inputs, beforeInput }: 
   const next = openInputs(parser.seeds(), parser.form, createRandom(seed, parser.name));
   const codes = new Set<string>();
   const faults: Fault[] = [];
-  const figures = { accepted: 0, bytes: 0, worstMs: 0, worstBytes: 0 };
+  const figures = { accepted: 0, bytes: 0, parseMs: 0, worstMs: 0, worstBytes: 0 };
   let heapBytes = 0;
   const startedAt = performance.now();
   for (let number = 0; number < inputs && faults.length < FAULTS_MAX; number++) {
@@ -54,6 +57,7 @@ export function fuzzParser(parser: FuzzedParser, { seed, inputs, beforeInput }: 
     figures.bytes += input.length;
     beforeInput?.(number, input);
     const outcome = parseOnce(parser, input);
+    figures.parseMs += outcome.ms;
     const ms =
       outcome.ms < INPUT_TIME_MAX_MS
         ? outcome.ms
@@ -79,6 +83,7 @@ export function fuzzParser(parser: FuzzedParser, { seed, inputs, beforeInput }: 
     accepted: figures.accepted,
     codes: codes.size,
     inputsPerSecond: Math.round(inputs / seconds),
+    parseUs: (figures.parseMs * 1000) / inputs,
     meanBytes: Math.round(figures.bytes / inputs),
     worstMs: figures.worstMs,
     worstBytes: figures.worstBytes,

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { vectorsMissing } from '../tee-documents/vector-files.ts';
 import { type AppraisalFigures, appraiseMutations } from './appraisals.ts';
 import type { Fault, ParserFigures } from './fuzz-parser.ts';
+import { compareP384 } from './p384.ts';
 import { PARSERS } from './parsers.ts';
 import { fuzzInThreads } from './threads.ts';
 
@@ -49,14 +50,21 @@ const each = inputs / parsers.reduce((sum, { share = 1 }) => sum + share, 0);
 const figures = await fuzzInThreads(parsers, { seed, inputs: each, threads, say: (line) => say(line) });
 const appraised = values.parser === '' ? appraiseMutations({ seed, inputs: appraisals }) : [];
 for (const line of appraised.map(appraisalText)) say(line);
-const faults = [...figures, ...appraised].flatMap((result) => result.faults);
+const p384 = values.parser === '' ? compareP384({ seed, signatures: Math.ceil(appraisals / 20) }) : null;
+if (p384 !== null)
+  say(
+    `  P-384 against OpenSSL      ${p384.signatures.toLocaleString('en')} signatures, ${p384.valid.toLocaleString('en')} of them valid`,
+  );
+const faults = [...figures, ...appraised, ...(p384 === null ? [] : [p384])].flatMap(
+  (result) => result.faults,
+);
 const files = faults.map((fault, number) => writeFault(fault, number));
 const total = figures.reduce((sum, result) => sum + result.inputs, 0);
 const seconds = Math.round((performance.now() - startedAt) / 1000);
 const worstMs = Math.max(...figures.map((result) => result.worstMs));
 if (values.json)
   process.stdout.write(
-    `${JSON.stringify({ seed, inputs: total, seconds, worstMs, parsers: figures.map(withoutFaults), appraisals: appraised.map(withoutFaults), faults: files }, null, 2)}\n`,
+    `${JSON.stringify({ seed, inputs: total, seconds, worstMs, parsers: figures.map(withoutFaults), appraisals: appraised.map(withoutFaults), p384: p384 === null ? null : { ...p384, faults: p384.faults.length }, faults: files }, null, 2)}\n`,
   );
 say(
   `${total.toLocaleString('en')} inputs in ${seconds} s, worst ${worstMs.toFixed(1)} ms, ${faults.length} faults`,

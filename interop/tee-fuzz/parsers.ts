@@ -14,6 +14,7 @@ import {
   collateralCodec,
   dstackDocumentCodec,
   EVIDENCE_KINDS,
+  type EvidenceKind,
   nvidiaDocumentCodec,
   snpDocumentCodec,
 } from '@haca/protocol';
@@ -48,6 +49,7 @@ import {
   parseSnpReport,
   parseTcbInfo,
   parseTpmQuote,
+  policyMembers,
   readCollateral,
   rescoreEvidence,
   snpVekExtensions,
@@ -385,7 +387,7 @@ const TEXT_PARSERS: readonly FuzzedParser[] = [
       name: `${kind} policy`,
       exports: ['parsePolicy'],
       form: 'json',
-      seeds: () => POLICY_SEEDS.map((text) => utf8Encode(text)),
+      seeds: () => policySeeds(kind),
       parse: (bytes) => parsePolicy(kind, jsonOf(bytes)),
       share: 0.3,
     }),
@@ -401,13 +403,14 @@ const TEXT_PARSERS: readonly FuzzedParser[] = [
       ...documentsOf('tdx', 'snp', 'nitro'),
     ],
     parse: readEvidenceFile,
+    isTotal: true,
     share: 0.05,
   },
 ];
 
-/** Every kind in turn; the file may say that it is of another kind than asked for. */
+/** As the kind it looks like, else any; the file may still say that it is of another. */
 function readEvidenceFile(bytes: Uint8Array): unknown {
-  const kind = EVIDENCE_KINDS[bytes.length % EVIDENCE_KINDS.length] ?? 'tdx';
+  const kind = likelyKind(bytes) ?? EVIDENCE_KINDS[bytes.length % EVIDENCE_KINDS.length] ?? 'tdx';
   try {
     return appraiseEvidenceFile({ crypto: nodeCrypto, kind, evidence: bytes, atMs: 1_760_000_000_000 });
   } catch (error) {
@@ -424,12 +427,20 @@ function signedFileSeeds(): readonly Uint8Array[] {
   return ['tdx', 'sgx'].flatMap((kind) => vectorFiles(kind, '-06.json', '-08.json'));
 }
 
+/** Those that have no member of another kind. */
+function policySeeds(kind: EvidenceKind): readonly Uint8Array[] {
+  const known = [...policyMembers(kind), 'others'];
+  return POLICY_SEEDS.filter((text) =>
+    Object.keys(JSON.parse(text) as object).every((name) => known.includes(name)),
+  ).map((text) => utf8Encode(text));
+}
+
 const POLICY_SEEDS: readonly string[] = [
   '{"others":"any"}',
   `{"allowDebug":false,"others":"any","reportData":"${'00'.repeat(64)}","tcbStatuses":["UpToDate","SWHardeningNeeded"]}`,
-  `{"nonce":"${'11'.repeat(32)}","maxAgeMs":60000,"userData":null,"measurements":[{"name":"a","registers":{"pcr0":"${'00'.repeat(48)}"}}]}`,
+  `{"nonce":"${'11'.repeat(32)}","maxAgeMs":60000,"userData":null,"measurements":[{"name":"a","registers":{"pcr0":"${'00'.repeat(48)}","pcr1":"${'11'.repeat(48)}","pcr2":"${'22'.repeat(48)}"}}]}`,
   '{"tcbFloors":[{"product":"milan","floor":{"fmc":null,"bootloader":1,"tee":2,"snp":3,"microcode":4}}],"vmpl":0}',
-  '{"platform":{"required":[],"forbidden":[]},"minFirmware":{"major":1,"minor":2,"build":3},"mitigations":"00000000000000ff"}',
+  '{"platform":{"required":[],"forbidden":[]},"minFirmware":{"major":1,"minor":2,"build":3},"mitigations":255}',
   '{"tdx":{"others":"any"},"snp":{"others":"any"},"secureBoot":true,"extraData":"00"}',
   '{"goldenMeasurements":[{"index":1,"values":["00"]}],"architectures":["hopper"],"modes":["spt"],"revocation":"any"}',
 ];

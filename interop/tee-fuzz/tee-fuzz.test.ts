@@ -6,13 +6,14 @@ import { vectorsMissing } from '../tee-documents/vector-files.ts';
 import { appraiseMutations } from './appraisals.ts';
 import { mutateBytes } from './byte-mutations.ts';
 import { fuzzParser } from './fuzz-parser.ts';
+import { compareP384 } from './p384.ts';
 import { PARSERS } from './parsers.ts';
 import { createRandom } from './random.ts';
 import { fuzzInThreads } from './threads.ts';
 import { nodesOf, treeOf } from './trees.ts';
 
 const SEED = 5;
-const INPUTS = 250;
+const INPUTS = 200;
 const READS_INPUT = /^(parse|read|decode|strip|unwrap)[A-Z]/;
 
 test('every parser that the verifier exports is in the table, and nothing that it does not', () => {
@@ -59,6 +60,12 @@ test(
     }
   },
 );
+
+test(`fuzz: the P-384 module answers as OpenSSL does (seed ${SEED})`, () => {
+  const { faults, valid, signatures } = compareP384({ seed: SEED, signatures: 400 });
+  assert.deepEqual(faults, []);
+  assert.ok(valid > signatures / 4 && valid < (3 * signatures) / 4, `${valid} of ${signatures}`);
+});
 
 test('inputs are the same for the same seed, and differ in most of their kinds', () => {
   const seeds = [Uint8Array.of(0x30, 0x03, 0x02, 0x01, 0x05), new Uint8Array(100).fill(7)];

@@ -79,6 +79,7 @@ function lost({ name }: FuzzedParser, inputs: number, fault: Fault): ParserFigur
     accepted: 0,
     codes: 0,
     inputsPerSecond: 0,
+    parseUs: 0,
     meanBytes: 0,
     worstMs: HANG_MS,
     worstBytes: fault.input.length,
@@ -88,10 +89,11 @@ function lost({ name }: FuzzedParser, inputs: number, fault: Fault): ParserFigur
 }
 
 function figuresText(result: ParserFigures): string {
-  const { parser, inputs, accepted, codes, inputsPerSecond, meanBytes, worstMs, heapGrowthBytes } = result;
+  const { parser, inputs, accepted, codes, inputsPerSecond, parseUs, meanBytes, worstMs, heapGrowthBytes } =
+    result;
   return (
     `  ${parser.padEnd(24)} ${inputs.toLocaleString('en').padStart(11)}  ${accepted.toLocaleString('en')} taken, ` +
-    `${codes} codes, ${inputsPerSecond.toLocaleString('en')}/s of ${meanBytes} bytes, worst ${worstMs.toFixed(1)} ms, ` +
+    `${codes} codes, ${inputsPerSecond.toLocaleString('en')}/s of ${meanBytes} bytes, ${parseUs.toFixed(1)} µs each, worst ${worstMs.toFixed(1)} ms, ` +
     `heap ${heapGrowthBytes >= 0 ? '+' : ''}${(heapGrowthBytes / 1024).toFixed(0)} KiB`
   );
 }
