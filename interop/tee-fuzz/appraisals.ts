@@ -1,6 +1,7 @@
 /** Genuine documents, changed and appraised: none may be accepted as anything but the claims it carried. */
 import { nodeCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, toHex } from '@haca/primitives';
+import type { Appraisal, TeeClaims } from '@haca/verifier';
 import {
   appraiseGenuine,
   type GenuineDocument,
@@ -8,7 +9,7 @@ import {
   isAccepted,
 } from '../tee-documents/genuine.ts';
 import type { Fault } from './fuzz-parser.ts';
-import { INPUT_TIME_MAX_MS } from './fuzz-parser.ts';
+import { INPUT_TIME_MAX_MS, settledMs } from './fuzz-parser.ts';
 import { openInputs } from './inputs.ts';
 import { createRandom } from './random.ts';
 import type { Form } from './trees.ts';
@@ -58,16 +59,21 @@ function appraiseKind(
     const { document, digest, next } = streams[number % streams.length] as (typeof streams)[number];
     const input = next();
     const fault = (what: string): void => void faults.push({ parser: document.id, number, what, input });
-    const before = performance.now();
-    try {
+    const appraise = (): readonly [number, Appraisal<TeeClaims>] => {
+      const before = performance.now();
       const appraisal = appraiseGenuine(document, input, crypto);
+      return [performance.now() - before, appraisal];
+    };
+    let ms = 0;
+    try {
+      const [firstMs, appraisal] = appraise();
+      ms = settledMs(firstMs, () => appraise()[0]);
       if (isAccepted(appraisal) && toHex(appraisal.claims?.claimsDigest ?? new Uint8Array(0)) !== digest)
         fault('accepted with other claims');
       else if (isAccepted(appraisal) && !isSame(input, document.bytes)) accepted++;
     } catch (error) {
       fault(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
-    const ms = performance.now() - before;
     if (ms > worstMs) worstMs = ms;
     if (ms > INPUT_TIME_MAX_MS) fault(`took ${ms} ms`);
   }
