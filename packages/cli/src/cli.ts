@@ -2,9 +2,12 @@ import { MalformedError, UsageError } from '@haca/primitives';
 import { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from '@haca/sdk/node';
 import { type Command, CommandLineError, commandHelp, type Io, parseCall, suggestion } from './command.ts';
 import { chatCommand } from './commands/chat.ts';
+import { collateralListCommand, collateralPostCommand } from './commands/collateral.ts';
+import { decreeMakeCommand, decreeSignCommand, decreeSubmitCommand } from './commands/decree.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evidenceVerifyCommand } from './commands/evidence.ts';
 import { inferCommand } from './commands/infer.ts';
+import { measurementListCommand, measurementShowCommand } from './commands/measurement.ts';
 import {
   devnetCommand,
   evidencePageCommand,
@@ -40,6 +43,13 @@ export const COMMANDS: readonly Command[] = [
   walletFundCommand,
   evidenceVerifyCommand,
   evidencePageCommand,
+  collateralPostCommand,
+  collateralListCommand,
+  measurementListCommand,
+  measurementShowCommand,
+  decreeMakeCommand,
+  decreeSignCommand,
+  decreeSubmitCommand,
   zkImportCommand,
   zkProveCommand,
   zkVerifyCommand,

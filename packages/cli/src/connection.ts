@@ -1,7 +1,7 @@
 /** Which network a command talks to: what flags say, else the devnet that runs here. */
 import { readFileSync } from 'node:fs';
 import { connectRpc } from '@haca/platform';
-import { ASSURANCES, type Assurance } from '@haca/protocol';
+import { ASSURANCE_TIERS, ASSURANCES, type Assurance, type AssuranceTier } from '@haca/protocol';
 import {
   type GenesisDocument,
   type Haca,
@@ -28,6 +28,10 @@ export const POLICY_FLAGS: Readonly<Record<string, Flag>> = {
   'min-assurance': {
     value: 'LEVEL',
     help: `weakest assurance accepted: ${ASSURANCES.join(', ')} (default tee)`,
+  },
+  'min-tier': {
+    value: 'TIER',
+    help: 'least that is known of the host of a tee answer: unknown-host, registered-hardware, cloud (default unknown-host)',
   },
   'accept-simulated': { help: 'let a test enclave count as tee (default only on a simulated devnet)' },
 };
@@ -77,7 +81,15 @@ export function policyOf(call: Call, simulated: boolean): Partial<Policy> {
   if (minAssurance === undefined) {
     throw new CommandLineError(`--min-assurance is one of ${ASSURANCES.join(', ')}, not ${level}`);
   }
-  return { minAssurance, acceptSimulated: call.has('accept-simulated') || simulated };
+  const acceptSimulated = call.has('accept-simulated') || simulated;
+  return { minAssurance, acceptSimulated, ...tierOf(call.text('min-tier')) };
+}
+
+function tierOf(text: string | undefined): Partial<Policy> {
+  if (text === undefined) return {};
+  const minTier = ASSURANCE_TIERS.find((each): each is AssuranceTier => each === text);
+  if (minTier !== undefined) return { minTier };
+  throw new CommandLineError(`--min-tier is one of ${ASSURANCE_TIERS.join(', ')}, not ${text}`);
 }
 
 export function findWallet(call: Call, network: Network): WalletFile {

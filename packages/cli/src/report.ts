@@ -1,6 +1,13 @@
 /** How verdicts, amounts and hashes look on a terminal. */
 import { toHex } from '@haca/primitives';
-import { type Check, type CheckStatus, formatFixed, type Verdict } from '@haca/protocol';
+import {
+  type Assurance,
+  type AssuranceTier,
+  type Check,
+  type CheckStatus,
+  formatFixed,
+  type Verdict,
+} from '@haca/protocol';
 
 const MARK: Readonly<Record<CheckStatus, string>> = {
   passed: '✓',
@@ -54,4 +61,18 @@ export function sizeText(sizeBytes: number): string {
   return sizeBytes < 10_000
     ? `${sizeBytes} B`
     : `${(sizeBytes / 1_000).toFixed(sizeBytes < 100_000 ? 1 : 0)} kB`;
+}
+
+/** An assurance with what is known of the host and of its TCB. */
+export function assuranceText(answer: {
+  readonly assurance: Assurance;
+  readonly tier: AssuranceTier | null;
+  readonly tcbStatus: string | null;
+}): string {
+  const { assurance, tier, tcbStatus } = answer;
+  const tcb = tcbStatus === null ? [] : [`TCB ${tcbStatus}`];
+  if (assurance === 'tee-simulated')
+    return ['tee-simulated (test enclave: no real hardware)', ...tcb].join(', ');
+  if (assurance !== 'tee') return assurance;
+  return ['tee', `host ${tier ?? 'not judged'}`, ...tcb].join(', ');
 }

@@ -8,6 +8,27 @@ export type {
 } from './answer.ts';
 export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain-view.ts';
 export { HACA_BASE_URL, openHaca } from './client.ts';
+export {
+  appraisePieces,
+  type CollateralEntry,
+  type CollateralPiece,
+  collateralNeeds,
+  collateralTransactions,
+  listCollateral,
+  type PieceContext,
+  type PieceState,
+  scopeText,
+  sizeOfTransaction,
+  subjectOf,
+} from './collateral.ts';
+export {
+  type DecreePower,
+  type DecreeSignature,
+  decreeOp,
+  decreePower,
+  nextDecreeSerial,
+  signDecree,
+} from './decrees.ts';
 export type { Directory, ModelEntry, NodeEntry, Route } from './directory.ts';
 export {
   NodeError,
@@ -26,6 +47,7 @@ export {
 } from './evidence.ts';
 export { type EvidenceRecords, type EvidenceTime, openEvidenceRecords } from './evidence-records.ts';
 export type { InferOptions, InferResult, ModelShapes } from './infer.ts';
+export { type JudgedKey, type KeyToJudge, openKeyJudge } from './key-judge.ts';
 export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 export {

@@ -5,7 +5,7 @@ import type { Answer, Lifecycle } from '@haca/sdk/node';
 import { type Call, type Command, CommandLineError } from '../command.ts';
 import { findNetwork, findWallet, NETWORK_FLAGS, openClient, POLICY_FLAGS } from '../connection.ts';
 import { FOLLOW_FLAGS, finalExitCode, followAnswer, wantedState } from '../follow.ts';
-import { checkLines, credits, shortHex } from '../report.ts';
+import { assuranceText, checkLines, credits, shortHex } from '../report.ts';
 
 export const chatCommand: Command = {
   name: 'chat',
@@ -85,9 +85,7 @@ function printAnswer(call: Call, answer: Answer): void {
   const { usage, amount } = answer.receipt.value;
   const price = credits(amount);
   call.out('');
-  call.out(
-    `assurance  ${answer.assurance}${answer.assurance === 'tee-simulated' ? ' (test enclave: no real hardware)' : ''}`,
-  );
+  call.out(`assurance  ${assuranceText(answer)}`);
   call.out(`model      ${answer.modelName} at ${answer.node.name} (${answer.node.url})`);
   call.out(`price      ${price} for ${usage.inputTokens} + ${usage.outputTokens} tokens`);
   call.out(
@@ -105,6 +103,8 @@ function jsonOf(answer: Answer, text: string, finishReason: string | null, lifec
     finishReason,
     model: answer.modelName,
     assurance: answer.assurance,
+    tier: answer.tier,
+    tcbStatus: answer.tcbStatus,
     ok: answer.verdict.ok,
     receiptId: answer.id,
     receiptHash: toHex(hash),

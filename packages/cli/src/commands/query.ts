@@ -4,15 +4,26 @@ import {
   accountRecordCodec,
   allocationRecordCodec,
   assetRecordCodec,
+  type Collateral,
   chainConfigRecordCodec,
   channelRecordCodec,
+  collateralRecordCodec,
+  evidencePolicyRecordCodec,
   formatOpg,
+  governanceRecordCodec,
+  HARDWARE_VENDORS,
+  type Hardware,
+  hardwareIdOf,
+  hardwareRecordCodec,
   laneRecordCodec,
+  measurementIndexRecordCodec,
+  measurementRecordCodec,
   modelRecordCodec,
   nodeKeyRecordCodec,
   nodeRecordCodec,
   OPG_SUPPLY_NOPG,
   recordKey,
+  revokedCertificatesRecordCodec,
   sessionRecordCodec,
   toJsonView,
   totalsRecordCodec,
@@ -103,8 +114,62 @@ const RECORDS: Readonly<Record<string, RecordKind>> = {
     decode: decoded(validatorSetRecordCodec),
   },
   params: { operands: '', key: () => recordKey.params(), decode: decoded(chainConfigRecordCodec) },
+  governance: { operands: '', key: () => recordKey.governance(), decode: decoded(governanceRecordCodec) },
+  collateral: {
+    operands: 'ID',
+    key: ([a]) => recordKey.collateral(id(a, 'a piece of collateral')),
+    decode: collateralView,
+  },
+  measurement: {
+    operands: 'ID',
+    key: ([a]) => recordKey.measurement(id(a, 'a measurement')),
+    decode: decoded(measurementRecordCodec),
+  },
+  'measurement-index': {
+    operands: '',
+    key: () => recordKey.measurementIndex(),
+    decode: decoded(measurementIndexRecordCodec),
+  },
+  hardware: {
+    operands: 'ID, or VENDOR CHIP',
+    key: ([a, b]) =>
+      recordKey.hardware(b === undefined ? id(a, 'a chip') : hardwareIdOf(chipOf(a, b), false)),
+    decode: decoded(hardwareRecordCodec),
+  },
+  'evidence-policy': {
+    operands: '',
+    key: () => recordKey.evidencePolicy(),
+    decode: decoded(evidencePolicyRecordCodec),
+  },
+  'revoked-certificates': {
+    operands: '',
+    key: () => recordKey.revokedCertificates(),
+    decode: decoded(revokedCertificatesRecordCodec),
+  },
 };
-const KINDS = [...Object.keys(RECORDS), 'supply', 'block', 'models', 'nodes', 'validators'];
+
+function chipOf(vendor: string | undefined, chip: string): Hardware {
+  const known = HARDWARE_VENDORS.find((each) => each === vendor);
+  if (known === undefined || !/^(?:[0-9a-fA-F]{2}){1,64}$/.test(chip)) {
+    throw new CommandLineError(
+      `a chip is an id of 64 hex digits, or ${HARDWARE_VENDORS.join(' | ')} and its number in hex`,
+    );
+  }
+  return { vendor: known, id: fromHex(chip.toLowerCase()) };
+}
+
+/** Signed JSON as the text that it is. */
+function collateralView(value: Uint8Array): unknown {
+  const record = decode(collateralRecordCodec, value, 'record');
+  const itemView = (item: Collateral): unknown =>
+    'body' in item ? { ...item, body: new TextDecoder().decode(item.body) } : item;
+  return {
+    ...record,
+    item: itemView(record.item),
+    superseded: record.superseded.map((each) => ({ ...each, item: itemView(each.item) })),
+  };
+}
+const KINDS = [...Object.keys(RECORDS), 'key-standing', 'supply', 'block', 'models', 'nodes', 'validators'];
 
 export const queryCommand: Command = {
   name: 'query',
@@ -119,6 +184,8 @@ Kinds: ${KINDS.join(', ')}`,
     'haca query validator 3c…(40 hex digits) --json',
     'haca query key 3f…(64 hex digits) --json',
     'haca query account 8a…(64 hex digits) --prove --json',
+    'haca query key-standing 3f…(64 hex digits)',
+    'haca query hardware intel 0f…(its PPID in hex)',
     'haca query block 12',
   ],
   run: runQuery,
@@ -132,8 +199,10 @@ async function runQuery(call: Call): Promise<number> {
   }
   const record = RECORDS[kind];
   const key = record?.key(operands);
+  const standingOf = kind === 'key-standing' ? id(operands[0], 'a node key') : null;
   const haca = await openClient(call, await findNetwork(call), null);
   try {
+    if (standingOf !== null) return await showStanding(call, haca, standingOf);
     if (record !== undefined && key !== undefined) return await showRecord(call, haca, key, record.decode);
     if (kind === 'supply') return await showSupply(call, haca);
     if (kind === 'block') return await showBlock(call, haca, operands[0]);
@@ -159,6 +228,18 @@ async function showRecord(
   print(call, { value, ...verifiedBy(haca, proven.stateHeight), ...proof });
   if (value === null && !call.json) call.out('proven: there is no such record');
   return 0;
+}
+
+/** Whether the evidence behind a key is still good: computed, so there is no record to prove. Exit code 1 where it backs nothing. */
+async function showStanding(call: Call, haca: Haca, keyId: Uint8Array): Promise<number> {
+  const { value } = await haca.chain.rpc.query('/key-standing', keyId);
+  const standing = JSON.parse(new TextDecoder().decode(value)) as Readonly<Record<string, unknown>>;
+  print(call, {
+    keyId: toHex(keyId),
+    ...standing,
+    verified: "the full node's word: clients compute it from proven records when they use a key",
+  });
+  return standing['isBacking'] === true ? 0 : 1;
 }
 
 async function showSupply(call: Call, haca: Haca): Promise<number> {

@@ -15,7 +15,7 @@ import {
 import { parseTrustedHeader, readNetworkFile, type Trust, verifyBundle } from '@haca/sdk/node';
 import { type Call, type Command, CommandLineError } from '../command.ts';
 import { POLICY_FLAGS, policyOf, readGenesis } from '../connection.ts';
-import { checkLine, checkLines } from '../report.ts';
+import { assuranceText, checkLine, checkLines } from '../report.ts';
 
 export const verifyCommand: Command = {
   name: 'verify',
@@ -74,12 +74,13 @@ function verifyBundleFile(call: Call, bytes: Uint8Array): number {
   const at = call.text('at');
   if (at !== undefined && !/^[0-9]{1,15}$/.test(at))
     throw new CommandLineError('--at takes milliseconds since 1970');
-  const { verdict, assurance, receipt, modelName, header } = verifyBundle(bytes, {
+  const judged = verifyBundle(bytes, {
     crypto: nodeCrypto,
     trust,
     nowMs: at === undefined ? Date.now() : Number(at),
     policy: policyOf(call, simulated),
   });
+  const { verdict, assurance, tier, tcbStatus, standing, receipt, modelName, header } = judged;
   const exitCode = verdictExitCode(verdict);
   if (call.json) {
     call.out(
@@ -88,6 +89,9 @@ function verifyBundleFile(call: Call, bytes: Uint8Array): number {
           kind: 'bundle',
           ...verdict,
           assurance,
+          tier,
+          tcbStatus,
+          standing,
           model: modelName,
           receiptHash: toHex(receipt.hash),
           header:
@@ -103,7 +107,9 @@ function verifyBundleFile(call: Call, bytes: Uint8Array): number {
     return exitCode;
   }
   call.out(`bundle     receipt ${toHex(receipt.hash)}`);
-  call.out(`model      ${modelName}, ${receipt.value.usage.outputTokens} tokens, assurance ${assurance}`);
+  call.out(
+    `model      ${modelName}, ${receipt.value.usage.outputTokens} tokens, assurance ${assuranceText(judged)}`,
+  );
   if (header !== null)
     call.out(`chain      ${receipt.value.chainId}, verified up to header ${header.height}`);
   printVerdict(call, verdict);
