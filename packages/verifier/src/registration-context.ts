@@ -104,6 +104,8 @@ function contextOf(crypto: CryptoProvider, rules: EvidenceRules, expected: Expec
     policy,
   });
   const td = tdPolicy(rules);
+  // Azure's paravisor takes the faults of its guest, so its TDs don't have SEPT_VE_DISABLE.
+  const azureTd = { ...td, septVeDisable: 'allow-any' } as const;
   const snp = snpPolicy(rules);
   return {
     crypto,
@@ -123,7 +125,7 @@ function contextOf(crypto: CryptoProvider, rules: EvidenceRules, expected: Expec
     snp: accepted('snp', { ...snp, measurements, ...expected.snp }),
     // The compose hash is part of every measurement, so an application id of other making says nothing more.
     dstack: accepted('dstack', { ...td, measurements, requireAppIdFromCompose: false, ...expected.dstack }),
-    azure: accepted('azure', { ...AZURE_CONFIGURATION, tdx: td, snp, measurements, ...expected.azure }),
+    azure: accepted('azure', { ...AZURE_CONFIGURATION, tdx: azureTd, snp, measurements, ...expected.azure }),
     nvidia: accepted('nvidia', { ...NVIDIA_DEVICE, measurements, ...expected.nvidia }),
   };
 }
@@ -158,7 +160,7 @@ function sgxPolicy(rules: EvidenceRules): Omit<SgxPolicy, 'measurements' | 'repo
 
 const NO_FLOOR: SnpTcbFloor = { bootloader: 0, tee: 0, snp: 0, microcode: 0, fmc: null };
 
-/** A guest that no migration agent can move, on firmware that can't be rolled back; the floors hold at launch as well. */
+/** A guest that no migration agent can move. The floors hold at launch as well. */
 function snpPolicy({ tcbFloors: known }: EvidenceRules) {
   const tcbFloors = SNP_PRODUCTS.map((product) => ({
     product,
@@ -170,7 +172,8 @@ function snpPolicy({ tcbFloors: known }: EvidenceRules) {
     // Clouds run guests with both threads of a core, and it is the guest's policy that says so.
     allowSmt: true,
     allowCxl: false,
-    allowProvisionalFirmware: false,
+    // Clouds run firmware before they commit to it. What it can be rolled back to is the committed TCB, which has to meet the floors.
+    allowProvisionalFirmware: true,
     guestRestrictions: 'allow-any',
     platform: 'allow-any',
     tcbFloors,
