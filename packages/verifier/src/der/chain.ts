@@ -250,17 +250,22 @@ export function windowFault(chain: readonly Certificate[], nowMs: number): Chain
   });
 }
 
-/** No certificate is on the list, the root included. */
+/** No certificate is on the list, the root included. What has serial 0 is on none. */
 export function revocationFault(
   chain: readonly RevokedCertificate[],
   revoked: readonly RevokedCertificate[],
 ): ChainFault | null {
   return firstFault(chain, ({ issuer, serial }) => {
-    const isRevoked = revoked.some(
-      (entry) => sameNumber(entry.serial, serial) && bytesEqual(entry.issuer, issuer),
-    );
+    const isRevoked =
+      namesOne(serial) &&
+      revoked.some((entry) => sameNumber(entry.serial, serial) && bytesEqual(entry.issuer, issuer));
     return isRevoked ? fault('certificate.revoked', 'a certificate not revoked', toHex(serial)) : null;
   });
+}
+
+/** AMD's endorsement keys all have serial 0 (57230), so a revocation of serial 0 names none of them. */
+function namesOne(serial: Uint8Array): boolean {
+  return serial.some((byte) => byte !== 0);
 }
 
 /** Whoever writes a revocation down may copy the octets of the INTEGER, sign octet included. */

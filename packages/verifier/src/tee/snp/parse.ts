@@ -1,6 +1,6 @@
 /**
  * The SEV-SNP attestation report as bytes: ATTESTATION_REPORT of AMD's SEV-SNP firmware ABI (document 56860, table "Attestation
- * Report Structure"; versions 2 to 5). Integers are little-endian. Parsing checks form and nothing else; what a product defines
+ * Report Structure"; versions 2 to 6). Integers are little-endian. Parsing checks form and nothing else; what a product defines
  * for itself (the layout of TCB_VERSION, how long a chip id is) is left to `product.ts`.
  */
 import { MalformedError } from '@haca/primitives';
@@ -8,8 +8,12 @@ import { MalformedError } from '@haca/primitives';
 export const SNP_REPORT_BYTES = 1184;
 /** What the signature covers, from the first byte. */
 export const SNP_SIGNED_BYTES = 0x2a0;
-/** Versions read. 3 added the CPUID fields, 5 the mitigation vectors; 4 is laid out as 3. */
-export const SNP_REPORT_VERSIONS: readonly number[] = [2, 3, 4, 5];
+/**
+ * Versions read. 3 added the CPUID fields, 5 the mitigation vectors, 6 the extended TCB versions (current, launch, committed; 32
+ * bytes each), which mean something on the product line after Turin alone and are not looked at; 4 is laid out as 3.
+ */
+export const SNP_REPORT_VERSIONS: readonly number[] = [2, 3, 4, 5, 6];
+const EXTENDED_TCBS = [0x220, 0x280] as const;
 
 /** Which key signed a report. */
 export type SnpSigningKey = 'vcek' | 'vlek' | 'none';
@@ -175,7 +179,8 @@ function checkReserved(bytes: Uint8Array, version: number): void {
     [version < 3 ? 0x188 : 0x18b, 0x1a0],
     [0x1eb, 0x1ec],
     [0x1ef, 0x1f0],
-    [version < 5 ? 0x1f8 : 0x208, SIGNATURE_AT],
+    [version < 5 ? 0x1f8 : 0x208, version < 6 ? SIGNATURE_AT : EXTENDED_TCBS[0]],
+    [version < 6 ? SIGNATURE_AT : EXTENDED_TCBS[1], SIGNATURE_AT],
     [SIGNATURE_AT + P384_BYTES, SIGNATURE_AT + COORDINATE_BYTES],
     [SIGNATURE_AT + COORDINATE_BYTES + P384_BYTES, SNP_REPORT_BYTES],
   ];
