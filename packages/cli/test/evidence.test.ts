@@ -344,7 +344,13 @@ test(
           '--at',
           '1750332747000',
         );
-        assert.deepEqual([code, ok, claims], [1, false, null], `${name} as ${kind}`);
+        const isQuoteInFront = name === 'one byte more' && kind === 'tdx';
+        assert.deepEqual([code, ok], [1, false], `${name} as ${kind}`);
+        assert.equal(
+          claims !== null,
+          isQuoteInFront,
+          'only a whole quote is judged beside what is behind it',
+        );
         const [failure] = checks.filter(({ status }) => status === 'failed');
         assert.ok(
           failure?.code !== undefined && failure.expected !== undefined && failure.got !== undefined,

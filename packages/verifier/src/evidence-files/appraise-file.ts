@@ -117,7 +117,10 @@ export function appraiseEvidenceFile(request: EvidenceFileRequest): EvidenceFile
   const judged = reading.documents.map((document) => judge(kind, document, library, context));
   const verdicts = judged.map(({ label, verdict }) => [label, verdict] as const);
   const distinct = judged.length > 1 ? [distinctDevices(judged)] : [];
-  const joined = joinVerdicts([['', verdictOf([passed('evidence.file', reading.form)])], ...verdicts]);
+  const joined = joinVerdicts([
+    ['', verdictOf([passed('evidence.file', reading.form), ...(reading.checks ?? [])])],
+    ...verdicts,
+  ]);
   return {
     kind,
     atMs,

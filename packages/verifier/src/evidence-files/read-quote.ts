@@ -1,5 +1,7 @@
 /** Files that hold a document as it is: Nitro's COSE, quotes of Intel. */
-import { stripQuotePadding } from '../tee/intel/quote.ts';
+
+import { check } from '@haca/protocol';
+import { quoteEnd } from '../tee/intel/quote.ts';
 import { blobIn, blobOfFile, jsonObjects, jsonOf } from './blobs.ts';
 import { looksLikeCose, looksLikeQuote } from './kinds.ts';
 import { type EvidenceReading, oneDocument } from './reading.ts';
@@ -21,13 +23,17 @@ export function readQuoteFile(file: Uint8Array): EvidenceReading {
   const { bytes, form } =
     json === null ? blobOfFile(file) : blobIn(json, QUOTE_NAMES, 'a quote', looksLikeQuote);
   const bare = behindOpenEnclaveHead(bytes);
-  const quote = stripQuotePadding(bare);
-  const stripped = bare.length - quote.length;
-  const notes = stripped === 0 ? [] : [`stripped ${stripped} zero bytes after the quote`];
+  const quote = bare.subarray(0, quoteEnd(bare) ?? bare.length);
+  const rest = bare.subarray(quote.length);
+  const isPadding = rest.every((byte) => byte === 0);
+  const notes = rest.length > 0 && isPadding ? [`stripped ${rest.length} zero bytes after the quote`] : [];
   if (bare !== bytes) notes.push('the head that Open Enclave puts before a quote was left out');
   const hasLog = json !== null && jsonObjects(json).some((members) => members.has('eventlog'));
   if (hasLog) notes.push('the event log beside the quote was not replayed: --kind dstack does');
-  return oneDocument(quote, form, notes);
+  // What stands before other bytes is judged all the same: one look shows all that is wrong with a file.
+  const got = isPadding ? `${rest.length} zero bytes` : `${rest.length} bytes, not all zero`;
+  const checks = [check('evidence.padding', 'evidence.trailing-bytes', isPadding, 'zeros or nothing', got)];
+  return { ...oneDocument(quote, form, notes), checks };
 }
 
 const OPEN_ENCLAVE_HEAD_BYTES = 16;

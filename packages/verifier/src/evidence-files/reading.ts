@@ -6,6 +6,7 @@ import {
   MalformedError,
   UsageError,
 } from '@haca/primitives';
+import type { Check } from '@haca/protocol';
 import type { EvidenceContext } from '../evidence.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
@@ -35,6 +36,8 @@ export interface EvidenceReading {
   readonly documents: readonly EvidenceDocument[];
   /** What people should know about how the file was read. */
   readonly notes: readonly string[];
+  /** About the file around the documents. */
+  readonly checks?: readonly Check[];
 }
 
 export function oneDocument(

@@ -135,14 +135,19 @@ export function parseQuote(bytes: Uint8Array): Quote {
  * is returned as it is.
  */
 export function stripQuotePadding(bytes: Uint8Array): Uint8Array {
+  const end = quoteEnd(bytes);
+  return end !== null && bytes.subarray(end).every((byte) => byte === 0) ? bytes.subarray(0, end) : bytes;
+}
+
+/** Where a quote ends by the sizes it states; null for what is none. */
+export function quoteEnd(bytes: Uint8Array): number | null {
   try {
     const cursor = openByteCursor(bytes, 'quote');
     readBody(bytes, cursor);
     cursor.take(cursor.u32('signatureDataSize'), 'signatureData');
-    const used = cursor.offset();
-    return bytes.subarray(used).every((byte) => byte === 0) ? bytes.subarray(0, used) : bytes;
+    return cursor.offset();
   } catch (error) {
-    if (error instanceof MalformedError) return bytes;
+    if (error instanceof MalformedError) return null;
     throw error;
   }
 }
