@@ -2,8 +2,14 @@
  * ECDSA on P-384 in a small WebAssembly module: half the time of OpenSSL, which has no fast code for this curve, and a tenth of
  * that of portable JavaScript. For Node and browsers; the caller brings the bytes of `build/p384.wasm` of this package.
  */
-import type { CryptoProvider } from '@haca/primitives';
+import { type CryptoProvider, sha256, toHex, UsageError } from '@haca/primitives';
 import { type WasmMemory, webAssembly } from './web-assembly.ts';
+
+/**
+ * SHA-256 of the module. Nodes must agree on every answer, so only the code that was reviewed and tested answers, never one of other
+ * sources or a damaged one. The build gives the same bytes everywhere; who changes sources, options or compiler changes this.
+ */
+const MODULE_SHA256 = '995cee5be86b219eadacf86aa0b2ef4826c36f054321e51bc3a3033031c9acd5';
 
 const COORDINATE_BYTES = 48;
 const KEY_BYTES = 1 + 2 * COORDINATE_BYTES;
@@ -18,9 +24,13 @@ interface Exports {
 /** Key 97 bytes (0x04 || x || y), SHA-384 digest 48 bytes, signature r || s 96 bytes; false for all other inputs. */
 export type VerifyP384Digest = (publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array) => boolean;
 
-/** Throws where the bytes are no module of this kind. */
+/** Throws `UsageError` where the bytes are not those of this version's module. */
 export function openFastP384(moduleBytes: Uint8Array): VerifyP384Digest {
-  const module = new webAssembly.Module(new Uint8Array(moduleBytes));
+  const bytes = new Uint8Array(moduleBytes);
+  const digest = toHex(sha256(bytes));
+  if (digest !== MODULE_SHA256)
+    throw new UsageError(`the P-384 module has SHA-256 ${digest}, where this version has ${MODULE_SHA256}`);
+  const module = new webAssembly.Module(bytes);
   const { memory, inputStart, verify } = new webAssembly.Instance(module).exports as unknown as Exports;
   const input = new Uint8Array(memory.buffer, inputStart(), 5 * COORDINATE_BYTES);
   return (publicKey, digest, signature) => {

@@ -1,5 +1,5 @@
 import { constants, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { type CryptoProvider, installSha256, isAdmissibleEd25519 } from '@haca/primitives';
 import { boundedCache } from './bounded-cache.ts';
 import { openFastP384, type VerifyP384Digest, withFastP384 } from './fast-p384.ts';
@@ -162,10 +162,18 @@ const verifierOf =
 const P384_MODULE = new URL('../build/p384.wasm', import.meta.url);
 let fastP384: VerifyP384Digest | null | undefined;
 
-/** Opened at first use. Null where it was not built: then OpenSSL answers, the same in twice the time. */
+/** The module of this version, or null where that can't be had: then OpenSSL answers, the same in twice the time. */
+export function openP384File(file: URL): VerifyP384Digest | null {
+  try {
+    return openFastP384(readFileSync(file));
+  } catch {
+    return null;
+  }
+}
+
+/** Opened at first use. */
 function openNodeP384(): VerifyP384Digest | null {
-  if (fastP384 === undefined)
-    fastP384 = existsSync(P384_MODULE) ? openFastP384(readFileSync(P384_MODULE)) : null;
+  if (fastP384 === undefined) fastP384 = openP384File(P384_MODULE);
   return fastP384;
 }
 

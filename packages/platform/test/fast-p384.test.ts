@@ -1,16 +1,21 @@
 /** The module for P-384 against OpenSSL, against portable code, and limb by limb against big integers. */
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { concatBytes, fromHex, toHex, utf8Encode } from '@haca/primitives';
+import { pathToFileURL } from 'node:url';
+import { concatBytes, fromHex, toHex, UsageError, utf8Encode } from '@haca/primitives';
 import { p384 } from '@noble/curves/nist.js';
 import { sha384 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { nodeCrypto, openFastP384, portableCrypto, withFastP384 } from '../src/index.ts';
-import { compileField, integerOf, LIMBS, R } from './p384-field.ts';
+import { openP384File } from '../src/node-crypto.ts';
+import { compileField, compileOrder, integerOf, LIMBS, R } from './p384-field.ts';
 
-const verifyDigest = openFastP384(readFileSync(new URL('../build/p384.wasm', import.meta.url)));
+const MODULE = readFileSync(new URL('../build/p384.wasm', import.meta.url));
+const verifyDigest = openFastP384(MODULE);
 const P = p384.Point.Fp.ORDER;
 const N = p384.Point.Fn.ORDER;
 const G = p384.Point.BASE;
@@ -370,5 +375,154 @@ test('P384-11 sums, multiples and the test for zero, against big integers', asyn
       assert.equal(integerOf(limbs), value);
       assert.equal(isZero(limbs), difference === 0n, `${times} p + ${difference}`);
     }
+  }
+});
+
+/** Positions and digits of the width-w non-adjacent form, the highest first: what the module adds, and when. */
+function digitsOf(scalar: bigint, width: number): Map<number, bigint> {
+  const digits = new Map<number, bigint>();
+  const all = 1n << BigInt(width);
+  let rest = scalar;
+  for (let at = 0; rest !== 0n; at++, rest >>= 1n) {
+    if ((rest & 1n) === 0n) continue;
+    const low = rest % all;
+    const digit = low < all / 2n ? low : low - all;
+    digits.set(at, digit);
+    rest -= digit;
+  }
+  return digits;
+}
+
+/** For each addition of the module, the key q for which the sum until there is `sign` times what is added. */
+function collidingKeys(u1: bigint, u2: bigint, sign: bigint): bigint[] {
+  const [g, q] = [digitsOf(u1, 7), digitsOf(u2, 5)];
+  const keys: bigint[] = [];
+  let [sumG, sumQ] = [0n, 0n];
+  const meet = (value: bigint, factor: bigint): void => {
+    if (mod(value, N) !== 0n && mod(factor, N) !== 0n) keys.push(mod(value * inverse(factor, N), N));
+  };
+  for (let at = 392; at >= 0; at--) {
+    [sumG, sumQ] = [2n * sumG, 2n * sumQ];
+    const digitG = g.get(at) ?? 0n;
+    // sumG + sumQ q = +- digit, then +- digit q.
+    if (digitG !== 0n) meet(sign * digitG - sumG, sumQ);
+    sumG += digitG;
+    const digitQ = q.get(at) ?? 0n;
+    if (digitQ !== 0n) meet(-sumG, sumQ - sign * digitQ);
+    sumQ += digitQ;
+  }
+  return keys;
+}
+
+test('P384-12 keys for which a sum on the way is what is added to it, or its opposite', () => {
+  let count = 0;
+  const scalars = [
+    [BigInt(`0x${toHex(sha384(utf8Encode('u1')))}`) % N, BigInt(`0x${toHex(sha384(utf8Encode('u2')))}`) % N],
+    [N - 12345n, (1n << 383n) / 7n],
+    [1n << 300n, N >> 1n],
+  ] as const;
+  for (const [u1, u2] of scalars)
+    for (const sign of [1n, -1n])
+      for (const [i, q] of collidingKeys(u1, u2, sign).entries()) {
+        if (i > 4 && i % 9 !== 0) continue;
+        const made = signatureFor(u1, u2, q);
+        if (made === null) continue;
+        const key = keyOf(timesG(q));
+        assert.equal(verifyDigest(key, made.digest, made.signature), true, `u1 ${u1}, u2 ${u2}, q ${q}`);
+        const other = bytesOf(mod(BigInt(`0x${toHex(made.digest)}`) + 1n, N));
+        assert.equal(verifyDigest(key, other, made.signature), false);
+        count++;
+      }
+  assert.ok(count > 60, `${count} cases`);
+});
+
+test('P384-13 a coordinate has one encoding: x + p and y + p are refused for points that have room for it', () => {
+  const room = (1n << 384n) - P;
+  const smallY = BigInt(
+    '0x2261b2bf605c22f2f3aef6338719b2c486388ad5240719a5257315969ef01ba27f0a104c89704773a81fdabee6ab5c78',
+  );
+  const points = [p384.Point.fromAffine({ x: smallY, y: 1n })];
+  for (let x = 0n; points.length < 5; x++) {
+    try {
+      const y = p384.Point.Fp.sqrt(mod(x ** 3n - 3n * x + p384.Point.CURVE().b, P));
+      points.push(p384.Point.fromAffine({ x, y }));
+    } catch {}
+  }
+  for (const [i, point] of points.entries()) {
+    const [u1, u2] = [BigInt(i) + 3n, N >> 2n];
+    const r = mod(timesG(u1).add(point.multiply(u2)).toAffine().x, N);
+    const s = mod(r * inverse(u2, N), N);
+    const [digest, signature] = [bytesOf(mod(u1 * s, N)), concatBytes(bytesOf(r), bytesOf(s))];
+    assert.equal(verifyDigest(keyOf(point), digest, signature), true);
+    const { x, y } = point.toAffine();
+    const twin = i === 0 ? [x, y + P] : [x + P, y];
+    assert.ok((i === 0 ? y : x) < room);
+    const key = concatBytes(Uint8Array.of(4), bytesOf(twin[0] as bigint), bytesOf(twin[1] as bigint));
+    assert.equal(verifyDigest(key, digest, signature), false);
+  }
+});
+
+test('P384-14 r + n of p and more is no x: a sum of small x has one r', () => {
+  let found = 0;
+  for (let x = 0n; found < 4; x++) {
+    let y: bigint;
+    try {
+      y = p384.Point.Fp.sqrt(mod(x ** 3n - 3n * x + p384.Point.CURVE().b, P));
+    } catch {
+      continue;
+    }
+    const sum = p384.Point.fromAffine({ x, y });
+    const [r, s, e] = [P - N + x, 1234n, 5678n];
+    const key = keyOf(sum.multiply(s).subtract(timesG(e)).multiply(inverse(r, N)));
+    assert.equal(verifyDigest(key, bytesOf(e), concatBytes(bytesOf(r), bytesOf(s))), false);
+    found++;
+  }
+});
+
+const limbsOf = (value: bigint): bigint[] =>
+  Array.from({ length: LIMBS }, (_, i) => (value >> (28n * BigInt(i))) % FACTOR);
+
+test('P384-15 products and inverses modulo the order, against big integers', async () => {
+  const { multiply, invert } = await compileOrder();
+  const most = (1n << 384n) - 1n;
+  const power = fc.nat(383).map((bit) => 1n << BigInt(bit));
+  const number = fc.oneof(
+    fc.bigInt({ min: 0n, max: most }),
+    fc.constantFrom(0n, 1n, N - 1n, N, N + 1n, N >> 1n, most),
+    power,
+    power.map((value) => value - 1n),
+    power.map((value) => most ^ value),
+    power.map((value) => mod(N - value, N)),
+  );
+  fc.assert(
+    fc.property(number, number, (x, y) => {
+      const product = multiply(limbsOf(x), limbsOf(y));
+      assertReduced(product, 'multiplyN');
+      assert.equal(mod(integerOf(product) * R - x * y, N), 0n);
+      assert.ok(integerOf(product) <= N + (x * y) / R);
+      const positive = mod(x, N) || 1n;
+      assert.equal(integerOf(invert(limbsOf(positive))), inverse(positive, N));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('P384-16 no other module is opened: one that is damaged, cut or of another kind, and OpenSSL then answers', () => {
+  const damaged = Uint8Array.from(MODULE);
+  damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] as number) ^ 1;
+  const other = readFileSync(new URL('../build/zk-kernels.wasm', import.meta.url));
+  const folder = mkdtempSync(join(tmpdir(), 'p384-'));
+  const file = join(folder, 'p384.wasm');
+  try {
+    assert.equal(openP384File(pathToFileURL(file)), null);
+    for (const bytes of [damaged, MODULE.subarray(0, 3000), other, new Uint8Array(0)]) {
+      assert.throws(() => openFastP384(bytes), UsageError);
+      writeFileSync(file, bytes);
+      assert.equal(openP384File(pathToFileURL(file)), null);
+    }
+    writeFileSync(file, MODULE);
+    assert.notEqual(openP384File(pathToFileURL(file)), null);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });

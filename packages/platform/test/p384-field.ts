@@ -1,4 +1,4 @@
-/** The field arithmetic of the P-384 module by itself, so that its bounds can be met exactly. */
+/** The arithmetic of the P-384 module by itself, modulo p and modulo n, so that its bounds can be met exactly. */
 import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,11 @@ export interface FieldModule {
   readonly subtract: (a: Limbs, b: Limbs) => Limbs;
   readonly addTimes: (a: Limbs, b: Limbs, factor: number) => Limbs;
   readonly isZero: (a: Limbs) => boolean;
+}
+
+export interface OrderModule {
+  readonly multiply: (a: Limbs, b: Limbs) => Limbs;
+  readonly invert: (a: Limbs) => Limbs;
 }
 
 export function integerOf(limbs: Limbs): bigint {
@@ -39,21 +44,50 @@ interface Exports {
   readonly isZero: (a: number) => number;
 }
 
+interface OrderExports {
+  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly multiplyN: (out: number, a: number, b: number) => void;
+  readonly invertN: (out: number, a: number) => void;
+}
+
 interface Wasm {
   readonly instantiate: (bytes: Uint8Array) => Promise<{ readonly instance: { readonly exports: unknown } }>;
 }
 
-/** Compiles `assembly/p384/field.ts` as the module is compiled. */
-export async function compileField(): Promise<FieldModule> {
-  const file = join(tmpdir(), `p384-field-${process.pid}.wasm`);
-  const entry = 'packages/platform/assembly/p384/field.ts';
+/** Compiles a file of `assembly/p384` as the module is compiled. */
+async function compile(name: string): Promise<unknown> {
+  const file = join(tmpdir(), `p384-${name}-${process.pid}.wasm`);
+  const entry = `packages/platform/assembly/p384/${name}.ts`;
   const options = ['-O2', '--noAssert', '--runtime', 'stub', '--enable', 'simd'];
   const { error, stderr } = await main([entry, '--baseDir', ROOT, '--outFile', file, ...options]);
   if (error !== null) throw new Error(`${error.message}\n${stderr.toString()}`);
   const { WebAssembly: wasm } = globalThis as unknown as { readonly WebAssembly: Wasm };
   const { instance } = await wasm.instantiate(readFileSync(file));
   rmSync(file);
-  return fieldOf(instance.exports as Exports);
+  return instance.exports;
+}
+
+export async function compileField(): Promise<FieldModule> {
+  return fieldOf((await compile('field')) as Exports);
+}
+
+export async function compileOrder(): Promise<OrderModule> {
+  const { memory, multiplyN, invertN } = (await compile('order')) as OrderExports;
+  const view = new BigInt64Array(memory.buffer);
+  const out = (): Limbs => [...view.subarray(OUT / 8, OUT / 8 + LIMBS)];
+  return {
+    multiply: (a, b) => {
+      view.set(a, A / 8);
+      view.set(b, B / 8);
+      multiplyN(OUT, A, B);
+      return out();
+    },
+    invert: (a) => {
+      view.set(a, A / 8);
+      invertN(OUT, A);
+      return out();
+    },
+  };
 }
 
 function fieldOf(exports: Exports): FieldModule {
