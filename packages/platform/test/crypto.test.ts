@@ -232,6 +232,34 @@ test('the thread pool answers as the main thread does, on honest, changed and ma
   assert.ok(held > 5);
 });
 
+test('an answer on a thread is about the bytes at the time of the call, whatever becomes of them', async () => {
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const ed25519Signer = generateEd25519Signer();
+  const message = new Uint8Array(5000).fill(7);
+  const p1363 = { key: ec.privateKey, dsaEncoding: 'ieee-p1363' } as const;
+  const checks = [
+    ['ed25519', ed25519Signer.publicKey, ed25519Signer.sign(message)],
+    [
+      'ecdsa-p384',
+      ec.publicKey.export({ format: 'der', type: 'spki' }).subarray(-97),
+      sign('sha384', message, p1363),
+    ],
+    [
+      'rsa-pkcs1-sha256',
+      rsa.publicKey.export({ type: 'pkcs1', format: 'der' }),
+      sign('sha256', message, rsa.privateKey),
+    ],
+  ] as const;
+  for (const [scheme, key, signed] of checks) {
+    const parts = [Uint8Array.from(key), message.slice(), Uint8Array.from(signed)] as const;
+    const [publicKey, signedMessage, signature] = parts;
+    const answer = verifySignatureAsync({ scheme, publicKey, message: signedMessage, signature });
+    for (const part of parts) part.fill(0);
+    assert.equal(await answer, true, scheme);
+  }
+});
+
 test('ED25519-7 keys and signatures of other lengths are refused, never thrown on', () => {
   for (const crypto of PROVIDERS) {
     for (const length of [0, 31, 33, 64]) {
