@@ -6,11 +6,27 @@ import fc from 'fast-check';
 import { createJudgementMemo } from '../src/application/judgement-memo.ts';
 import { answeringCrypto } from '../src/application/verdict-cache.ts';
 import { createVerification } from '../src/application/verification.ts';
-import type { EvidenceRescoring, RescoreEvidence, StateEvidenceRules } from '../src/state-machine/index.ts';
+import {
+  type EvidenceRescoring,
+  keyStandingOf,
+  type RescoreEvidence,
+  type StateEvidenceRules,
+} from '../src/state-machine/index.ts';
+import {
+  collateral,
+  evidenceWorld,
+  MADE_UP_VERIFIER,
+  openDocumentKey,
+  post,
+  standingOf,
+} from './evidence-world.ts';
+import { FAUCET, settle } from './state-machine-world.ts';
 
 const GOOD: EvidenceRescoring = { fault: null, tcbStatus: 'UpToDate', collateralEndMs: 1_000 };
+const KEY = new Uint8Array(32);
 const RULES: StateEvidenceRules = {
   version: new Uint8Array(32),
+  evaluation: 'in-force',
   simulated: false,
   testRoots: [],
   measurements: [],
@@ -48,6 +64,7 @@ test('TC-10: a judgement is remembered by facts, kind, version, genesis and the 
   assert.equal(ask({ nowMs: 499 }), 2, 'earlier than it was asked');
   assert.ok(ask({ nowMs: 1_100 }) > 0, 'later than its end');
   assert.ok(ask({ version: new Uint8Array(32).fill(1) }) > 0);
+  assert.ok(ask({ evaluation: 'newest-superseded' }) > 0);
   assert.ok(ask({ simulated: true }) > 0);
   assert.ok(ask({ testRoots: [new Uint8Array(32)] }) > 0);
   assert.ok(ask({ collateralGraceMs: 99 }) > 0);
@@ -57,21 +74,81 @@ test('TC-10: a judgement is remembered by facts, kind, version, genesis and the 
   assert.equal(ask({ version: null }), 1);
 });
 
-test('TC-10: faults, judgements without collateral, and such as change before their end are not remembered', () => {
-  for (const rescore of [
-    () => ({ ...GOOD, fault: 'tcb-out-of-date' as const }),
-    () => ({ ...GOOD, collateralEndMs: null }),
-    (...[, , { nowMs }]: Parameters<RescoreEvidence>) => ({
-      ...GOOD,
-      fault: nowMs > 900 ? ('stale-collateral' as const) : null,
-    }),
-  ]) {
+test('TC-10: what is stale is remembered for its moment, another fault and what has no end for all its time', () => {
+  const at = (rescore: RescoreEvidence, nowMs: number, ...later: readonly number[]): readonly number[] => {
     const { memo, calls } = counted(rescore);
-    const first = memo('tdx', RULES.version as Uint8Array, RULES, nodeCrypto);
-    const between = calls();
-    assert.deepEqual(memo('tdx', RULES.version as Uint8Array, RULES, nodeCrypto), first);
-    assert.ok(calls() > between);
+    return [nowMs, ...later].map((ms) => {
+      const before = calls();
+      const rules = { ...RULES, nowMs: ms };
+      assert.deepEqual(memo('tdx', KEY, rules, nodeCrypto), rescore('tdx', KEY, rules, nodeCrypto));
+      return calls() - before;
+    });
+  };
+  const stale = { ...GOOD, fault: 'stale-collateral' as const };
+  assert.deepEqual(
+    at(() => stale, 500, 500, 501),
+    [1, 0, 1],
+  );
+  assert.deepEqual(
+    at(() => ({ ...GOOD, fault: 'tcb-out-of-date' }), 500, 500, 501, 1_099, 1_100),
+    [2, 0, 0, 0, 1],
+  );
+  assert.deepEqual(
+    at(() => ({ ...GOOD, collateralEndMs: null }), 500, 501, 10 ** 12),
+    [2, 0, 0],
+  );
+  assert.deepEqual(
+    at((...[, , { nowMs }]) => (nowMs > 900 ? stale : GOOD), 500, 500, 501, 901),
+    [2, 0, 2, 1],
+    'it changes before its end',
+  );
+});
+
+test('TC-10: another piece of collateral is another judgement, and a piece is asked for each time', () => {
+  const ref = { kind: 'intel-tcb-info', rootCertificate: KEY, scope: KEY } as const;
+  const { memo, calls } = counted((...[, , { collateral: source }]) => ({
+    ...GOOD,
+    tcbStatus: `${source(ref)?.body.length}`,
+  }));
+  let asked = 0;
+  const judge = (item: ReturnType<typeof collateral> | null): string | null => {
+    const source = () => {
+      asked++;
+      return item as never;
+    };
+    return memo('tdx', KEY, { ...RULES, collateral: source }, nodeCrypto).tcbStatus;
+  };
+  const [first, second] = [collateral(), collateral({ number: 10 })];
+  const sizeOf = (item: ReturnType<typeof collateral>): string => `${'body' in item && item.body.length}`;
+  assert.equal(judge(first), sizeOf(first));
+  const before = { calls: calls(), asked };
+  assert.equal(judge(collateral()), sizeOf(first), 'an equal piece');
+  assert.deepEqual({ calls: calls(), asked }, { ...before, asked: before.asked + 1 });
+  assert.equal(judge(second), sizeOf(second));
+  assert.equal(judge(null), 'undefined');
+});
+
+test('TC-10 TC-8: settling in the grace of a recovery judges a key once, and ends it at the same time', () => {
+  const { memo, calls } = counted(MADE_UP_VERIFIER.rescore);
+  const { world, node } = evidenceWorld({ evidence: { ...MADE_UP_VERIFIER, rescore: memo } });
+  assert.equal(post(world, FAUCET, collateral()), 'OK');
+  const key = openDocumentKey(world, node);
+  for (const number of [2, 3]) assert.equal(post(world, FAUCET, collateral({ number, goodFrom: 9 })), 'OK');
+  const plain = { ...world.ctx, evidence: MADE_UP_VERIFIER };
+  const expected = () =>
+    keyStandingOf(world, plain, key.keyId, { height: world.height(), timeMs: world.timeMs() });
+  assert.equal(settle(world, key, 1, 0n).codeName, 'OK');
+  const before = calls();
+  let settled = 0;
+  while (expected()?.isBacking) {
+    assert.deepEqual(standingOf(world, key), expected());
+    const { codeName } = settle(world, key, 1, 0n);
+    if (codeName === 'OK') settled++;
+    assert.equal(codeName, expected()?.isBacking ? 'OK' : 'E_KEY');
   }
+  assert.deepEqual(standingOf(world, key), expected());
+  assert.ok(settled > 10);
+  assert.ok(calls() - before <= 10, `${calls() - before} judgements for ${settled} batches`);
 });
 
 test('TC-10: what was found while signatures were only taken for good is not remembered', () => {

@@ -19,8 +19,7 @@ export function evidenceRules(
   nowMs: number,
   measurements: readonly Measurement[] = [],
 ): StateEvidenceRules {
-  const rules = rulesWith(state, config, nowMs, measurements, ({ item }) => item);
-  return { ...rules, version: evidencePolicyOf(state).version };
+  return rulesWith(state, config, nowMs, measurements, 'in-force', ({ item }) => item);
 }
 
 function rulesWith(
@@ -28,11 +27,13 @@ function rulesWith(
   { simulated, testRoots, params }: ChainConfig,
   nowMs: number,
   measurements: readonly Measurement[],
+  evaluation: StateEvidenceRules['evaluation'],
   choose: (record: CollateralRecord) => Collateral,
 ): StateEvidenceRules {
   const policy = evidencePolicyOf(state);
   return {
-    version: null,
+    version: policy.version,
+    evaluation,
     simulated,
     testRoots,
     measurements,
@@ -67,16 +68,16 @@ export function graceRules(
   nowMs: number,
   measurements: readonly Measurement[] = [],
 ): readonly GraceRules[] {
-  return (['newest', 'oldest'] as const).map((age) => {
+  return (['newest-superseded', 'oldest-superseded'] as const).map((evaluation) => {
     let endMs: number | undefined;
     const choose = (record: CollateralRecord): Collateral => {
       const running = record.superseded.filter(({ atMs }) => nowMs < atMs + config.params.tcbGraceMs);
-      const chosen = age === 'newest' ? running.at(-1) : running[0];
+      const chosen = evaluation === 'newest-superseded' ? running.at(-1) : running[0];
       if (chosen === undefined) return record.item;
       endMs = Math.min(endMs ?? Number.MAX_SAFE_INTEGER, chosen.atMs + config.params.tcbGraceMs);
       return chosen.item;
     };
-    return { rules: rulesWith(state, config, nowMs, measurements, choose), endMs: () => endMs };
+    return { rules: rulesWith(state, config, nowMs, measurements, evaluation, choose), endMs: () => endMs };
   });
 }
 

@@ -44,10 +44,12 @@ export type ChainConfig = ChainConfigRecord;
 /** Rules out of the state. */
 export interface StateEvidenceRules extends EvidenceRules {
   /**
-   * Where it is the same, collateral, revocations and TCB policy are the same, whatever the block: judgements may be remembered by it
-   * (and by the parameters of genesis, which never change). Null where they are not those of the moment.
+   * Where it is the same, revocations, TCB policy and all that was posted are the same, whatever the block: judgements may be remembered
+   * by it, by the pieces that `collateral` gives, and by the parameters of genesis, which never change. Null where none may be.
    */
   readonly version: Uint8Array | null;
+  /** Which of the evaluations that are good `collateral` gives. */
+  readonly evaluation: 'in-force' | 'newest-superseded' | 'oldest-superseded';
 }
 
 /** What evidence must show, all of it from the chain and the transaction, none of it from the evidence. */
