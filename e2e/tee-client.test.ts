@@ -1,0 +1,240 @@
+/** Operators and users of a local network with a TDX guest and a GPU: the `haca` command from collateral to a refused node. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createTdxTestRoot, type IntelTestCollateralOptions, mintTdxCollateral } from '@haca/attester';
+import { fromHex, toHex } from '@haca/primitives';
+import type { Collateral } from '@haca/protocol';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const home = mkdtempSync(join(tmpdir(), 'haca-e2e-tee-'));
+process.env['HACA_HOME'] = home;
+const genesis = join(home, 'devnet', 'genesis.json');
+const START_TIMEOUT_MS = 90_000;
+const DAY_MS = 86_400_000;
+let devnet: ChildProcess;
+let log = '';
+
+before(async () => {
+  const entry = join(ROOT, 'apps/devnet/src/main.ts');
+  devnet = spawn(process.execPath, [entry], { stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [devnet.stdout, devnet.stderr]) stream?.on('data', (text) => (log += String(text)));
+  for (let waitedMs = 0; !log.includes('Ctrl-C'); waitedMs += 100) {
+    const isOver = devnet.exitCode !== null || waitedMs > START_TIMEOUT_MS;
+    if (isOver) throw new Error(`the local network did not start:\n${log}`);
+    await new Promise((settle) => setTimeout(settle, 100));
+  }
+});
+
+after(async () => {
+  if (devnet.exitCode === null) {
+    devnet.kill('SIGTERM');
+    await new Promise((settle) => devnet.once('exit', settle));
+  }
+  rmSync(home, { recursive: true, force: true });
+});
+
+type Json = Record<string, unknown>;
+
+function haca(...args: string[]): { code: number; json: Json; out: string; err: string } {
+  const entry = join(ROOT, 'packages/cli/src/main.ts');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [entry, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, HACA_CWD: home },
+  });
+  const json = args.includes('--json') ? (JSON.parse(stdout) as Json) : {};
+  return { code: status ?? -1, json, out: stdout, err: stderr };
+}
+
+interface Shown {
+  readonly id: string;
+  readonly status: string;
+}
+
+/** The node on the TDX guest: the one whose key the chain judges by collateral. */
+function tdxNode(): { readonly url: string; readonly keyId: string } {
+  const { json } = haca('query', 'nodes', '--json');
+  for (const { endpoint, keys } of json['nodes'] as { endpoint: string; keys: string[] }[]) {
+    for (const keyId of keys) {
+      const { value } = haca('query', 'key', keyId, '--json').json as { value: { evidence: Json | null } };
+      if (value.evidence?.['kind'] === 'tdx') return { url: endpoint, keyId };
+    }
+  }
+  throw new Error('no node shows TDX evidence');
+}
+
+function ask(url: string, ...more: string[]) {
+  return haca('chat', 'Hello', '--max-tokens', '8', '--node', url, '--json', ...more);
+}
+
+const bundle = join(home, 'tdx.haca');
+
+test('an answer of the TDX guest is judged here by the records of the chain, its GPU too, and offline the same', () => {
+  const { url } = tdxNode();
+  const { code, json, err } = ask(url, '--bundle', bundle);
+  assert.equal(code, 0, err);
+  assert.deepEqual(
+    [json['assurance'], json['tier'], json['tcbStatus']],
+    ['tee-simulated', 'simulated', 'UpToDate'],
+  );
+  const passed = ((json['verdict'] as Json)['checks'] as Shown[])
+    .filter(({ status }) => status === 'passed')
+    .map(({ id }) => id);
+  for (const id of [
+    'evidence.tdx.signature',
+    'evidence.tdx.tcb.status',
+    'evidence.tdx.pck-crl.revocation',
+    'evidence.gpu.0.nvidia.signature',
+    'evidence.gpu.0.measurement',
+    'evidence.hardware.1',
+    'evidence.standing',
+  ])
+    assert.ok(passed.includes(id), `${id} in ${passed.join(' ')}`);
+  const offline = haca('verify', bundle, '--genesis', genesis, '--accept-simulated', '--json');
+  assert.equal(offline.code, 0, offline.out);
+  assert.deepEqual([offline.json['tcbStatus'], offline.json['standing']], ['UpToDate', 'good']);
+  assert.equal(haca('verify', bundle, '--genesis', genesis).code, 1);
+  assert.equal(ask(url, '--min-tier', 'cloud').code, 1);
+});
+
+test('the chain lists what it judges by, and the standing of a key', () => {
+  const { keyId } = tdxNode();
+  const { code, json } = haca('collateral', 'list', '--json');
+  assert.equal(code, 0);
+  const rows = json['collateral'] as { kind: string; scope: string; keys: string[]; number: number }[];
+  assert.deepEqual(rows.map(({ kind }) => kind).sort(), [
+    'intel-crl',
+    'intel-crl',
+    'intel-qe-identity',
+    'intel-tcb-info',
+  ]);
+  for (const { keys } of rows) assert.ok(keys.includes(keyId));
+  assert.deepEqual(json['missing'], []);
+  const standing = haca('query', 'key-standing', keyId, '--json');
+  assert.deepEqual([standing.code, standing.json['standing']], [0, 'good']);
+  const releases = haca('measurement', 'list', '--kind', 'tdx', '--json').json['measurements'] as Json[];
+  assert.deepEqual(
+    releases.map(({ phase }) => phase),
+    ['active'],
+  );
+  const [release] = releases as [Json];
+  const shown = haca('measurement', 'show', String(release['measurementId']), '--json');
+  assert.deepEqual(shown.json['registers'], release['registers']);
+});
+
+const pem = (der: Uint8Array): string =>
+  `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString('base64')}\n-----END CERTIFICATE-----\n`;
+
+/** One JSON bundle, as DCAP tools write it. */
+function bundleOf(items: readonly Collateral[]): string {
+  const [root, ca, info, identity] = items as [Collateral, Collateral, Collateral, Collateral];
+  const chain = ({ issuerChain }: Collateral): string => [...issuerChain].reverse().map(pem).join('');
+  const list = (item: Collateral): string => ('crl' in item ? toHex(item.crl) : '');
+  const signed = (item: Collateral): readonly [string, string] =>
+    'body' in item ? [new TextDecoder().decode(item.body), toHex(item.signature)] : ['', ''];
+  const [[tcb, tcbSignature], [qe, qeSignature]] = [signed(info), signed(identity)];
+  return JSON.stringify({
+    root_ca_crl: list(root),
+    pck_crl: list(ca),
+    pck_crl_issuer_chain: chain(ca),
+    tcb_info: tcb,
+    tcb_info_signature: tcbSignature,
+    tcb_info_issuer_chain: chain(info),
+    qe_identity: qe,
+    qe_identity_signature: qeSignature,
+    qe_identity_issuer_chain: chain(identity),
+  });
+}
+
+function writeCollateral(name: string, options: Partial<IntelTestCollateralOptions>): string {
+  const seed = readFileSync(join(home, 'devnet', 'test-root.seed'), 'utf8').trim();
+  const nowMs = Date.now() - DAY_MS / 2;
+  const items = mintTdxCollateral(createTdxTestRoot(fromHex(seed)), { nowMs, ...options });
+  const folder = join(home, name);
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'collateral.json'), bundleOf(items));
+  return folder;
+}
+
+const statesOf = (json: Json): string[] =>
+  (json['pieces'] as { state: string }[]).map(({ state }) => state).sort();
+
+test('TCB recovery: newer collateral from a file, a grace for platforms, and everybody says what the status is', () => {
+  const { url, keyId } = tdxNode();
+  const raised = writeCollateral('raised', { tcbEvaluationDataNumber: 18, platformStatus: 'OutOfDate' });
+  const dry = haca('collateral', 'post', raised, '--dry-run', '--json');
+  assert.equal(dry.code, 0, dry.out);
+  assert.deepEqual(statesOf(dry.json), ['newer', 'newer', 'newer', 'newer']);
+  const posted = haca('collateral', 'post', raised, '--json');
+  assert.equal(posted.code, 0, posted.out + posted.err);
+  assert.equal((posted.json['transactions'] as unknown[]).length, 1);
+  const again = haca('collateral', 'post', raised, '--json');
+  assert.equal(again.code, 0);
+  assert.deepEqual(statesOf(again.json), ['same', 'same', 'same', 'same']);
+  assert.deepEqual(again.json['transactions'], []);
+  const old = writeCollateral('old', { nowMs: Date.now() - 3 * DAY_MS });
+  assert.deepEqual(statesOf(haca('collateral', 'post', old, '--json').json), [
+    'older',
+    'older',
+    'older',
+    'older',
+  ]);
+
+  const standing = haca('query', 'key-standing', keyId, '--json');
+  assert.deepEqual([standing.code, standing.json['tcbStatus']], [0, 'OutOfDate']);
+  const { code, json, out } = ask(url);
+  assert.equal(code, 0, out);
+  assert.equal(json['tcbStatus'], 'OutOfDate');
+  const grace = ((json['verdict'] as Json)['checks'] as Shown[]).find(
+    ({ id }) => id === 'evidence.tcb-grace',
+  );
+  assert.equal(grace?.status, 'passed');
+});
+
+test('collateral that is forged or of another root is refused before it is sent', () => {
+  const forged = writeCollateral('forged', { tcbEvaluationDataNumber: 19 });
+  const path = join(forged, 'collateral.json');
+  writeFileSync(path, readFileSync(path, 'utf8').replace('OutOfDate', 'Revoked\u0020\u0020'));
+  const { code, json } = haca('collateral', 'post', forged, '--dry-run', '--json');
+  assert.equal(code, 1);
+  assert.ok(statesOf(json).includes('refused'));
+  const foreign = join(home, 'foreign');
+  mkdirSync(foreign);
+  const items = mintTdxCollateral(createTdxTestRoot(new Uint8Array(32).fill(9)), {
+    nowMs: Date.now() - DAY_MS,
+  });
+  writeFileSync(join(foreign, 'collateral.json'), bundleOf(items));
+  const other = haca('collateral', 'post', foreign, '--dry-run', '--json');
+  assert.equal(other.code, 1);
+  assert.deepEqual(other.json['transactions'], []);
+});
+
+test('validators revoke a release by decree, and its node is trusted by nobody from then on', () => {
+  const { url, keyId } = tdxNode();
+  const [release] = haca('measurement', 'list', '--kind', 'tdx', '--json').json['measurements'] as [Json];
+  const action = JSON.stringify({ kind: 'revoke-measurement', measurementId: release['measurementId'] });
+  const file = join(home, 'decree.json');
+  assert.equal(haca('decree', 'make', '--action', action, '--out', file).code, 0);
+  assert.equal(haca('decree', 'submit', file, '--json').code, 1);
+  const key = join(home, 'devnet', 'validator.json');
+  assert.equal(haca('decree', 'sign', '--key', key, file).code, 0);
+  const submitted = haca('decree', 'submit', file, '--json');
+  assert.equal(submitted.code, 0, submitted.out + submitted.err);
+  assert.equal(haca('decree', 'submit', file, '--json').code, 1);
+
+  assert.equal(haca('query', 'governance', '--json').code, 0);
+  const standing = haca('query', 'key-standing', keyId, '--json');
+  assert.deepEqual([standing.code, standing.json['standing']], [1, 'measurement-revoked']);
+  const refused = ask(url);
+  assert.equal(refused.code, 1);
+  const failed = (refused.json['checks'] as Shown[]).filter(({ status }) => status === 'failed');
+  assert.deepEqual(
+    failed.map(({ id }) => id),
+    ['evidence.measurement', 'evidence.standing'],
+  );
+  // What was answered before stays what it was.
+  assert.equal(haca('verify', bundle, '--genesis', genesis, '--accept-simulated').code, 0);
+});
