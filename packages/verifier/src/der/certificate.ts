@@ -127,8 +127,8 @@ export function readName(tbs: DerReader, name: string): Uint8Array {
     const attributes = relativeNames.open(TAG.set, 'relativeName');
     do {
       const attribute = attributes.sequence('attribute');
-      attribute.content(TAG.oid, 'type');
-      attribute.any('value');
+      attribute.skip('type', TAG.oid);
+      attribute.skip('value');
       attribute.end();
     } while (!attributes.isAtEnd);
   }

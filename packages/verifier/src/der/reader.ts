@@ -52,15 +52,24 @@ export interface DerTime {
 /** Reads the elements of one enclosing element (or of a whole input) in order. Throws `MalformedError` only. */
 export class DerReader {
   readonly #bytes: Uint8Array;
-  readonly #path: string;
+  readonly #name: string;
+  readonly #parent: DerReader | null;
   readonly #depth: number;
   readonly #end: number;
   #offset: number;
 
   /** Reads `bytes` from `start` to before `end`: all of them unless said otherwise. */
-  constructor(bytes: Uint8Array, path: string, depth = 0, start = 0, end = bytes.length) {
+  constructor(
+    bytes: Uint8Array,
+    name: string,
+    start = 0,
+    end = bytes.length,
+    parent: DerReader | null = null,
+  ) {
+    const depth = parent === null ? 0 : parent.#depth + 1;
     this.#bytes = bytes;
-    this.#path = path;
+    this.#name = name;
+    this.#parent = parent;
     this.#depth = depth;
     this.#offset = start;
     this.#end = end;
@@ -68,7 +77,13 @@ export class DerReader {
   }
 
   fail(code: string, name: string, expected: string, got: string): never {
-    throw new MalformedError(code, name === '' ? this.#path : `${this.#path}.${name}`, expected, got);
+    const path = this.#path();
+    throw new MalformedError(code, name === '' ? path : `${path}.${name}`, expected, got);
+  }
+
+  /** Where this reader stands: only failures need to know. */
+  #path(): string {
+    return this.#parent === null ? this.#name : `${this.#parent.#path()}.${this.#name}`;
   }
 
   /** Throws unless every byte was read. */
@@ -99,6 +114,13 @@ export class DerReader {
     };
   }
 
+  /** Passes over the next element, which has this tag, or any where none is given. */
+  skip(name: string, tag?: number): void {
+    if (tag !== undefined) this.#expect(tag, name);
+    const length = this.#header(name);
+    this.#offset += length;
+  }
+
   element(tag: number, name: string): DerElement {
     this.#expect(tag, name);
     return this.any(name);
@@ -118,7 +140,7 @@ export class DerReader {
     const length = this.#header(name);
     const start = this.#offset;
     this.#offset += length;
-    return new DerReader(this.#bytes, `${this.#path}.${name}`, this.#depth + 1, start, this.#offset);
+    return new DerReader(this.#bytes, name, start, this.#offset, this);
   }
 
   sequence(name: string): DerReader {
@@ -127,7 +149,8 @@ export class DerReader {
 
   /** A reader over the content of `element`, one level deeper than this one. */
   inside(element: DerElement, name: string): DerReader {
-    return new DerReader(element.content, `${this.#path}.${name}`, this.#depth + 1);
+    const { content } = element;
+    return new DerReader(content, name, 0, content.length, this);
   }
 
   boolean(name: string): boolean {
@@ -162,20 +185,23 @@ export class DerReader {
 
   /** An OBJECT IDENTIFIER in dotted form. */
   oid(name: string): string {
-    const content = this.content(TAG.oid, name);
-    if (content.length === 0 || content.length > 64)
-      this.fail('der.oid', name, '1 to 64 bytes', `${content.length}`);
+    this.#expect(TAG.oid, name);
+    const length = this.#header(name);
+    if (length === 0 || length > 64) this.fail('der.oid', name, '1 to 64 bytes', `${length}`);
+    const start = this.#offset;
+    this.#offset += length;
     let text = '';
     let arc = 0;
     let isStart = true;
-    for (let i = 0; i < content.length; i++) {
-      const byte = content[i] as number;
+    for (let i = start; i < start + length; i++) {
+      const byte = this.#bytes[i] as number;
       if (isStart && byte === 0x80) this.fail('der.oid', name, 'shortest arcs', 'a padded arc');
       arc = arc * 128 + (byte & 0x7f);
       isStart = byte < 0x80;
       if (!isStart) continue;
       // Beyond 2^53 the number is not exact.
-      if (arc > Number.MAX_SAFE_INTEGER) return this.#largeOid(content, name);
+      if (arc > Number.MAX_SAFE_INTEGER)
+        return this.#largeOid(this.#bytes.subarray(start, start + length), name);
       text = text === '' ? rootArcs(arc) : `${text}.${arc}`;
       arc = 0;
     }
@@ -220,11 +246,16 @@ export class DerReader {
 
   /** UTCTime or GeneralizedTime in the one form DER and RFC 5280 section 4.1.2.5 leave: to the second, with `Z`. */
   time(name: string): DerTime {
-    const { tag, content } = this.any(name);
+    const tag = this.#bytes[this.#offset] as number;
+    const length = this.#header(name);
     if (tag !== TAG.utcTime && tag !== TAG.generalizedTime)
       this.fail('der.tag', name, 'UTCTime or GeneralizedTime', hexOctet(tag));
+    const start = this.#offset;
+    this.#offset += length;
     const isUtc = tag === TAG.utcTime;
-    const ms = isUtc ? parseUtcTime(content) : parseGeneralizedTime(content);
+    const ms = isUtc
+      ? parseUtcTime(this.#bytes, start, this.#offset)
+      : parseGeneralizedTime(this.#bytes, start, this.#offset);
     if (ms === null) this.fail('der.time', name, 'an existing second, in UTC', 'another text');
     return { ms, form: isUtc ? 'utc' : 'generalized' };
   }

@@ -5,42 +5,38 @@ const DAYS_IN_MONTH = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;
 const MS_PER_DAY = 86_400_000;
 
 /** `YYMMDDHHMMSSZ`; years 50 to 99 are 19xx. Null for every other text and for dates that do not exist. */
-export function parseUtcTime(text: Uint8Array): number | null {
-  const digits = digitsBeforeZ(text, 12);
-  if (digits === null) return null;
-  const year = twoDigits(digits, 0);
-  return millisecondsOf(year >= 50 ? 1900 + year : 2000 + year, digits, 2);
+export function parseUtcTime(text: Uint8Array, from = 0, to = text.length): number | null {
+  if (!isDigitsAndZ(text, from, to, 12)) return null;
+  const year = twoDigits(text, from);
+  return millisecondsOf(year >= 50 ? 1900 + year : 2000 + year, text, from + 2);
 }
 
 /** `YYYYMMDDHHMMSSZ`, no fraction. Null for every other text and for dates that do not exist. */
-export function parseGeneralizedTime(text: Uint8Array): number | null {
-  const digits = digitsBeforeZ(text, 14);
-  if (digits === null) return null;
-  return millisecondsOf(twoDigits(digits, 0) * 100 + twoDigits(digits, 2), digits, 4);
+export function parseGeneralizedTime(text: Uint8Array, from = 0, to = text.length): number | null {
+  if (!isDigitsAndZ(text, from, to, 14)) return null;
+  return millisecondsOf(twoDigits(text, from) * 100 + twoDigits(text, from + 2), text, from + 4);
 }
 
-function digitsBeforeZ(text: Uint8Array, count: number): number[] | null {
-  if (text.length !== count + 1 || text[count] !== 0x5a) return null;
-  const digits: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const digit = (text[i] as number) - 0x30;
-    if (digit < 0 || digit > 9) return null;
-    digits.push(digit);
+function isDigitsAndZ(text: Uint8Array, from: number, to: number, count: number): boolean {
+  if (to - from !== count + 1 || text[to - 1] !== 0x5a) return false;
+  for (let at = from; at < to - 1; at++) {
+    const digit = (text[at] as number) - 0x30;
+    if (digit < 0 || digit > 9) return false;
   }
-  return digits;
+  return true;
 }
 
-function twoDigits(digits: readonly number[], at: number): number {
-  return (digits[at] as number) * 10 + (digits[at + 1] as number);
+function twoDigits(text: Uint8Array, at: number): number {
+  return ((text[at] as number) - 0x30) * 10 + (text[at + 1] as number) - 0x30;
 }
 
-/** Reads month to second from `digits` at `at`. A leap second has no place in the Unix time line and is refused. */
-function millisecondsOf(year: number, digits: readonly number[], at: number): number | null {
-  const month = twoDigits(digits, at);
-  const day = twoDigits(digits, at + 2);
-  const hour = twoDigits(digits, at + 4);
-  const minute = twoDigits(digits, at + 6);
-  const second = twoDigits(digits, at + 8);
+/** Reads month to second from `text` at `at`. A leap second has no place in the Unix time line and is refused. */
+function millisecondsOf(year: number, text: Uint8Array, at: number): number | null {
+  const month = twoDigits(text, at);
+  const day = twoDigits(text, at + 2);
+  const hour = twoDigits(text, at + 4);
+  const minute = twoDigits(text, at + 6);
+  const second = twoDigits(text, at + 8);
   if (month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59) return null;
   const isLeap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
   const daysInMonth = (DAYS_IN_MONTH[month - 1] as number) + (isLeap && month === 2 ? 1 : 0);
