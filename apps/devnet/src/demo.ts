@@ -1,10 +1,9 @@
 /** The demonstration: fund a wallet, ask one question, have one digit classified with a proof, follow the receipt to finality, and account for every unit of money. */
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { decode } from '@haca/primitives';
+import { decode, toHex } from '@haca/primitives';
 import {
   accountRecordCodec,
-  allocationRecordCodec,
   NCR_PER_CREDIT,
   OPG_SUPPLY_NOPG,
   recordKey,
@@ -111,7 +110,7 @@ export async function runDemo(
   onText: (text: string) => void,
 ): Promise<DemoSummary> {
   const chat = await runChat(haca, prompt, onText);
-  const classification = await runClassification(haca, chat.answer);
+  const classification = await runClassification(haca);
   const after = await readTotals(haca);
   const isFinal = chat.isFinal && classification.isFinal;
   return {
@@ -129,13 +128,13 @@ export async function runDemo(
 
 async function runChat(haca: Haca, prompt: string, onText: (text: string) => void) {
   const before = await readTotals(haca);
+  const payouts = await readPayouts(haca);
   const startedAt = performance.now();
   const { text, answer } = await haca.chat({ prompt, onText });
   const answerMs = performance.now() - startedAt;
-  const payout = await payoutAccount(haca, answer);
   const { lifecycle, verdict } = await followToFinal(answer, startedAt, answerMs);
   const { amount } = answer.receipt.value;
-  const receivedByNode = await waitForPayout(haca, answer, payout);
+  const receivedByNode = await waitForPayout(haca, answer, payouts);
   const summary: ChatResultSummary = {
     model: answer.modelName,
     prompt,
@@ -152,22 +151,19 @@ async function runChat(haca: Haca, prompt: string, onText: (text: string) => voi
     paidByUser: `${amount}`,
     receivedByNode: `${receivedByNode}`,
   };
-  return { summary, answer, money, burnedBefore: burned(before), isFinal: verdict.ok };
+  return { summary, money, burnedBefore: burned(before), isFinal: verdict.ok };
 }
 
-/** `earlier` was paid before: where the same node served it, its charge came through the same allocation. */
-async function runClassification(haca: Haca, earlier: Answer) {
+async function runClassification(haca: Haca) {
   const before = await readTotals(haca);
+  const payouts = await readPayouts(haca);
   const digit = readDigit(DIGITS_SAMPLES, randomInt);
   const startedAt = performance.now();
   const { outputs, answer } = await haca.infer({ model: DIGITS_NAME, tensors: [digit.pixels] });
   const answerMs = performance.now() - startedAt;
-  const isSameNode = Buffer.compare(earlier.node.nodeId, answer.node.nodeId) === 0;
-  const paidEarlier = isSameNode ? earlier.receipt.value.amount : 0n;
-  const payout = await payoutAccount(haca, answer);
   const { lifecycle, verdict, proof } = await followToFinal(answer, startedAt, answerMs);
   if (proof === null) throw new Error('a proved answer without its proof');
-  const receivedByNode = (await waitForPayout(haca, answer, payout, paidEarlier)) - paidEarlier;
+  const receivedByNode = await waitForPayout(haca, answer, payouts);
   const after = await readTotals(haca);
   const summary: ClassificationSummary = {
     model: answer.modelName,
@@ -204,42 +200,40 @@ async function followToFinal(answer: Answer, startedAt: number, answerMs: number
   return { lifecycle, verdict, proof };
 }
 
-interface PayoutAccount {
+/** A node's payout account, and what it held when nothing had been asked of it. */
+interface Payout {
   readonly accountId: Uint8Array;
   readonly before: bigint;
 }
 
-async function payoutAccount(haca: Haca, answer: Answer): Promise<PayoutAccount> {
-  const node = (await haca.nodes()).find(({ nodeId }) => Buffer.compare(nodeId, answer.node.nodeId) === 0);
-  if (node === undefined) throw new Error('the node that answered is not in the chain records');
-  const accountId = node.record.payout;
-  const { receipt } = answer;
-  // Everything this node was ever paid came through allocations; what this channel had paid before is the zero line.
-  const paidBefore = await paidFromAllocation(haca, receipt.value.channelId, receipt.value.nodeId);
-  return { accountId, before: (await creditsOf(haca, accountId)) - paidBefore };
+/** Of every node, by its id in hex. */
+async function readPayouts(haca: Haca): Promise<ReadonlyMap<string, Payout>> {
+  await haca.chain.sync();
+  const nodes = await haca.nodes();
+  const payouts = nodes.map(async ({ nodeId, record }): Promise<readonly [string, Payout]> => {
+    const { payout: accountId } = record;
+    return [toHex(nodeId), { accountId, before: await creditsOf(haca, accountId) }];
+  });
+  return new Map(await Promise.all(payouts));
 }
 
-/** What arrived at the node for this channel, once the receipt's charge was redeemed: proven records, not the node's word. */
+/** What arrived at the node that answered, once the charge was redeemed: proven records, not the node's word. */
 async function waitForPayout(
   haca: Haca,
   answer: Answer,
-  payout: PayoutAccount,
-  paidEarlier = 0n,
+  payouts: ReadonlyMap<string, Payout>,
 ): Promise<bigint> {
-  const { channelId, nodeId, cumulative } = answer.receipt.value;
+  const payout = payouts.get(toHex(answer.node.nodeId));
+  if (payout === undefined) throw new Error('the node that answered is not in the chain records');
+  const { amount } = answer.receipt.value;
   const deadline = performance.now() + PAYOUT_TIMEOUT_MS;
   for (;;) {
     await haca.chain.sync();
-    const paid = await paidFromAllocation(haca, channelId, nodeId);
-    if (paid >= paidEarlier + cumulative) return (await creditsOf(haca, payout.accountId)) - payout.before;
-    if (performance.now() > deadline) throw new Error(`the node redeemed ${paid} of ${cumulative} in time`);
+    const received = (await creditsOf(haca, payout.accountId)) - payout.before;
+    if (received >= amount) return received;
+    if (performance.now() > deadline) throw new Error(`the node received ${received} of ${amount} in time`);
     await new Promise((settle) => setTimeout(settle, 50));
   }
-}
-
-async function paidFromAllocation(haca: Haca, channelId: Uint8Array, nodeId: Uint8Array): Promise<bigint> {
-  const { value } = await haca.chain.record(recordKey.allocation(channelId, nodeId));
-  return value === null ? 0n : decode(allocationRecordCodec, value, 'allocation').paid;
 }
 
 async function creditsOf(haca: Haca, accountId: Uint8Array): Promise<bigint> {
