@@ -2,7 +2,7 @@
  * Whether the evidence behind a key still backs what it promises, by the word of the node's own full node: what it means for new
  * work, for a successor, and for the people who can do something about it.
  */
-import type { NodeKeyRecord, ProtocolParams } from '@haca/protocol';
+import type { EvidenceKind, NodeKeyRecord, ProtocolParams } from '@haca/protocol';
 import { ApiError } from './api-error.ts';
 import { TransactionRefusedError } from './operator.ts';
 
@@ -108,13 +108,27 @@ export function standingLine({ standing, isBacking, effectiveEndMs, tcbStatus }:
   return `evidence ${standing}${tcb}${until}${advice === '' ? '' : `.${advice}`}`;
 }
 
+const INTEL_COLLATERAL =
+  "Intel's revocation lists of the root and of the PCK CA, TCB information of the FMSPC, identity of the TD quoting enclave";
+/** What the chain must have of a vendor for each kind of evidence, all of it. */
+const COLLATERAL: Partial<Record<EvidenceKind, string>> = {
+  tdx: INTEL_COLLATERAL,
+  dstack: INTEL_COLLATERAL,
+  snp: "AMD's revocation list of the product line",
+};
+
 /** What an operator can do where a key was not opened; undefined where nothing more can be said than was. */
-export function registrationAdvice(error: unknown): string | undefined {
+export function registrationAdvice(error: unknown, kind: EvidenceKind | null): string | undefined {
   if (!(error instanceof TransactionRefusedError)) return undefined;
   const { code, message } = error;
-  if (code === 'E_EVIDENCE' && /collateral|to judge (it |the issuer )?by|no revocation list/.test(message)) {
+  const needed = kind === null ? undefined : COLLATERAL[kind];
+  if (
+    code === 'E_EVIDENCE' &&
+    needed !== undefined &&
+    /to judge by|revocation list|\.window:/.test(message)
+  ) {
     return (
-      'the chain lacks what the vendor publishes about this platform, as named above. ' +
+      `the chain lacks what is named there, or has it too old. It takes ${needed}. ` +
       'Anybody can post it: haca collateral post FILE-OR-FOLDER'
     );
   }

@@ -85,10 +85,7 @@ export async function startApiServer(
       answerError(handlers, request, response, error),
     );
   };
-  const server =
-    tls === null
-      ? createServer(onRequest)
-      : createTlsServer({ cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' }, onRequest);
+  const server = tls === null ? createServer(onRequest) : createTlsServer(tlsOptions(tls), onRequest);
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
@@ -104,6 +101,10 @@ export async function startApiServer(
     },
     closeAll: () => server.closeAllConnections(),
   };
+}
+
+function tlsOptions({ certificate: cert, key }: Pick<TlsIdentity, 'certificate' | 'key'>) {
+  return { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HEADERS_TIMEOUT_MS } as const;
 }
 
 function drainServer(server: Server): Promise<void> {

@@ -177,7 +177,7 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
       const retryMaxMs = isDead ? MEND_RETRY_MAX_MS : ROTATE_RETRY_MAX_MS;
       rotateAtMs = nowMs + Math.min(ROTATE_RETRY_MIN_MS * 2 ** rotateFailures, retryMaxMs);
       rotateFailures++;
-      const advice = registrationAdvice(error);
+      const advice = registrationAdvice(error, parts.attester?.kind ?? null);
       if (advice !== undefined) log(`no key was opened: ${messageOf(error)}; ${advice}`);
       throw error;
     }

@@ -16,6 +16,7 @@ import {
 } from './api-views.ts';
 import { type NodeChainView, openChainView } from './chain-view.ts';
 import type { NodeConfig } from './config.ts';
+import { evidenceLeftMs } from './evidence-standing.ts';
 import { type ApiHandlers, type ApiServer, startApiServer } from './http-server.ts';
 import { type InferenceContext, serveChat } from './inference.ts';
 import { type KeyRing, type LiveKey, type OpenKey, openKeyRing, openOldKeys } from './key-ring.ts';
@@ -355,11 +356,24 @@ function openHandlers(
           (sum, { stream }) => sum + stream.lastSeq() - stream.settledSeq(),
           0,
         ),
+        ...evidenceGauges(activeKeys(rings()), chain),
         ...zkGauges(keys(), current()?.operatorNopg() ?? null),
       }),
     refused: metrics.refusal,
     report,
   };
+}
+
+/** Of nodes with evidence: how long it still backs what they promise, as things are. */
+function evidenceGauges(active: readonly LiveKey[], chain: NodeChainView): Readonly<Record<string, number>> {
+  const { params } = chain.config;
+  const { blockTimeMs: nowMs } = chain.head();
+  const left = active
+    .map(({ record, standing }) =>
+      evidenceLeftMs({ evidence: record?.evidence ?? null, standing, params, nowMs }),
+    )
+    .filter(Number.isFinite);
+  return left.length === 0 ? {} : { evidence_left_seconds: Math.floor(Math.min(...left) / 1000) };
 }
 
 /** Of nodes that prove: what waits for a proof, and how proving goes. */

@@ -22,7 +22,7 @@ import {
 } from '@haca/attester';
 import { fromBase64url } from '@haca/platform';
 import { decode, fromHex, toHex, utf8Encode } from '@haca/primitives';
-import { registrationBindingCodec } from '@haca/protocol';
+import { type EvidenceKind, registrationBindingCodec } from '@haca/protocol';
 import { ConfigError } from '../src/config.ts';
 import {
   type EvidenceStanding,
@@ -32,8 +32,10 @@ import {
   isBeyondMending,
   isEvidenceDue,
   parseStanding,
+  registrationAdvice,
   standingLine,
 } from '../src/evidence-standing.ts';
+import { TransactionRefusedError } from '../src/operator.ts';
 import { openTdxTestEnclave } from '../src/test-platform.ts';
 import { readTlsIdentity } from '../src/tls-files.ts';
 import { hello, startTestNode, type TestNode, type TestNodeOptions, until } from './test-node.ts';
@@ -74,8 +76,14 @@ for (const [standing, move] of [
     const payer = await node.payer('before');
     assert.equal((await payer.post(hello())).status, 200);
     await until(() => node.chain.statements.length === 1);
+    const leftSeconds = async (): Promise<number> => {
+      const text = await (await fetch(`${node.url}/metrics`)).text();
+      return Number(/evidence_left_seconds (\d+)$/m.exec(text)?.[1]);
+    };
+    assert.ok((await leftSeconds()) > 10_000);
     node.chain.setStanding(() => lost(standing));
     await until(async () => (await fetch(`${node.url}/health/ready`)).status === 503);
+    assert.equal(await leftSeconds(), 0);
     const refused = await payer.post(hello());
     const { error } = (await refused.json()) as ErrorBody;
     assert.deepEqual([refused.status, error.code], [503, 'E_UNAVAILABLE']);
@@ -187,6 +195,24 @@ test('what a standing means is a matter of its word, its end, and the grace that
     assert.equal(isBeyondMending(lost(word)), !isDue, word);
     assert.match(standingLine(lost(word)), new RegExp(`${word}.*No new work is taken`));
   }
+});
+
+test('who runs a node is told what to do where its key is not opened', () => {
+  const adviceOf = (code: string, log: string, kind: EvidenceKind | null = 'tdx') =>
+    registrationAdvice(new TransactionRefusedError(code, log), kind);
+  const missing = 'tdx.pck-crl: expected , got no revocation list to judge by';
+  assert.match(adviceOf('E_EVIDENCE', missing) ?? '', /Intel's revocation lists.*haca collateral post/);
+  const old = 'tdx.tcb-info.window: expected before 5, got 6';
+  assert.match(adviceOf('E_EVIDENCE', old) ?? '', /haca collateral post/);
+  const amd = 'snp.crl.form: expected , got no revocation list of the root is known';
+  assert.match(adviceOf('E_EVIDENCE', amd, 'snp') ?? '', /AMD's.*haca collateral post/);
+  assert.match(adviceOf('E_MEASUREMENT', 'tdx.measurement: x') ?? '', /not approved/);
+  assert.match(adviceOf('E_HARDWARE', 'a chip that serves no other operator') ?? '', /one operator/);
+  // What collateral can't help is not blamed on it.
+  assert.equal(adviceOf('E_EVIDENCE', 'tdx.report-data: expected a, got b'), undefined);
+  assert.equal(adviceOf('E_EVIDENCE', 'nitro.timestamp.window: expected a, got b', 'nitro'), undefined);
+  assert.equal(adviceOf('E_BOND', 'at least 5'), undefined);
+  assert.equal(registrationAdvice(new Error('no collateral'), 'tdx'), undefined);
 });
 
 test('an answer about a standing that has another form is an error, not a standing', () => {
