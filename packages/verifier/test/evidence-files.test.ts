@@ -564,6 +564,18 @@ test('devices of one file are judged each, and one device never counts twice', {
       },
     ],
     ['one device', device],
+    [
+      'a collection with media types',
+      {
+        __cmwc_t: 'tag:nvidia.com,2026:verifier-input',
+        gpu_0: {
+          __cmwc_t: 'tag:nvidia.com,2026:evidence-item/v1',
+          certificate: ['application/vnd.nvidia.pem-cert-chain', device['certificate']],
+          evidence: ['application/vnd.nvidia.spdm-measurement-transcript', device['evidence']],
+        },
+        nonce: ['application/octet-stream', 'AAAA'],
+      },
+    ],
   ] as const)
     assert.equal(judged(value).verdict.ok, true, form);
   assert.equal(statusOf(judged([{ ...device, nonce: '00'.repeat(32) }]), 'evidence.file'), 'failed');

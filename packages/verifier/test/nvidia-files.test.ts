@@ -39,6 +39,26 @@ test('NVIDIA-27 evidence as tools pass it around', () => {
     { nonce, arch, evidence_list: [bare], claims_version: '3.0' },
   ])
     assert.deepEqual(parseNvidiaEvidenceJson(JSON.stringify(value)).map(plain), [expected]);
+  const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
+  const item = {
+    __cmwc_t: 'tag:nvidia.com,2026:evidence-item/v1',
+    certificate: ['application/vnd.nvidia.pem-cert-chain', base64(PEM)],
+    evidence: ['application/vnd.nvidia.spdm-measurement-transcript', base64url(REPORT)],
+    nonce: ['application/octet-stream', base64url(Buffer.from(NONCE, 'hex'))],
+  };
+  const collection = {
+    __cmwc_t: 'tag:nvidia.com,2026:verifier-input',
+    gpu_0: item,
+    gpu_1: item,
+    nonce: item.nonce,
+  };
+  for (const [value, count] of [
+    [collection, 2],
+    [item, 1],
+  ] as const) {
+    const found = parseNvidiaEvidenceJson(JSON.stringify(value)).map(plain);
+    assert.deepEqual(found, Array(count).fill({ ...expected, arch: null }));
+  }
   const [silent] = parseNvidiaEvidenceJson(JSON.stringify([bare]));
   assert.deepEqual([silent?.nonce, silent?.arch], [null, null]);
   assert.equal(parseNvidiaEvidenceJson(JSON.stringify([DEVICE, bare, DEVICE])).length, 3);
@@ -70,6 +90,10 @@ test('NVIDIA-27 files that are none', () => {
   const nine = PEM.repeat(2).split('-----END').slice(0, 9).join('-----END');
   assert.equal(json([{ ...DEVICE, certificate: `${nine}-----END CERTIFICATE-----\n` }]), 'nvidia.json chain');
   assert.equal(json([{ ...DEVICE, certificate: block(new Uint8Array(4097)) }]), 'nvidia.json chain');
+  assert.equal(json({ __cmwc_t: 'x', nonce: ['a', 'AA'] }), 'nvidia.json evidence');
+  assert.equal(json([{ ...DEVICE, evidence: ['type'] }]), 'nvidia.json evidence.0.evidence');
+  assert.equal(json([{ ...DEVICE, evidence: ['a', 'b', 'c'] }]), 'nvidia.json evidence.0.evidence');
+  assert.equal(json([{ ...DEVICE, nonce: ['type', 'AAAA'] }]), 'nvidia.json evidence.0.nonce');
   assert.equal(json({ evidence_list: 1 }), 'nvidia.json evidence.evidence_list');
   assert.equal(json({ evidence_list: [] }), 'nvidia.json evidence.evidence_list');
   const twice = `[{"evidence":"11e0","evidence":"11e0","certificate":${JSON.stringify(PEM)}}]`;

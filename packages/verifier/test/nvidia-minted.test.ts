@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeCrypto } from '@haca/platform';
-import { concatBytes, domainHash, encode, fromHex, UsageError, utf8Encode } from '@haca/primitives';
+import { concatBytes, domainHash, encode, fromHex, toHex, UsageError, utf8Encode } from '@haca/primitives';
 import { gpuNonceOf, type Measurement, nvidiaDocumentCodec, type RegistrationBinding } from '@haca/protocol';
 import fc from 'fast-check';
 import {
@@ -177,6 +177,36 @@ test('NVIDIA-5 the response: every length agrees, blocks ascend without gaps', (
   assert.deepEqual(reportFailures({ blocks: all }), []);
 });
 
+test('NVIDIA-5 the last block may be a measurement manifest, which is measured like the rest', () => {
+  const { blocks } = GPU_REPORT;
+  const manifest = (length: number, change: object = {}) => ({
+    index: 0xfd,
+    specification: 1,
+    type: 0x8a,
+    value: new Uint8Array(length).fill(7),
+    ...change,
+  });
+  const measured = (last: ReturnType<typeof manifest>) =>
+    judge(hopper, { ...GPU_REPORT, blocks: [...blocks, last] });
+  const { verdict, claims } = measured(manifest(8192));
+  assert.equal(verdict.ok, true);
+  assert.deepEqual([claims?.blocks.length, claims?.blocks.at(-1)?.index], [65, 252]);
+  const digests = [measured(manifest(9)), measured(manifest(10)), judge(hopper, GPU_REPORT)].map((each) =>
+    toHex(each.claims?.registers.get('measurements') ?? new Uint8Array(0)),
+  );
+  assert.equal(new Set(digests).size, 3);
+  const refused: readonly (readonly [change: Partial<ReportPlan>, code: string])[] = [
+    [{ blocks: [...blocks, manifest(8193)] }, 'spdm.length'],
+    [{ blocks: [...blocks, manifest(0)] }, 'spdm.length'],
+    [{ blocks: [...blocks, manifest(9, { index: 0xfe })] }, 'spdm.block-index'],
+    [{ blocks: [...blocks, manifest(9, { type: 1 })] }, 'spdm.length'],
+    [{ blocks: [...blocks, manifest(9), manifest(9)] }, 'spdm.block-index'],
+    [{ blocks: [manifest(9), ...blocks] }, 'spdm.block-index'],
+  ];
+  for (const [i, [change, code]] of refused.entries())
+    assert.deepEqual(reportFailures(change), [`nvidia.report:${code}`], `case ${i}`);
+});
+
 test('NVIDIA-6 opaque data: either form, each type once, unknown types kept', () => {
   const twice = opaqueOf([...GPU_FIELDS, [3, utf8Encode('1')]]);
   assert.deepEqual(reportFailures({ opaque: twice }), ['nvidia.report:nvidia.duplicate-field']);
@@ -238,7 +268,7 @@ test('NVIDIA-8 NVIDIA-9 five certificates, of one profile, in order', () => {
 test('NVIDIA-14 devices by the name that NVIDIA certified', () => {
   for (const model of [
     'GA100 A01 GSP BROM',
-    'GR100 A01 GSP BROM',
+    'GX100 A01 GSP BROM',
     'GH100 A01 GSP FMC LF',
     'GH100',
     'LS_10X A01 FSP BROM',
@@ -250,6 +280,10 @@ test('NVIDIA-14 devices by the name that NVIDIA certified', () => {
   assert.deepEqual(deviceFailures({ nameTag: 0x1e }), ['nvidia.device:nvidia.device-unknown']);
   for (const model of ['GB202 A01 GSP BROM', 'GB20X A01 GSP BROM', 'GH200 B01 GSP BROM'])
     assert.deepEqual(deviceFailures({ model }), [], model);
+  const rubin = judge(mintDevice({ ...BLACKWELL, model: 'GR100 A01 GSP BROM' }), GPU_REPORT, {
+    architectures: ['rubin'],
+  });
+  assert.deepEqual([rubin.verdict.ok, rubin.claims?.architecture], [true, 'rubin']);
   assert.deepEqual(deviceFailures({ serial: Uint8Array.of(0) }), [
     'nvidia.chain.certificates:certificate.serial',
   ]);

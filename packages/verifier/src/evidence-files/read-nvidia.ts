@@ -9,7 +9,11 @@ import { isJson, JSON_DEPTH_MAX, jsonElements, jsonMembers, jsonString } from '.
 import { bytesOfText } from '../file-forms/text-forms.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
-import { type NvidiaEvidence, parseNvidiaEvidenceJson } from '../tee/nvidia/from-json.ts';
+import {
+  CMW_COLLECTION_MEMBER,
+  type NvidiaEvidence,
+  parseNvidiaEvidenceJson,
+} from '../tee/nvidia/from-json.ts';
 import { appraiseNrasToken } from '../tee/nvidia/nras-token.ts';
 import { verifyNvidia } from '../tee/nvidia/verify.ts';
 import { blobOfFile, jsonOf } from './blobs.ts';
@@ -109,6 +113,7 @@ function deviceList(text: string, depth: number): string | null {
     return /^\s*[[{]/.test(string) && isJson(string) ? deviceList(string, depth + 1) : null;
   const elements = jsonElements(text);
   const members = jsonMembers(text);
+  if (members?.has(CMW_COLLECTION_MEMBER) === true) return text;
   const isDevice = (each: string): boolean => {
     const evidence = jsonMembers(each)?.get('evidence');
     return evidence !== undefined && jsonString(evidence) !== null;
@@ -126,7 +131,8 @@ function deviceList(text: string, depth: number): string | null {
 function bareReport(list: string): Uint8Array | null {
   const elements = jsonElements(list) ?? [list];
   const members = elements.length === 1 ? jsonMembers(elements[0] as string) : null;
-  if (members === null || members.has('certificate') || members.has('evidence_list')) return null;
+  const isWhole = ['certificate', 'evidence_list', CMW_COLLECTION_MEMBER].some((each) => members?.has(each));
+  if (members === null || isWhole) return null;
   return bytesOfText(jsonString(members.get('evidence') ?? '') ?? '');
 }
 

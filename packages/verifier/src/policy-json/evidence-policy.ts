@@ -134,7 +134,7 @@ const NVIDIA_POLICY: PolicyReaders<NvidiaPolicy> = {
   allowDebug: flag(false),
   nonce: expected(hex(32)),
   revocation: waiver,
-  architectures: expected(listOf(oneOf('hopper', 'blackwell', 'ls10'))),
+  architectures: expected(listOf(oneOf('hopper', 'blackwell', 'rubin', 'ls10'))),
   modes: expected(listOf(oneOf('spt', 'mpt', 'ppcie', 'unreported'))),
   measurements: expected(measurements('nvidia')),
   goldenMeasurements: expected(

@@ -26,9 +26,13 @@ export interface NvidiaEvidence extends NvidiaDocument {
 
 type Members = ReadonlyMap<string, string>;
 
+/** Marks a collection of the RATS conceptual message wrapper, in which each value is `[media type, base64url]`. */
+export const CMW_COLLECTION_MEMBER = '__cmwc_t';
+
 /**
- * Reads an array of `{evidence, certificate, nonce?, arch?}`, one such object, or a request `{evidence_list, nonce?, arch?}`.
- * `evidence` is a report in base64 or hex, `certificate` its chain in PEM, leaf first, plain or in base64, `nonce` hex. Throws
+ * Reads an array of `{evidence, certificate, nonce?, arch?}`, one such object, a request `{evidence_list, nonce?, arch?}`, or a
+ * collection of NVIDIA's newer tools, whose members are such objects. `evidence` is a report in base64 or hex, `certificate` its
+ * chain in PEM, leaf first, plain or in base64, `nonce` hex or base64; each may stand behind its media type. Throws
  * `MalformedError`, also for members that are there twice.
  */
 export function parseNvidiaEvidenceJson(text: string): readonly NvidiaEvidence[] {
@@ -37,6 +41,12 @@ export function parseNvidiaEvidenceJson(text: string): readonly NvidiaEvidence[]
   const elements = jsonElements(text);
   if (elements !== null) return readDevices(elements, new Map(), 'evidence');
   const members = membersOf(text, 'evidence');
+  if (members.has(CMW_COLLECTION_MEMBER) && !members.has('evidence'))
+    return readDevices(
+      [...members.values()].filter((each) => each.startsWith('{')),
+      new Map(),
+      'evidence',
+    );
   const list = members.get('evidence_list');
   if (list === undefined) return readDevices([text], new Map(), 'evidence');
   const listed = jsonElements(list);
@@ -97,9 +107,9 @@ function readChain(text: string, path: string): readonly Uint8Array[] {
 }
 
 function readNonce(text: string, path: string): Uint8Array {
-  const nonce = hexOf(text);
+  const nonce = hexOf(text) ?? bytesOfText(text);
   if (nonce === null || nonce.length !== NONCE_BYTES)
-    throw malformed(path, `${NONCE_BYTES} bytes as hex`, `${text.length} characters`);
+    throw malformed(path, `${NONCE_BYTES} bytes as hex or base64`, `${text.length} characters`);
   return nonce;
 }
 
@@ -109,11 +119,13 @@ function membersOf(text: string, path: string): Members {
   return members;
 }
 
-/** Null where the member is not there. */
+/** Null where the member is not there. Of `[media type, value]` it is the value. */
 function stringOf(members: Members, name: string, path: string): string | null {
   const text = members.get(name);
   if (text === undefined) return null;
-  const value = jsonString(text);
+  const [mediaType, typed, ...more] = jsonElements(text) ?? [];
+  const isTyped = mediaType !== undefined && typed !== undefined && more.length === 0;
+  const value = jsonString(isTyped && jsonString(mediaType) !== null ? typed : text);
   if (value === null) throw malformed(`${path}.${name}`, 'a string', 'another value');
   return value;
 }

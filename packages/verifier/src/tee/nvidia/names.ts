@@ -5,7 +5,7 @@ import { DerReader, TAG } from '../../der/reader.ts';
 
 const COMMON_NAME = '2.5.4.3';
 
-export type NvidiaArchitecture = 'hopper' | 'blackwell' | 'ls10';
+export type NvidiaArchitecture = 'hopper' | 'blackwell' | 'rubin' | 'ls10';
 export type NvidiaDeviceType = 'gpu' | 'nvswitch';
 
 export interface NvidiaDevice {
@@ -22,6 +22,7 @@ const PRODUCTS: readonly (readonly [
 ])[] = [
   [/^GH[0-9]{2}[0-9A-Z]$/, 'gpu', 'hopper'],
   [/^GB[0-9]{2}[0-9A-Z]$/, 'gpu', 'blackwell'],
+  [/^GR[0-9]{2}[0-9A-Z]$/, 'gpu', 'rubin'],
   [/^LS_10$/, 'nvswitch', 'ls10'],
 ];
 

@@ -17,6 +17,9 @@ const DMTF_MEASUREMENT = 0x01;
 const RAW_VALUE = 0x80;
 const SHA384_BYTES = 48;
 const RAW_VALUE_MAX_BYTES = 1024;
+/** The index that DSP0274 keeps for the measurement manifest: a statement, raw, about what the other blocks measure. */
+const MANIFEST_INDEX = 0xfd;
+const MANIFEST_MAX_BYTES = 8192;
 export const NONCE_BYTES = 32;
 const SIGNATURE_BYTES = 96;
 /** DSP0274 bounds what a responder may append. */
@@ -39,7 +42,7 @@ export interface NvidiaReport {
   readonly slot: number;
   /** What the device added of its own: 32 bytes. */
   readonly responderNonce: Uint8Array;
-  /** Ascending without gaps from index 0. */
+  /** Ascending without gaps from index 0; a measurement manifest, index 252, may be the last. */
   readonly blocks: readonly MeasurementBlock[];
   readonly opaque: OpaqueData;
   /** Request and response without the signature: what is signed. */
@@ -85,17 +88,18 @@ function readBlocks(reader: SpanReader): readonly MeasurementBlock[] {
   const recordBytes = reader.uint(3, 'response.recordLength');
   const start = reader.offset;
   const blocks: MeasurementBlock[] = [];
-  for (let index = 0; index < count; index++) blocks.push(readBlock(reader, index));
+  for (let index = 0; index < count; index++) blocks.push(readBlock(reader, index, index === count - 1));
   const readBytes = reader.offset - start;
   if (readBytes !== recordBytes)
     reader.fail('spdm.length', 'response.recordLength', `${readBytes} bytes of blocks`, `${recordBytes}`);
   return blocks;
 }
 
-function readBlock(reader: SpanReader, index: number): MeasurementBlock {
+function readBlock(reader: SpanReader, index: number, isLast: boolean): MeasurementBlock {
   const name = `block.${index}`;
   const spdmIndex = reader.uint(1, `${name}.index`);
-  if (spdmIndex !== index + 1)
+  const isManifest = isLast && spdmIndex === MANIFEST_INDEX;
+  if (spdmIndex !== index + 1 && !isManifest)
     reader.fail('spdm.block-index', `${name}.index`, `${index + 1}`, `${spdmIndex}`);
   reader.constant(DMTF_MEASUREMENT, 1, `${name}.specification`);
   const measurementBytes = reader.uint(2, `${name}.measurementSize`);
@@ -104,9 +108,10 @@ function readBlock(reader: SpanReader, index: number): MeasurementBlock {
   if (measurementBytes !== valueBytes + 3)
     reader.fail('spdm.length', `${name}.measurementSize`, `${valueBytes + 3}`, `${measurementBytes}`);
   const isRaw = (type & RAW_VALUE) !== 0;
-  if (isRaw ? valueBytes < 1 || valueBytes > RAW_VALUE_MAX_BYTES : valueBytes !== SHA384_BYTES) {
-    const expected = isRaw ? `1 to ${RAW_VALUE_MAX_BYTES}` : `${SHA384_BYTES}`;
+  const maxBytes = isManifest ? MANIFEST_MAX_BYTES : RAW_VALUE_MAX_BYTES;
+  if (isRaw ? valueBytes < 1 || valueBytes > maxBytes : valueBytes !== SHA384_BYTES) {
+    const expected = isRaw ? `1 to ${maxBytes}` : `${SHA384_BYTES}`;
     reader.fail('spdm.length', `${name}.valueSize`, expected, `${valueBytes}`);
   }
-  return { index, type, value: reader.bytes(valueBytes, `${name}.value`) };
+  return { index: spdmIndex - 1, type, value: reader.bytes(valueBytes, `${name}.value`) };
 }

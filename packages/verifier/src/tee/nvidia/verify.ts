@@ -165,7 +165,7 @@ function readDevice(chain: readonly Certificate[], run: Run): NvidiaDevice | nul
     const certificate = deviceCertificateOf(chain);
     const device = deviceOf(certificate);
     if (device !== null) return device;
-    const expected = 'the name of a boot ROM of GH..., GB... or LS_10';
+    const expected = 'the name of a boot ROM of GH..., GB..., GR... or LS_10';
     const name = `certificates.${chain.length - 2}.subject`;
     throw new MalformedError('nvidia.device-unknown', name, expected, shortHex(certificate.subject));
   });
