@@ -147,7 +147,11 @@ const RUNTIME_CHANGES: readonly (readonly [
   ['a key of another type', (text) => text.replace('"kty":"RSA"', '"kty":"EC"'), 'azure.key'],
   ['another exponent', (text) => text.replace('"e":"AQAB"', '"e":"Aw"'), 'azure.key'],
   ['the exponent with a zero before it', (text) => text.replace('"e":"AQAB"', '"e":"AAEAAQ"'), 'azure.key'],
-  ['a key that only encrypts', (text) => text.replace('["sign"]', '["encrypt"]'), 'azure.key'],
+  [
+    'a key to encrypt with, as early paravisors wrote',
+    (text) => text.replace('["sign"]', '["encrypt"]'),
+    null,
+  ],
   ['a modulus with padding', (text) => text.replace(/("n":"[^"]*)"/, '$1=="'), 'azure.key'],
   ['a modulus with stray bits', (text) => text.replace(/("n":"[^"]*)[a-zA-Z0-9_-]"/, '$1x"'), 'azure.key'],
   [
