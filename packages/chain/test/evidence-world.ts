@@ -27,6 +27,7 @@ import {
   type EvidenceRescoring,
   type EvidenceVerifier,
   keyStandingOf,
+  REVOKED_ISSUER_CHECK,
   type StateEvidenceRules,
 } from '../src/state-machine/index.ts';
 import {
@@ -85,6 +86,8 @@ interface TestCollateral {
   /** Levels from here on are up to date, those below the other are revoked. */
   readonly goodFrom: number;
   readonly revokedBelow: number;
+  /** Of the certificate that signs it, issued by `ISSUER`. */
+  readonly signer: number;
 }
 
 export function collateral(over: Partial<TestCollateral> = {}): Collateral {
@@ -96,6 +99,7 @@ export function collateral(over: Partial<TestCollateral> = {}): Collateral {
     nextUpdateMs: 1_700_001_000_000,
     goodFrom: 1,
     revokedBelow: 0,
+    signer: 200,
     ...over,
   };
   return {
@@ -114,13 +118,16 @@ function readJson<T>(bytes: Uint8Array): T | null {
   }
 }
 
+function isRevoked(of: number, { revoked }: StateEvidenceRules): boolean {
+  return revoked.some(
+    ({ issuer, serial }) => bytesEqual(issuer, ISSUER) && bytesEqual(serial, Uint8Array.of(of)),
+  );
+}
+
 /** As real facts are judged: revocation, then collateral, then the level. */
 function judge(doc: TestDocument, rules: StateEvidenceRules): EvidenceRescoring {
   const none = { tcbStatus: null, collateralEndMs: null };
-  const isRevoked = rules.revoked.some(
-    ({ issuer, serial }) => bytesEqual(issuer, ISSUER) && bytesEqual(serial, Uint8Array.of(doc.serial)),
-  );
-  if (isRevoked) return { ...none, fault: 'certificate-revoked' };
+  if (isRevoked(doc.serial, rules)) return { ...none, fault: 'certificate-revoked' };
   if (doc.platform === null) return { ...none, fault: null };
   const item = rules.collateral({
     kind: 'intel-tcb-info',
@@ -128,7 +135,7 @@ function judge(doc: TestDocument, rules: StateEvidenceRules): EvidenceRescoring 
     scope: utf8Encode(`TDX:${doc.platform}`),
   });
   const info = item === null ? null : readJson<TestCollateral>(item.body);
-  if (info === null) return { ...none, fault: 'stale-collateral' };
+  if (info === null || isRevoked(info.signer, rules)) return { ...none, fault: 'stale-collateral' };
   const { revokedBelow, goodFrom, nextUpdateMs } = info;
   const tcbStatus = doc.level < revokedBelow ? 'Revoked' : doc.level < goodFrom ? 'OutOfDate' : 'UpToDate';
   const accepted = rules.tcbStatuses.find(({ evidenceKind }) => evidenceKind === 'tdx')?.statuses ?? [];
@@ -179,6 +186,7 @@ export const MADE_UP_VERIFIER: EvidenceVerifier = {
     const info = item.kind === 'intel-tcb-info' ? readJson<TestCollateral>(item.body) : null;
     const isKnown = info?.root === 'vendor root' || (info?.root === 'test root' && rules.simulated);
     if (info === null || !isKnown) return { verdict: refusal('test.collateral'), facts: null };
+    if (isRevoked(info.signer, rules)) return { verdict: refusal(REVOKED_ISSUER_CHECK), facts: null };
     const { root, scope, number, issuedMs, nextUpdateMs } = info;
     const ref = { kind: item.kind, rootCertificate: utf8Encode(root), scope: utf8Encode(scope) };
     const facts = {

@@ -204,6 +204,24 @@ test('TC-1 E_COLLATERAL: genuine collateral before its day and after it', { skip
   assert.equal(postCode(early, rootCrl), 'E_COLLATERAL');
 });
 
+test(
+  'TC-15 E_COLLATERAL: a genuine signer that was taken back by decree signs no collateral any more',
+  { skip },
+  () => {
+    const { rootCrl, tcbInfo, qeIdentity, quote } = genuineItems();
+    const { world } = genuineWorld(EVIDENCE_VERIFIER, quote);
+    assert.equal(postCode(world, rootCrl, tcbInfo), 'OK');
+    const { issuer, serial } = parseCertificate(tcbInfo.issuerChain[1] as Uint8Array, 'signer');
+    const revoking = (certificate: { issuer: Uint8Array; serial: Uint8Array }): string =>
+      decree(world, FAUCET, { kind: 'revoke-certificate', certificate });
+    assert.equal(revoking({ issuer, serial: Uint8Array.of(1) }), 'OK');
+    const spare = genuineWorld(EVIDENCE_VERIFIER, quote).world;
+    assert.equal(postCode(spare, rootCrl, qeIdentity), 'OK', 'as long as it stands');
+    assert.equal(revoking({ issuer, serial }), 'OK');
+    assert.equal(postCode(world, qeIdentity), 'E_COLLATERAL');
+  },
+);
+
 test('TC-5 E_EVIDENCE: a genuine quote opens no key: it binds nothing of ours', { skip }, () => {
   const { rootCrl, pckCrl, tcbInfo, qeIdentity, quote } = genuineItems();
   const { world, node } = genuineWorld(EVIDENCE_VERIFIER, quote);

@@ -14,6 +14,7 @@ import {
   collateral,
   decree,
   evidenceWorld,
+  ISSUER,
   openCode,
   openDocumentKey,
   openWithDocuments,
@@ -106,6 +107,27 @@ test('TC-2 E_COLLATERAL: only what is strictly newer; a lower number never, howe
   assert.equal(code({ number: 1, root: 'test root' }), 'OK', 'under another root it is another piece');
   assert.equal(row(world)?.version.number, 8);
   assert.equal(row(world, TEST_ROOT)?.version.number, 1);
+});
+
+test('TC-2: what a signer signed that was taken back is refused, and keeps nothing genuine out, however high its number', () => {
+  const { world } = evidenceWorld();
+  const code = (over: Parameters<typeof collateral>[0]): string => post(world, FAUCET, collateral(over));
+  assert.equal(code({ number: 17, signer: 2 }), 'OK');
+  assert.equal(code({ number: 18, signer: 2 }), 'OK');
+  assert.equal(code({ number: 2 ** 32 - 1, goodFrom: 0, signer: 1 }), 'OK', 'somebody has its key');
+  assert.equal(code({ number: 19, signer: 2 }), 'E_COLLATERAL', 'and nobody knows yet');
+  const certificate = { issuer: ISSUER, serial: Uint8Array.of(1) };
+  assert.equal(decree(world, FAUCET, { kind: 'revoke-certificate', certificate }), 'OK');
+  assert.equal(code({ number: 2 ** 32, signer: 1 }), 'E_COLLATERAL', 'it signs nothing any more');
+  assert.equal(code({ number: 17, signer: 2, issuedMs: T0 + 1 }), 'E_COLLATERAL', 'rolled back');
+  assert.equal(code({ number: 18, signer: 2, issuedMs: T0 - 1 }), 'E_COLLATERAL', 'rolled back');
+  assert.equal(code({ number: 18, signer: 2 }), 'OK', 'what was in force before');
+  assert.deepEqual(
+    row(world)?.superseded.map(({ version: { number } }) => number),
+    [17],
+  );
+  assert.equal(code({ number: 18, signer: 2 }), 'E_COLLATERAL');
+  assert.equal(code({ number: 19, signer: 3 }), 'OK');
 });
 
 test('TC-3: a raised evaluation keeps what it superseded for its grace: the oldest and the newest', () => {

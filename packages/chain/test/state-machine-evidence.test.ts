@@ -22,6 +22,7 @@ import {
   recordKey,
   registrationBindingHash,
   transactionGas,
+  validatorRecordCodec,
 } from '@haca/protocol';
 import { STANDINGS } from '../src/state-machine/index.ts';
 import {
@@ -51,6 +52,7 @@ import {
   nodeOf,
   OPG,
   openKeyOp,
+  PROPOSER,
   registerNode,
   registerOp,
   settle,
@@ -140,6 +142,15 @@ test('TC-12 E_DECREE: an emergency is active at once, for more than five sixths 
     'OK',
     'two thirds for the slow way',
   );
+});
+
+test('CHAIN-97 E_VALIDATOR: who signed twice decides nothing, even where the chain goes on by its power', () => {
+  const { world } = evidenceWorld();
+  const revoking = { kind: 'revoke-hardware', hardware: chip('intel', 'chip') } as const;
+  world.block([], { misbehavior: [{ address: PROPOSER, height: world.height() }] });
+  assert.equal(world.read(validatorRecordCodec, recordKey.validator(PROPOSER))?.power, 1);
+  assert.equal(decree(world, FAUCET, revoking), 'E_VALIDATOR');
+  assert.equal(decree(evidenceWorld().world, FAUCET, revoking), 'OK');
 });
 
 test('TC-12 E_DECREE: one thing has one row for ever; registers ascend; the live ones are bounded', () => {

@@ -10,7 +10,7 @@ export {
   type Extension,
   parseCertificate,
 } from './der/certificate.ts';
-export type { RevokedCertificate } from './der/chain.ts';
+export { type RevokedCertificate, revocationFault } from './der/chain.ts';
 export { parseCrl, type RevocationList, type RevokedEntry } from './der/crl.ts';
 export { parsePemCertificates } from './der/pem.ts';
 export { DerReader } from './der/reader.ts';

@@ -14,7 +14,7 @@ import { evidenceRules } from '../evidence-rules.ts';
 import { refuse } from '../refusal.ts';
 import { collaterals } from '../tables.ts';
 import type { CollateralFacts } from '../types.ts';
-import { verdictRefusal } from '../verdict-refusal.ts';
+import { REVOKED_ISSUER_CHECK, verdictRefusal } from '../verdict-refusal.ts';
 import type { Outcome, Step } from './step.ts';
 
 /** In order: a piece may rest on one before it. */
@@ -36,12 +36,12 @@ function postItem(step: Step, item: Collateral): Outcome {
   if (unfit !== undefined) return unfit;
   const id = collateralIdOf(facts.ref);
   const known = collaterals.get(state, id);
-  if (known !== undefined && !isNewer(facts.version, known)) {
+  const newer = known === undefined ? undefined : whatIsNewer(step, facts.version, known);
+  if (newer !== undefined) {
     const [number, issuedMs] = facts.version;
-    const { version } = known;
     return refuse(
       'E_COLLATERAL',
-      `a number above ${version.number}, or the same issued after ${version.issuedMs}`,
+      `a number above ${newer.number}, or the same issued after ${newer.issuedMs}`,
       `${number} issued ${issuedMs}`,
     );
   }
@@ -78,9 +78,36 @@ function checkFacts({ ctx, block }: Step, item: Collateral, facts: CollateralFac
     : refuse('E_COLLATERAL', `current at ${block.timeMs}`, `${issuedMs} to ${facts.nextUpdateMs}`);
 }
 
+type Version = CollateralRecord['version'];
+
+/**
+ * What the row holds that is as new as a piece of this version. Where the issuer of the piece in force was taken back, however high its
+ * number, it keeps nothing genuine out: then only what it superseded counts, which may come again.
+ */
+function whatIsNewer(
+  step: Step,
+  version: CollateralFacts['version'],
+  { item, version: held, superseded }: CollateralRecord,
+): Version | undefined {
+  if (isNewer(version, held)) return undefined;
+  if (!isDisowned(step, item)) return held;
+  const [number, issuedMs] = version;
+  return superseded.find(
+    (each) =>
+      isNewer([each.version.number, each.version.issuedMs], { number, issuedMs }) &&
+      !isDisowned(step, each.item),
+  )?.version;
+}
+
+function isDisowned({ state, ctx, block }: Step, item: Collateral): boolean {
+  const rules = evidenceRules(state, ctx.config, block.timeMs);
+  const { verdict } = ctx.evidence.appraiseCollateral(item, rules, ctx.crypto);
+  return verdict.checks.some(({ id, status }) => id === REVOKED_ISSUER_CHECK && status === 'failed');
+}
+
 /** Never a lower number, however late its issue. */
-function isNewer([number, issuedMs]: CollateralFacts['version'], { version }: CollateralRecord): boolean {
-  return number > version.number || (number === version.number && issuedMs > version.issuedMs);
+function isNewer([number, issuedMs]: CollateralFacts['version'], than: Version): boolean {
+  return number > than.number || (number === than.number && issuedMs > than.issuedMs);
 }
 
 /** Kinds whose number is a TCB evaluation: platforms get time to take up a higher one. */
@@ -92,8 +119,10 @@ function nextRecord(
   { version: [number, issuedMs], nextUpdateMs, simulated }: CollateralFacts,
   known: CollateralRecord | undefined,
 ): CollateralRecord {
+  // All of it is older, but where a piece came back that a disowned one had taken the place of.
   const running = (known?.superseded ?? []).filter(
-    ({ atMs }) => block.timeMs < atMs + ctx.config.params.tcbGraceMs,
+    ({ atMs, version }) =>
+      block.timeMs < atMs + ctx.config.params.tcbGraceMs && isNewer([number, issuedMs], version),
   );
   const isRaised = known !== undefined && EVALUATED.has(item.kind) && number > known.version.number;
   // The oldest one whose grace runs stays: raising twice must not cut short the time that the first raise gave.

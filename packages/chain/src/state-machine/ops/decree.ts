@@ -264,7 +264,8 @@ function checkSignatures(step: Step, { serial, action, signatures }: OpOf<'decre
     }
     previous = address;
     const validator = validators.get(state, address);
-    if (validator === undefined || validator.power === 0)
+    // Who signed twice may have to keep the chain going for a while; it decides nothing for it.
+    if (validator === undefined || validator.power === 0 || validator.tombstoned === true)
       return refuse('E_VALIDATOR', 'a validator with power', 'another');
     if (!ctx.crypto.verifyEd25519(validator.consensusKey, message, signature)) {
       return refuse('E_SIG', "the validator's signature over the decree", 'another');
