@@ -33,7 +33,7 @@ import {
 } from './tee-world.ts';
 
 /** Time that platforms get to take up a TCB recovery. */
-const TCB_GRACE_MS = 12_000;
+const TCB_GRACE_MS = 16_000;
 const PROMPT = 'hello';
 /** Seeds of platforms: the last node stands on the platform of the first, under another operator. */
 const PLATFORMS = [11, 12, 13, 11].map((byte) => new Uint8Array(32).fill(byte));

@@ -157,6 +157,11 @@ export async function openKeyRing(parts: KeyRingParts, oldKeys: readonly OpenKey
     const standing = await chain.keyStanding(stream.identity.keyId);
     if (standing === null) return;
     key.standing = standing;
+    if (key === active && before !== null && before.standing !== standing.standing) {
+      // Something happened: what failed before may work now.
+      rotateAtMs = 0;
+      rotateFailures = 0;
+    }
     const line = standingLine(standing);
     if (before === null || standingLine(before) !== line) log(`key ${nameOf(key)}: ${line}`);
   };
