@@ -12,17 +12,21 @@ import {
   snpRegisters,
   tdxRegisters,
 } from '@haca/attester';
-import { decode, utf8Encode } from '@haca/primitives';
+import { REVOKED_ISSUER_CHECK } from '@haca/chain';
+import { nodeCrypto } from '@haca/platform';
+import { decode, toHex, utf8Encode } from '@haca/primitives';
 import {
   type Collateral,
   keyIdOf,
   type Measurement,
+  measurementIdOf,
   nodeKeyRecordCodec,
   type OpOf,
   recordKey,
 } from '@haca/protocol';
+import { appraiseCollateral, genesisTrustRoots } from '@haca/verifier';
 import { CHAIN, openKeyOp, startTestNetwork, type TestNetwork } from './tee-network.ts';
-import { judge, NONCE, ROOTS, TEST_ROOTS } from './tee-test-world.ts';
+import { judge, NONCE, ROOTS, sourceOf, TEST_ROOTS } from './tee-test-world.ts';
 
 const IMAGE = utf8Encode('approved image');
 const td = measureTdxTestImage(IMAGE);
@@ -82,6 +86,57 @@ test('a TDX key opens once its collateral is posted, with its GPUs, and keeps it
   assert.deepEqual([evidence?.kind, evidence?.simulated, evidence?.gpus.length], ['tdx', true, 2]);
   assert.equal(evidence?.measurement, 'approved image');
   assert.equal(evidence.hardware.length, 3);
+});
+
+test('a key hangs on the measurement that its evidence matched, not on part of it under the same name', async (t) => {
+  const registers = [...tdxRegisters(td)].sort((a, b) => (a.register < b.register ? -1 : 1));
+  const of = (count: number): Measurement => ({
+    kind: 'tdx',
+    name: 'approved image',
+    registers: registers.slice(0, count),
+  });
+  const whole = of(registers.length);
+  // Such as leave registers out match nothing, wherever they are listed.
+  const parts = registers.slice(1).map((_, i) => of(i + 1));
+  const idOf = (measurement: Measurement): string => toHex(measurementIdOf(measurement));
+  assert.ok(parts.some((part) => idOf(part) < idOf(whole)));
+  const { rpc, operators } = await startTestNetwork(t, {
+    simulated: true,
+    testRoots: TEST_ROOTS,
+    measurements: [...parts, whole],
+  });
+  const [operator] = operators;
+  assert.equal(await operator.submit([post(mintTdxCollateral(ROOTS.intel, { nowMs: issuedMs() }))]), 'OK');
+  const op = await openKeyOp({ rpc, operator, attester: tdx(20) });
+  assert.equal(await operator.submit([op]), 'OK');
+  const keyId = keyIdOf(CHAIN, operator.nodeId, 1, op.binding.signPublicKey);
+  const { value } = await rpc.query('/record', recordKey.nodeKey(keyId));
+  const { evidence } = decode(nodeKeyRecordCodec, value, 'node key');
+  assert.equal(toHex(evidence?.measurementId ?? new Uint8Array(0)), idOf(whole));
+});
+
+test('a signer of collateral that its root took back is known as such by the check that the chain looks for', () => {
+  const nowMs = issuedMs();
+  const { serials } = ROOTS.intel;
+  const items = mintTdxCollateral(ROOTS.intel, { nowMs, revokedRootSerials: [serials.tcbSigning] });
+  const trust = {
+    crypto: nodeCrypto,
+    nowMs,
+    roots: genesisTrustRoots('tdx', { simulated: true, testRoots: TEST_ROOTS }),
+    collateral: sourceOf(items),
+  };
+  const failedOf = (item: Collateral): readonly string[] =>
+    appraiseCollateral(item, trust)
+      .verdict.checks.filter(({ status }) => status === 'failed')
+      .map(({ id }) => id);
+  const [rootCrl, pckCrl, tcbInfo, qeIdentity] = items as readonly [
+    Collateral,
+    Collateral,
+    Collateral,
+    Collateral,
+  ];
+  assert.deepEqual([rootCrl, pckCrl].flatMap(failedOf), []);
+  for (const item of [tcbInfo, qeIdentity]) assert.deepEqual(failedOf(item), [REVOKED_ISSUER_CHECK]);
 });
 
 test('evidence that is not exactly for this key, image and chip opens nothing', async (t) => {

@@ -96,6 +96,7 @@ export {
   type KeyPhase,
   keyPhase,
   openAdmission,
+  REVOKED_ISSUER_CHECK,
   readChainConfig,
   refuseAllEvidence,
   refuseAllProofs,

@@ -16,6 +16,7 @@ import {
   parseCertificate,
   type RevokedCertificate,
   registrationContext,
+  requiredRegisters,
   rescoreEvidence,
   rescoringContext,
   revocationFault,
@@ -78,11 +79,16 @@ function certificatesOf(chain: readonly Uint8Array[]): readonly RevokedCertifica
   }
 }
 
-/** The measurement that the verifier named; names need not be unique, so its registers are looked at again. */
+/**
+ * The measurement that the verifier named. Names need not be unique, so its registers are looked at again, and that none of those is
+ * left out without which it matches nothing.
+ */
 function isMatch({ kind, registers }: TeeClaims, measurement: Measurement, name: string | null): boolean {
+  const names = new Set(measurement.registers.map(({ register }) => register));
   return (
     measurement.kind === kind &&
     measurement.name === name &&
+    requiredRegisters(kind).every((register) => names.has(register)) &&
     measurement.registers.every(({ register, value }) => {
       const measured = registers.get(register);
       return measured !== undefined && bytesEqual(measured, value);
