@@ -26,8 +26,7 @@ export interface CheckRun<Id extends string> {
 export function openCheckRun<const Id extends string>(ids: readonly Id[]): CheckRun<Id> {
   const noted = new Map<string, Check>();
   const note = (result: Check): boolean => {
-    if (!(ids as readonly string[]).includes(result.id) || noted.has(result.id))
-      throw new UsageError(`${result.id} is no check of this run, or was noted before`);
+    if (noted.has(result.id)) throw new UsageError(`${result.id} was noted before`);
     noted.set(result.id, result);
     return result.status !== 'failed';
   };
@@ -40,7 +39,11 @@ export function openCheckRun<const Id extends string>(ids: readonly Id[]): Check
     return true;
   };
   return {
-    checks: () => ids.map((id) => noted.get(id) ?? skipped(id, 'not-reached', 'an earlier check failed')),
+    checks: () => {
+      const known = ids.filter((id) => noted.has(id));
+      if (known.length !== noted.size) throw new UsageError('a check was noted that is none of this run');
+      return ids.map((id) => noted.get(id) ?? skipped(id, 'not-reached', 'an earlier check failed'));
+    },
     note,
     pass,
     fail,

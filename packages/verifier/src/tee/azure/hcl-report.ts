@@ -4,7 +4,7 @@
  * accepted value or follows from the others.
  */
 import { MalformedError } from '@haca/primitives';
-import { openByteReader } from './byte-reader.ts';
+import { FieldReader } from '../field-reader.ts';
 
 /** 'HCLA', read little-endian. */
 const SIGNATURE = 0x414c4348;
@@ -41,7 +41,7 @@ export interface HclReport {
 /** Exactly the report, without what follows it in the TPM's NV index. Throws `MalformedError`. */
 export function parseHclReport(bytes: Uint8Array): HclReport {
   const path = 'hclReport';
-  const reader = openByteReader(bytes, path);
+  const reader = new FieldReader(bytes, path, 'azure');
   reader.expect(SIGNATURE, reader.little(4, 'signature'), 'signature');
   const version = reader.little(4, 'version');
   if (!(HEADER_VERSIONS as readonly number[]).includes(version))
@@ -66,7 +66,7 @@ export function parseHclReport(bytes: Uint8Array): HclReport {
 
 function reportIn(area: Uint8Array, hardware: AzureHardware): Uint8Array {
   if (hardware === 'snp') return area;
-  const reader = openByteReader(area, 'hclReport.hardwareReport');
+  const reader = new FieldReader(area, 'hclReport.hardwareReport', 'azure');
   const report = reader.take(TDREPORT_BYTES, 'tdReport');
   reader.zeros(HARDWARE_BYTES - TDREPORT_BYTES, 'padding');
   return report;

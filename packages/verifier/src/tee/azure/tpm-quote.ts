@@ -1,6 +1,6 @@
 /** TPMS_ATTEST of a TPM2_Quote (TPM 2.0 library specification, part 2, section 10.12), and the PCRs it speaks of. */
 import { type CryptoProvider, concatBytes, MalformedError } from '@haca/primitives';
-import { openByteReader } from './byte-reader.ts';
+import { FieldReader } from '../field-reader.ts';
 
 export const PCR_COUNT = 24;
 export const PCR_BYTES = 32;
@@ -31,7 +31,7 @@ export interface TpmQuote {
 /** Throws `MalformedError`. */
 export function parseTpmQuote(bytes: Uint8Array): TpmQuote {
   const path = 'tpmQuote';
-  const reader = openByteReader(bytes, path);
+  const reader = new FieldReader(bytes, path, 'azure');
   reader.expect(MAGIC, reader.big(4, 'magic'), 'magic');
   reader.expect(ATTEST_QUOTE, reader.big(2, 'type'), 'type');
   reader.expect(NAME_BYTES, reader.big(2, 'qualifiedSigner.size'), 'qualifiedSigner.size');
@@ -59,7 +59,7 @@ export function parseTpmQuote(bytes: Uint8Array): TpmQuote {
 }
 
 /** TPML_PCR_SELECTION of one bank: SHA-256, with a bitmap for exactly 24 PCRs. */
-function readSelection(reader: ReturnType<typeof openByteReader>, path: string): readonly number[] {
+function readSelection(reader: FieldReader, path: string): readonly number[] {
   reader.expect(1, reader.big(4, 'pcrSelect.count'), 'pcrSelect.count');
   reader.expect(ALG_SHA256, reader.big(2, 'pcrSelect.hash'), 'pcrSelect.hash');
   reader.expect(BITMAP_BYTES, reader.big(1, 'pcrSelect.size'), 'pcrSelect.size');

@@ -3,7 +3,7 @@
  * checks form and nothing else: every length is stated once or agrees with the others, and nothing trails.
  */
 import { bytesEqual, concatBytes, fromHex, MalformedError, toHex } from '@haca/primitives';
-import { type ByteCursor, openByteCursor } from './byte-cursor.ts';
+import { FieldReader } from '../field-reader.ts';
 import {
   parseSgxReport,
   parseTdReport,
@@ -66,13 +66,13 @@ export interface Quote {
 
 /** Throws `MalformedError` for less than 48 bytes; whether the values are accepted is `headerFault`'s to say. */
 export function parseQuoteHeader(bytes: Uint8Array): QuoteHeader {
-  const cursor = openByteCursor(bytes.subarray(0, HEADER_BYTES), 'quote.header');
+  const cursor = new FieldReader(bytes.subarray(0, HEADER_BYTES), 'quote.header', 'quote');
   return {
-    version: cursor.u16('version'),
-    attestationKeyType: cursor.u16('attestationKeyType'),
-    teeType: cursor.u32('teeType'),
-    qeSvn: cursor.u16('qeSvn'),
-    pceSvn: cursor.u16('pceSvn'),
+    version: cursor.little(2, 'version'),
+    attestationKeyType: cursor.little(2, 'attestationKeyType'),
+    teeType: cursor.little(4, 'teeType'),
+    qeSvn: cursor.little(2, 'qeSvn'),
+    pceSvn: cursor.little(2, 'pceSvn'),
     qeVendorId: cursor.take(16, 'qeVendorId'),
     userData: cursor.take(20, 'userData'),
   };
@@ -124,7 +124,7 @@ function teeTypeOf(kind: TeeKind): number {
 
 /** Parses one whole quote; throws `MalformedError`. */
 export function parseQuote(bytes: Uint8Array): Quote {
-  const cursor = openByteCursor(bytes, 'quote');
+  const cursor = new FieldReader(bytes, 'quote', 'quote');
   const quote = readQuote(bytes, cursor);
   cursor.end();
   return quote;
@@ -142,23 +142,23 @@ export function stripQuotePadding(bytes: Uint8Array): Uint8Array {
 /** Where a quote ends by the sizes it states; null for what is none. */
 export function quoteEnd(bytes: Uint8Array): number | null {
   try {
-    const cursor = openByteCursor(bytes, 'quote');
+    const cursor = new FieldReader(bytes, 'quote', 'quote');
     readBody(bytes, cursor);
-    cursor.take(cursor.u32('signatureDataSize'), 'signatureData');
-    return cursor.offset();
+    cursor.take(cursor.little(4, 'signatureDataSize'), 'signatureData');
+    return cursor.offset;
   } catch (error) {
     if (error instanceof MalformedError) return null;
     throw error;
   }
 }
 
-function readQuote(bytes: Uint8Array, cursor: ByteCursor): Quote {
+function readQuote(bytes: Uint8Array, cursor: FieldReader): Quote {
   if (bytes.length > QUOTE_MAX_BYTES)
     cursor.fail('quote.too-large', '', `at most ${QUOTE_MAX_BYTES} bytes`, `${bytes.length}`);
   const { header, body } = readBody(bytes, cursor);
-  const signed = bytes.subarray(0, cursor.offset());
-  const size = cursor.u32('signatureDataSize');
-  const data = openByteCursor(cursor.take(size, 'signatureData'), 'quote.signatureData');
+  const signed = bytes.subarray(0, cursor.offset);
+  const size = cursor.little(4, 'signatureDataSize');
+  const data = new FieldReader(cursor.take(size, 'signatureData'), 'quote.signatureData', 'quote');
   const signature = data.take(SIGNATURE_BYTES, 'signature');
   const attestationKey = concatBytes(Uint8Array.of(4), data.take(64, 'attestationKey'));
   const certification = header.version === 3 ? data : openWrapped(data);
@@ -167,7 +167,7 @@ function readQuote(bytes: Uint8Array, cursor: ByteCursor): Quote {
   return { header, body, signed, signature, attestationKey, ...rest };
 }
 
-function readBody(bytes: Uint8Array, cursor: ByteCursor): Pick<Quote, 'header' | 'body'> {
+function readBody(bytes: Uint8Array, cursor: FieldReader): Pick<Quote, 'header' | 'body'> {
   const header = parseQuoteHeader(cursor.take(Math.min(HEADER_BYTES, bytes.length), 'header'));
   const broken = headerRules(null).find((rule) => !rule.holds(header));
   if (broken !== undefined)
@@ -188,10 +188,14 @@ const BODY_TYPES = [
   { type: 4, isTdx: true, size: TD_REPORT_15EX_BYTES },
 ] as const;
 
-function describedSize(cursor: ByteCursor, isTdx: boolean): number {
-  const descriptor = openByteCursor(cursor.take(BODY_DESCRIPTOR_BYTES, 'bodyDescriptor'), 'quote.body');
-  const type = descriptor.u16('type');
-  const size = descriptor.u32('size');
+function describedSize(cursor: FieldReader, isTdx: boolean): number {
+  const descriptor = new FieldReader(
+    cursor.take(BODY_DESCRIPTOR_BYTES, 'bodyDescriptor'),
+    'quote.body',
+    'quote',
+  );
+  const type = descriptor.little(2, 'type');
+  const size = descriptor.little(4, 'size');
   const known = BODY_TYPES.filter((each) => each.isTdx === isTdx);
   const found = known.find((each) => each.type === type);
   if (found === undefined)
@@ -202,12 +206,12 @@ function describedSize(cursor: ByteCursor, isTdx: boolean): number {
 }
 
 /** From version 4 on the QE report comes inside certification data of type 6, whose length is all that is left. */
-function openWrapped(data: ByteCursor): ByteCursor {
-  const type = data.u16('certificationType');
+function openWrapped(data: FieldReader): FieldReader {
+  const type = data.little(2, 'certificationType');
   if (type !== QE_REPORT_TYPE)
     data.fail('quote.certification-type', 'certificationType', `${QE_REPORT_TYPE} (QE report)`, `${type}`);
-  const size = data.u32('certificationSize');
-  return openByteCursor(data.take(size, 'certification'), 'quote.certification');
+  const size = data.little(4, 'certificationSize');
+  return new FieldReader(data.take(size, 'certification'), 'quote.certification', 'quote');
 }
 
 type CertificationFields = Pick<
@@ -215,12 +219,12 @@ type CertificationFields = Pick<
   'qeReport' | 'qeReportSignature' | 'qeAuthData' | 'certificationType' | 'certificationData'
 >;
 
-function readCertification(cursor: ByteCursor): CertificationFields {
+function readCertification(cursor: FieldReader): CertificationFields {
   const qeReport = parseSgxReport(cursor.take(SGX_REPORT_BYTES, 'qeReport'), 'quote.qeReport');
   const qeReportSignature = cursor.take(SIGNATURE_BYTES, 'qeReportSignature');
-  const qeAuthData = cursor.take(cursor.u16('qeAuthDataSize'), 'qeAuthData');
-  const certificationType = cursor.u16('pckType');
-  const certificationData = cursor.take(cursor.u32('pckSize'), 'pck');
+  const qeAuthData = cursor.take(cursor.little(2, 'qeAuthDataSize'), 'qeAuthData');
+  const certificationType = cursor.little(2, 'pckType');
+  const certificationData = cursor.take(cursor.little(4, 'pckSize'), 'pck');
   cursor.end();
   return { qeReport, qeReportSignature, qeAuthData, certificationType, certificationData };
 }

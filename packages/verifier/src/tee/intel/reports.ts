@@ -1,5 +1,5 @@
 /** The two things a quote can be about: the report of an SGX enclave, and the report of a trust domain (TDX 1.0, 1.5, 1.5ex). */
-import { type ByteCursor, openByteCursor } from './byte-cursor.ts';
+import { FieldReader } from '../field-reader.ts';
 
 export const SGX_REPORT_BYTES = 384;
 export const TD_REPORT_10_BYTES = 584;
@@ -77,7 +77,7 @@ export interface TdReport {
 
 /** Exactly 384 bytes; reserved fields are zero. Throws `MalformedError`. */
 export function parseSgxReport(bytes: Uint8Array, path: string): SgxReport {
-  const cursor = openByteCursor(bytes, path);
+  const cursor = new FieldReader(bytes, path, 'quote');
   const cpuSvn = cursor.take(16, 'cpuSvn');
   const miscSelect = cursor.take(4, 'miscSelect');
   cursor.zeros(12, 'reserved1');
@@ -88,9 +88,9 @@ export function parseSgxReport(bytes: Uint8Array, path: string): SgxReport {
   const mrSigner = cursor.take(32, 'mrSigner');
   cursor.zeros(32, 'reserved3');
   const configId = cursor.take(64, 'configId');
-  const isvProdId = cursor.u16('isvProdId');
-  const isvSvn = cursor.u16('isvSvn');
-  const configSvn = cursor.u16('configSvn');
+  const isvProdId = cursor.little(2, 'isvProdId');
+  const isvSvn = cursor.little(2, 'isvSvn');
+  const configSvn = cursor.little(2, 'configSvn');
   cursor.zeros(42, 'reserved4');
   const isvFamilyId = cursor.take(16, 'isvFamilyId');
   const reportData = cursor.take(64, 'reportData');
@@ -115,7 +115,7 @@ export function parseSgxReport(bytes: Uint8Array, path: string): SgxReport {
 
 /** Exactly 584 bytes (TDX 1.0), 648 (1.5) or 885 (1.5ex). Throws `MalformedError`. */
 export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
-  const cursor = openByteCursor(bytes, path);
+  const cursor = new FieldReader(bytes, path, 'quote');
   const teeTcbSvn = cursor.take(16, 'teeTcbSvn');
   const mrSeam = cursor.take(48, 'mrSeam');
   const mrSignerSeam = cursor.take(48, 'mrSignerSeam');
@@ -155,7 +155,7 @@ export function parseTdReport(bytes: Uint8Array, path: string): TdReport {
   };
 }
 
-function readExtension(cursor: ByteCursor): TdExtension {
+function readExtension(cursor: FieldReader): TdExtension {
   const [vmId = 0] = cursor.take(1, 'vmId');
   const tdId = cursor.take(32, 'tdId');
   const deviceInfo = cursor.take(48, 'deviceInfo');

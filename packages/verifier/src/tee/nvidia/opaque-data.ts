@@ -2,7 +2,7 @@
  * What NVIDIA appends to the measurements: a list of typed fields. Two forms are in the field: bare fields (type, size,
  * value), and behind a header `NVDAOD` fields that say the type of their value too. Types that are not known are kept.
  */
-import { SpanReader } from './span-reader.ts';
+import { FieldReader } from '../field-reader.ts';
 
 export interface OpaqueField {
   /** What kind of value it is; null in the form without a header. */
@@ -24,18 +24,18 @@ const FIELDS_MAX = 128;
 
 /** Throws `MalformedError`. Byte fields are views into the input. */
 export function parseOpaqueData(bytes: Uint8Array): OpaqueData {
-  const reader = new SpanReader(bytes, 'report.opaque');
+  const reader = new FieldReader(bytes, 'report.opaque', 'spdm');
   const headerVersion = hasHeader(bytes) ? readHeader(reader) : null;
   const fields = new Map<number, OpaqueField>();
   while (!reader.isAtEnd) {
     const name = `${fields.size}`;
     if (fields.size === FIELDS_MAX)
       reader.fail('nvidia.fields', name, `at most ${FIELDS_MAX} fields`, 'more');
-    const type = reader.uint(2, `${name}.type`);
+    const type = reader.little(2, `${name}.type`);
     if (fields.has(type)) reader.fail('nvidia.duplicate-field', name, 'each type once', `type ${type} again`);
-    const valueType = headerVersion === null ? null : reader.uint(2, `${name}.valueType`);
-    const sizeBytes = reader.uint(2, `${name}.size`);
-    fields.set(type, { valueType, value: reader.bytes(sizeBytes, `${name}.value`) });
+    const valueType = headerVersion === null ? null : reader.little(2, `${name}.valueType`);
+    const sizeBytes = reader.little(2, `${name}.size`);
+    fields.set(type, { valueType, value: reader.take(sizeBytes, `${name}.value`) });
   }
   return { headerVersion, fields };
 }
@@ -44,13 +44,13 @@ function hasHeader(bytes: Uint8Array): boolean {
   return MAGIC.every((octet, i) => bytes[i] === octet);
 }
 
-function readHeader(reader: SpanReader): number {
-  reader.bytes(MAGIC.length, 'magic');
-  reader.constant(PROFILE, 2, 'profile');
-  const major = reader.uint(1, 'major');
+function readHeader(reader: FieldReader): number {
+  reader.take(MAGIC.length, 'magic');
+  reader.expect(PROFILE, reader.little(2, 'profile'), 'profile');
+  const major = reader.little(1, 'major');
   if (major > OPAQUE_VERSION_MAX)
     reader.fail('nvidia.opaque-version', 'major', `at most ${OPAQUE_VERSION_MAX}`, `${major}`);
-  reader.uint(1, 'minor');
-  reader.constant(0, 2, 'reserved');
+  reader.little(1, 'minor');
+  reader.expect(0, reader.little(2, 'reserved'), 'reserved');
   return major;
 }

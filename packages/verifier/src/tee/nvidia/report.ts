@@ -2,8 +2,9 @@
  * An NVIDIA attestation report as bytes: the SPDM 1.1 GET_MEASUREMENTS request that was asked and the MEASUREMENTS response
  * that was signed (DMTF DSP0274 1.1, sections 10.11.1 and 10.11.2), one behind the other. Parsing checks form and nothing else.
  */
+
+import { FieldReader } from '../field-reader.ts';
 import { type OpaqueData, parseOpaqueData } from './opaque-data.ts';
-import { SpanReader } from './span-reader.ts';
 
 const SPDM_1_1 = 0x11;
 const GET_MEASUREMENTS = 0xe0;
@@ -53,39 +54,39 @@ export interface NvidiaReport {
 
 /** Throws `MalformedError`. */
 export function parseNvidiaReport(bytes: Uint8Array): NvidiaReport {
-  const reader = new SpanReader(bytes, 'report');
+  const reader = new FieldReader(bytes, 'report', 'spdm');
   const { nonce, slot } = readRequest(reader);
-  reader.constant(SPDM_1_1, 1, 'response.version');
-  reader.constant(MEASUREMENTS, 1, 'response.code');
-  reader.constant(0, 1, 'response.param1');
-  reader.constant(slot, 1, 'response.param2');
+  reader.expect(SPDM_1_1, reader.little(1, 'response.version'), 'response.version');
+  reader.expect(MEASUREMENTS, reader.little(1, 'response.code'), 'response.code');
+  reader.expect(0, reader.little(1, 'response.param1'), 'response.param1');
+  reader.expect(slot, reader.little(1, 'response.param2'), 'response.param2');
   const blocks = readBlocks(reader);
-  const responderNonce = reader.bytes(NONCE_BYTES, 'response.nonce');
-  const opaqueBytes = reader.uint(2, 'response.opaqueLength');
+  const responderNonce = reader.take(NONCE_BYTES, 'response.nonce');
+  const opaqueBytes = reader.little(2, 'response.opaqueLength');
   if (opaqueBytes > OPAQUE_MAX_BYTES)
     reader.fail('spdm.length', 'response.opaqueLength', `at most ${OPAQUE_MAX_BYTES}`, `${opaqueBytes}`);
-  const opaque = parseOpaqueData(reader.bytes(opaqueBytes, 'opaque'));
+  const opaque = parseOpaqueData(reader.take(opaqueBytes, 'opaque'));
   const signed = bytes.subarray(0, reader.offset);
-  const signature = reader.bytes(SIGNATURE_BYTES, 'signature');
+  const signature = reader.take(SIGNATURE_BYTES, 'signature');
   reader.end();
   return { nonce, slot, responderNonce, blocks, opaque, signed, signature };
 }
 
-function readRequest(reader: SpanReader): Pick<NvidiaReport, 'nonce' | 'slot'> {
-  reader.constant(SPDM_1_1, 1, 'request.version');
-  reader.constant(GET_MEASUREMENTS, 1, 'request.code');
-  reader.constant(SIGNATURE_REQUESTED, 1, 'request.param1');
-  reader.constant(ALL_MEASUREMENTS, 1, 'request.param2');
-  const nonce = reader.bytes(NONCE_BYTES, 'request.nonce');
-  const slot = reader.uint(1, 'request.slot');
+function readRequest(reader: FieldReader): Pick<NvidiaReport, 'nonce' | 'slot'> {
+  reader.expect(SPDM_1_1, reader.little(1, 'request.version'), 'request.version');
+  reader.expect(GET_MEASUREMENTS, reader.little(1, 'request.code'), 'request.code');
+  reader.expect(SIGNATURE_REQUESTED, reader.little(1, 'request.param1'), 'request.param1');
+  reader.expect(ALL_MEASUREMENTS, reader.little(1, 'request.param2'), 'request.param2');
+  const nonce = reader.take(NONCE_BYTES, 'request.nonce');
+  const slot = reader.little(1, 'request.slot');
   if (slot > SLOT_MAX) reader.fail('spdm.value', 'request.slot', `0 to ${SLOT_MAX}`, `${slot}`);
   return { nonce, slot };
 }
 
-function readBlocks(reader: SpanReader): readonly MeasurementBlock[] {
-  const count = reader.uint(1, 'response.numberOfBlocks');
+function readBlocks(reader: FieldReader): readonly MeasurementBlock[] {
+  const count = reader.little(1, 'response.numberOfBlocks');
   if (count === 0) reader.fail('spdm.value', 'response.numberOfBlocks', 'at least 1', '0');
-  const recordBytes = reader.uint(3, 'response.recordLength');
+  const recordBytes = reader.little(3, 'response.recordLength');
   const start = reader.offset;
   const blocks: MeasurementBlock[] = [];
   for (let index = 0; index < count; index++) blocks.push(readBlock(reader, index, index === count - 1));
@@ -95,16 +96,17 @@ function readBlocks(reader: SpanReader): readonly MeasurementBlock[] {
   return blocks;
 }
 
-function readBlock(reader: SpanReader, index: number, isLast: boolean): MeasurementBlock {
+function readBlock(reader: FieldReader, index: number, isLast: boolean): MeasurementBlock {
   const name = `block.${index}`;
-  const spdmIndex = reader.uint(1, `${name}.index`);
+  const spdmIndex = reader.little(1, `${name}.index`);
   const isManifest = isLast && spdmIndex === MANIFEST_INDEX;
   if (spdmIndex !== index + 1 && !isManifest)
     reader.fail('spdm.block-index', `${name}.index`, `${index + 1}`, `${spdmIndex}`);
-  reader.constant(DMTF_MEASUREMENT, 1, `${name}.specification`);
-  const measurementBytes = reader.uint(2, `${name}.measurementSize`);
-  const type = reader.uint(1, `${name}.type`);
-  const valueBytes = reader.uint(2, `${name}.valueSize`);
+  const specification = `${name}.specification`;
+  reader.expect(DMTF_MEASUREMENT, reader.little(1, specification), specification);
+  const measurementBytes = reader.little(2, `${name}.measurementSize`);
+  const type = reader.little(1, `${name}.type`);
+  const valueBytes = reader.little(2, `${name}.valueSize`);
   if (measurementBytes !== valueBytes + 3)
     reader.fail('spdm.length', `${name}.measurementSize`, `${valueBytes + 3}`, `${measurementBytes}`);
   const isRaw = (type & RAW_VALUE) !== 0;
@@ -113,5 +115,5 @@ function readBlock(reader: SpanReader, index: number, isLast: boolean): Measurem
     const expected = isRaw ? `1 to ${maxBytes}` : `${SHA384_BYTES}`;
     reader.fail('spdm.length', `${name}.valueSize`, expected, `${valueBytes}`);
   }
-  return { index: spdmIndex - 1, type, value: reader.bytes(valueBytes, `${name}.value`) };
+  return { index: spdmIndex - 1, type, value: reader.take(valueBytes, `${name}.value`) };
 }
