@@ -22,9 +22,9 @@ const VALIDATORS_MAX = 7;
 
 export const DEVNET_HELP = `Usage: npm start [-- OPTIONS]
 
-Starts the local network: full nodes with their consensus engine, two inference nodes with a test enclave, of which one
-also proves, and a local paying and verifying endpoint for any OpenAI client. Runs one chat request and one
-classification with a proof of inference, and follows both receipts to finality.
+Starts the local network: full nodes with their consensus engine, two inference nodes in test enclaves (of Nitro's shape,
+and of TDX's with a GPU; the second also proves), and a local paying and verifying endpoint for any OpenAI client. Runs
+one chat request and one classification with a proof of inference, and follows both receipts to finality.
 
   --once           run the demo, print the result, stop
   --json           one JSON object on standard output (with --once)
