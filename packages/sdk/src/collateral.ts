@@ -139,7 +139,7 @@ export function appraisePieces(
     return [{ ref: facts.ref, item, verdict, facts, state, onChain: row }];
   };
   const trusted = rootCertificates(library, certificates, roots, crypto);
-  return namesOf(library).flatMap((name) => {
+  return namesOf(library, trusted).flatMap((name) => {
     const pieces = trusted.filter((root) => fits(name, root)).flatMap((root) => judge(refOf(name, root)));
     const good = pieces.filter(({ facts }) => facts !== null);
     return good.length > 0 ? good : pieces.slice(0, 1);
@@ -184,15 +184,21 @@ interface PieceName {
   readonly scope: Uint8Array;
 }
 
-/** Lists before what they may revoke the signer of. */
-function namesOf({ revocationLists, signedJson }: CollateralLibrary): readonly PieceName[] {
+/** Lists before what they may revoke the signer of: those of roots, those of others, signed objects. */
+function namesOf(
+  { revocationLists, signedJson }: CollateralLibrary,
+  roots: readonly Certificate[],
+): readonly PieceName[] {
   const all = [
     ...revocationLists.map(({ scope }) => ({ kind: 'crl' as const, scope })),
     ...signedJson.map(({ kind, scope }) => ({ kind, scope })),
   ];
   const named = all.flatMap(({ kind, scope }) => (scope === null ? [] : [{ kind, scope }]));
+  const subjects = new Set(roots.map(({ subject }) => toHex(subject)));
+  const rankOf = ({ kind, scope }: PieceName): number =>
+    kind !== 'crl' ? 2 : subjects.has(toHex(scope)) ? 0 : 1;
   return [...new Map(named.map((name) => [`${name.kind} ${toHex(name.scope)}`, name])).values()].sort(
-    (a, b) => Number(b.kind === 'crl') - Number(a.kind === 'crl'),
+    (a, b) => rankOf(a) - rankOf(b),
   );
 }
 
