@@ -1,13 +1,10 @@
 /** Evidence of any kind: dispatches on the kind, so that callers need not know which kinds there are. */
-import type { CryptoProvider } from '@haca/primitives';
 import { type EvidenceKind, failed, type Verdict, verdictOf } from '@haca/protocol';
-import type { RevokedCertificate } from './der/chain.ts';
 import { appraiseAzure } from './tee/azure/appraise.ts';
 import { rescoreAzure } from './tee/azure/rescore.ts';
 import type { AzurePolicy } from './tee/azure/validate.ts';
 import type { Appraisal } from './tee/check-run.ts';
 import type { TeeClaims } from './tee/claims.ts';
-import type { CollateralSource } from './tee/collateral.ts';
 import { appraiseDstack } from './tee/dstack/appraise.ts';
 import { rescoreDstack } from './tee/dstack/rescore.ts';
 import type { DstackPolicy } from './tee/dstack/validate.ts';
@@ -23,25 +20,7 @@ import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
 import { appraiseSnp } from './tee/snp/appraise.ts';
 import { rescoreSnp } from './tee/snp/rescore.ts';
 import type { SnpPolicy } from './tee/snp/validate.ts';
-import type { TrustRoot } from './tee/trust-root.ts';
-
-/** What a caller accepts evidence of a kind by. */
-export interface Acceptance<Policy> {
-  readonly roots: readonly TrustRoot[];
-  readonly policy: Policy;
-}
-
-/** What every kind is verified against. */
-export interface EvidenceTrust {
-  readonly crypto: CryptoProvider;
-  /** The time to judge at, milliseconds since the Unix epoch: block time on chain, the caller's choice elsewhere. */
-  readonly nowMs: number;
-  /** Certificates taken back by other ways than the vendors' revocation lists. */
-  readonly revoked: readonly RevokedCertificate[];
-  readonly collateral: CollateralSource;
-  /** How long after its `nextUpdate` collateral is still good; 0 for the vendors' own rule. */
-  readonly collateralGraceMs: number;
-}
+import type { Acceptance, EvidenceTrust } from './tee/trust.ts';
 
 /** Roots and policy of each kind that is accepted; a kind left out is refused. */
 export interface EvidenceContext extends EvidenceTrust {

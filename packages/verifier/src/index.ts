@@ -15,11 +15,9 @@ export { parseCrl, type RevocationList, type RevokedEntry } from './der/crl.ts';
 export { parsePemCertificates } from './der/pem.ts';
 export { DerReader } from './der/reader.ts';
 export {
-  type Acceptance,
   APPRAISED_KINDS,
   appraiseEvidence,
   type EvidenceContext,
-  type EvidenceTrust,
   type Rescoring,
   rescoreEvidence,
 } from './evidence.ts';
@@ -60,7 +58,6 @@ export {
 export { parseTpmQuote, type TpmQuote } from './tee/azure/tpm-quote.ts';
 export { type AzurePolicy, azureValidateChecks, validateAzure } from './tee/azure/validate.ts';
 export {
-  type AzureTrust,
   type AzureVerification,
   azureVerifyChecks,
   verifyAzure,
@@ -88,7 +85,7 @@ export { parseDstackJson } from './tee/dstack/from-json.ts';
 export { dstackRegistrationPolicy } from './tee/dstack/registration-policy.ts';
 export { rescoreDstack } from './tee/dstack/rescore.ts';
 export { DSTACK_VALIDATE_CHECKS, type DstackPolicy, validateDstack } from './tee/dstack/validate.ts';
-export { DSTACK_VERIFY_CHECKS, type DstackTrust, verifyDstack } from './tee/dstack/verify.ts';
+export { DSTACK_VERIFY_CHECKS, verifyDstack } from './tee/dstack/verify.ts';
 export type { Expected } from './tee/expected.ts';
 export type { QuoteClaims } from './tee/intel/claims.ts';
 export { type PckExtension, parsePckExtension } from './tee/intel/pck-extension.ts';
@@ -122,7 +119,6 @@ export {
   validateTdx,
   verifyTdx,
 } from './tee/intel/tdx.ts';
-export type { IntelTrust } from './tee/intel/trust.ts';
 export { requiredRegisters } from './tee/measurements.ts';
 export { appraiseNitro, type NitroContext } from './tee/nitro/appraise.ts';
 export { type NitroClaims, nitroClaimsDigest } from './tee/nitro/claims.ts';
@@ -192,7 +188,8 @@ export {
   type SnpTcbFloors,
   validateSnp,
 } from './tee/snp/validate.ts';
-export { SNP_VERIFY_CHECKS, type SnpTrust, verifySnp } from './tee/snp/verify.ts';
+export { SNP_VERIFY_CHECKS, verifySnp } from './tee/snp/verify.ts';
+export type { Acceptance, EvidenceTrust, RootedTrust } from './tee/trust.ts';
 export {
   AMD_ARK_GENOA,
   AMD_ARK_MILAN,

@@ -14,7 +14,7 @@ import {
   type TcbStatusKind,
 } from '@haca/protocol';
 import type { RevokedCertificate } from './der/chain.ts';
-import type { Acceptance, EvidenceContext } from './evidence.ts';
+import type { EvidenceContext } from './evidence.ts';
 import { azureRegistrationPolicy } from './tee/azure/registration-policy.ts';
 import type { AzurePolicy } from './tee/azure/validate.ts';
 import type { CollateralSource } from './tee/collateral.ts';
@@ -29,6 +29,7 @@ import { nvidiaRegistrationPolicy } from './tee/nvidia/registration-policy.ts';
 import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
 import { snpRegistrationPolicy } from './tee/snp/registration-policy.ts';
 import type { SnpPolicy } from './tee/snp/validate.ts';
+import type { Acceptance } from './tee/trust.ts';
 import { genesisTrustRoots, type TrustRoot } from './tee/trust-root.ts';
 
 /** What the records of a chain say about evidence as of a block. */

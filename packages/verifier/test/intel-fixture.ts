@@ -6,8 +6,8 @@ import {
   type Appraisal,
   appraiseSgx,
   appraiseTdx,
-  type IntelTrust,
   parseCertificate,
+  type RootedTrust,
   type SgxClaims,
   type SgxPolicy,
   type TdxClaims,
@@ -582,12 +582,12 @@ export function mint(changes: Partial<World> = {}): Minted {
 export interface MintedChange {
   readonly quote?: Uint8Array;
   readonly pieces?: readonly Piece[];
-  readonly trust?: Partial<IntelTrust>;
+  readonly trust?: Partial<RootedTrust>;
   readonly tdx?: Partial<TdxPolicy>;
   readonly sgx?: Partial<SgxPolicy>;
 }
 
-export function mintedTrust({ root, pieces }: Minted, change: MintedChange = {}): IntelTrust {
+export function mintedTrust({ root, pieces }: Minted, change: MintedChange = {}): RootedTrust {
   return {
     crypto: nodeCrypto,
     nowMs: NOW_MS,

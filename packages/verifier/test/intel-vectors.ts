@@ -11,8 +11,8 @@ import {
   appraiseTdx,
   type CollateralSource,
   INTEL_SGX_ROOT,
-  type IntelTrust,
   parsePemCertificates,
+  type RootedTrust,
   type SgxClaims,
   type SgxPolicy,
   stripQuotePadding,
@@ -257,12 +257,12 @@ export interface Change {
   readonly pieces?: readonly Piece[];
   readonly crypto?: CryptoProvider;
   readonly nowMs?: number;
-  readonly trust?: Partial<IntelTrust>;
+  readonly trust?: Partial<RootedTrust>;
   readonly tdx?: Partial<TdxPolicy>;
   readonly sgx?: Partial<SgxPolicy>;
 }
 
-export function trustFor(vector: IntelVector, change: Change = {}): IntelTrust {
+export function trustFor(vector: IntelVector, change: Change = {}): RootedTrust {
   return {
     crypto: change.crypto ?? nodeCrypto,
     nowMs: change.nowMs ?? recordedTimeMs(vector),

@@ -1,11 +1,11 @@
 /** Appraisal of an Azure document: parse, verify, validate (spec/tee-azure.md). */
 import { type Appraisal, appraisalOf } from '../check-run.ts';
-import { assertTrust } from '../intel/trust.ts';
+import { assertTrust, type RootedTrust } from '../trust.ts';
 import type { AzureClaims } from './claims.ts';
 import { type AzurePolicy, azureValidateChecks, validateAzure } from './validate.ts';
-import { type AzureTrust, verifyAzure } from './verify.ts';
+import { verifyAzure } from './verify.ts';
 
-export interface AzureContext extends AzureTrust {
+export interface AzureContext extends RootedTrust {
   readonly policy: AzurePolicy;
 }
 

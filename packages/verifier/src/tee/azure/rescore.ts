@@ -3,14 +3,14 @@ import { failed, type Verdict, verdictOf } from '@haca/protocol';
 import { openCheckRun } from '../check-run.ts';
 import { rescoreIntel } from '../intel/rescore.ts';
 import { rescoreSnp } from '../snp/rescore.ts';
+import type { RootedTrust } from '../trust.ts';
 import { azureFactsCodec } from './claims.ts';
 import type { AzurePolicy } from './validate.ts';
-import type { AzureTrust } from './verify.ts';
 
 /** Judges the hardware below an Azure VM again; nothing above it ages. Total for every byte string. */
 export function rescoreAzure(
   facts: Uint8Array,
-  context: AzureTrust & { readonly policy: Pick<AzurePolicy, 'tdx' | 'snp'> },
+  context: RootedTrust & { readonly policy: Pick<AzurePolicy, 'tdx' | 'snp'> },
 ): { readonly verdict: Verdict; readonly collateralEndMs: number | null } {
   const { policy, ...trust } = context;
   const opening = openCheckRun(['azure.facts']);
@@ -29,7 +29,7 @@ export function rescoreAzure(
 function rescoreInner(
   { hardwareKind, facts }: TypeOf<typeof azureFactsCodec>,
   { tdx, snp }: Pick<AzurePolicy, 'tdx' | 'snp'>,
-  trust: AzureTrust,
+  trust: RootedTrust,
 ): ReturnType<typeof rescoreSnp> | null {
   if (hardwareKind === 'tdx')
     return tdx === undefined ? null : rescoreIntel(facts, { ...trust, policy: tdx });

@@ -13,7 +13,6 @@ import {
   notApplicable,
   snpDocumentCodec,
 } from '@haca/protocol';
-import type { EvidenceTrust } from '../../evidence.ts';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { shortHex } from '../expected.ts';
 import { notReached } from '../inner-checks.ts';
@@ -22,17 +21,12 @@ import type { TdReport } from '../intel/reports.ts';
 import { TDX_VERIFY_CHECKS, verifyTdx } from '../intel/tdx.ts';
 import type { SnpClaims } from '../snp/claims.ts';
 import { SNP_VERIFY_CHECKS, verifySnp } from '../snp/verify.ts';
-import type { TrustRoot } from '../trust-root.ts';
+import type { RootedTrust } from '../trust.ts';
 import { type AzureClaims, type AzureHardwareClaims, azureClaimsOf } from './claims.ts';
 import { type AzureHardware, type HclReport, parseHclReport } from './hcl-report.ts';
 import { type AzureRuntimeData, parseRuntimeData } from './runtime-data.ts';
 import { tdReportFault } from './td-report.ts';
 import { parseTpmQuote, pcrDigestOf, type TpmQuote } from './tpm-quote.ts';
-
-export interface AzureTrust extends EvidenceTrust {
-  /** Intel's and AMD's; each vouches for its own hardware only. */
-  readonly roots: readonly TrustRoot[];
-}
 
 const FORM_CHECKS = [
   'azure.size',
@@ -75,7 +69,7 @@ export interface AzureVerification extends Verification<AzureClaims> {
 }
 
 /** Total for every byte string. As many signatures as `verifyTdx` or `verifySnp`, and one RSA signature of 2048 bits. */
-export function verifyAzure(bytes: Uint8Array, trust: AzureTrust): AzureVerification {
+export function verifyAzure(bytes: Uint8Array, trust: RootedTrust): AzureVerification {
   const run = openCheckRun(OWN_CHECKS);
   const document = readDocument(bytes, run);
   const hcl = document === null ? null : run.parse('azure.hcl-report', () => readHclReport(document));
@@ -121,7 +115,7 @@ function readParts(document: AzureDocument, hcl: HclReport, run: Run): Parts | n
   return quote === null ? null : { document, hcl, runtime, quote };
 }
 
-function verifyHardware({ document, hcl }: Parts, trust: AzureTrust): Verification<AzureHardwareClaims> {
+function verifyHardware({ document, hcl }: Parts, trust: RootedTrust): Verification<AzureHardwareClaims> {
   if (document.tdQuote !== null) return verifyTdx(document.tdQuote, trust);
   const report = { report: hcl.hardwareReport, certificates: document.certificates };
   return verifySnp(encode(snpDocumentCodec, report), trust);
@@ -130,7 +124,7 @@ function verifyHardware({ document, hcl }: Parts, trust: AzureTrust): Verificati
 function checkBindings(
   parts: Parts,
   inner: AzureHardwareClaims,
-  { crypto }: AzureTrust,
+  { crypto }: RootedTrust,
   run: Run,
 ): AzureClaims | null {
   const { document, hcl, runtime, quote } = parts;
@@ -147,7 +141,7 @@ function checkBindings(
   return azureClaimsOf({ hardwareKind, inner, runtimeDigest, runtime, signedQuote, quote, pcrs });
 }
 
-function tdReportCheck({ document, hcl }: Parts, crypto: AzureTrust['crypto']): Check {
+function tdReportCheck({ document, hcl }: Parts, crypto: RootedTrust['crypto']): Check {
   const id = 'azure.td-report';
   if (document.tdQuote === null) return notApplicable(id, 'the hardware is SEV-SNP');
   const quoted = parseQuote(document.tdQuote).body as TdReport;
@@ -170,14 +164,14 @@ function runtimeHashCheck(reportData: Uint8Array, runtimeDigest: Uint8Array): Ch
   return check(id, id, bytesEqual(reportData, expected), toHex(expected), toHex(reportData));
 }
 
-function signatureCheck({ document, runtime }: Parts, crypto: AzureTrust['crypto']): Check {
+function signatureCheck({ document, runtime }: Parts, crypto: RootedTrust['crypto']): Check {
   const id = 'azure.tpm-quote.signature';
   const { tpmQuote, tpmSignature } = document;
   const holds = crypto.verifyRsaPkcs1Sha256(runtime.attestationKey, tpmQuote, tpmSignature);
   return check(id, id, holds, 'a signature by HCLAkPub', holds ? 'one' : 'one that does not verify');
 }
 
-function pcrCheck({ document, quote }: Parts, crypto: AzureTrust['crypto']): Check {
+function pcrCheck({ document, quote }: Parts, crypto: RootedTrust['crypto']): Check {
   const id = 'azure.tpm-quote.pcrs';
   const { pcrs } = document;
   const stray = pcrs.findIndex(

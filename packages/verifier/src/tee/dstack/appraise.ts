@@ -1,11 +1,11 @@
 /** Appraisal of a dstack document: parse, verify, validate (spec/tee-dstack.md). */
 import { type Appraisal, appraisalOf } from '../check-run.ts';
-import { assertTrust } from '../intel/trust.ts';
+import { assertTrust, type RootedTrust } from '../trust.ts';
 import type { DstackClaims } from './claims.ts';
 import { DSTACK_VALIDATE_CHECKS, type DstackPolicy, validateDstack } from './validate.ts';
-import { type DstackTrust, verifyDstack } from './verify.ts';
+import { verifyDstack } from './verify.ts';
 
-export interface DstackContext extends DstackTrust {
+export interface DstackContext extends RootedTrust {
   readonly policy: DstackPolicy;
 }
 

@@ -4,13 +4,12 @@ import { EVIDENCE_MAX_BYTES } from '@haca/protocol';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { notReached } from '../inner-checks.ts';
 import { TDX_VERIFY_CHECKS, type TdxClaims, verifyTdx } from '../intel/tdx.ts';
-import type { IntelTrust } from '../intel/trust.ts';
+import type { RootedTrust } from '../trust.ts';
 import { applicationLogFault, imageLogFault, type LogFault, splitLog } from './boot-log.ts';
 import { type DstackClaims, dstackClaimsOf } from './claims.ts';
 import { type DstackLog, parseDstackDocument, replayedRegisters } from './document.ts';
 
 /** What the quote is verified against. */
-export type DstackTrust = IntelTrust;
 
 const FORM_CHECKS = ['dstack.size', 'dstack.document'] as const;
 const LOG_CHECKS = ['dstack.replay', 'dstack.image-log', 'dstack.application-log'] as const;
@@ -22,7 +21,7 @@ export const DSTACK_VERIFY_CHECKS: readonly string[] = [...FORM_CHECKS, ...TDX_V
 type Run = CheckRun<(typeof OWN_CHECKS)[number]>;
 
 /** Total for every byte string. As many signatures as `verifyTdx`, and 2 hashes for each of at most 256 events. */
-export function verifyDstack(bytes: Uint8Array, trust: DstackTrust): Verification<DstackClaims> {
+export function verifyDstack(bytes: Uint8Array, trust: RootedTrust): Verification<DstackClaims> {
   const run = openCheckRun(OWN_CHECKS);
   const log = readDocument(bytes, run);
   const tdx = log === null ? null : verifyTdx(log.quote, trust);
@@ -46,7 +45,7 @@ function readDocument(bytes: Uint8Array, run: Run): DstackLog | null {
   return run.parse('dstack.document', () => parseDstackDocument(bytes));
 }
 
-function checkLog(log: DstackLog, tdx: TdxClaims, { crypto }: DstackTrust, run: Run): DstackClaims | null {
+function checkLog(log: DstackLog, tdx: TdxClaims, { crypto }: RootedTrust, run: Run): DstackClaims | null {
   const replayed = replayedRegisters(log, crypto);
   const wrong = replayed.findIndex(
     (register, index) => !bytesEqual(register, tdx.rtmrs[index] as Uint8Array),

@@ -9,6 +9,7 @@ import type { Certificate } from '../../der/certificate.ts';
 import { revocationFault, windowFault } from '../../der/chain.ts';
 import { crlWindowFault, isOnList, type RevocationList, updateFault } from '../../der/crl.ts';
 import type { CheckRun } from '../check-run.ts';
+import type { RootedTrust } from '../trust.ts';
 import { authenticCrl, type Fault, jsonSignatureFault, type Signer, verifySigner } from './authentic.ts';
 import {
   debugFault,
@@ -23,7 +24,6 @@ import { parseQeIdentity, type QeIdentity } from './qe-identity.ts';
 import { parseTcbInfo, type TcbInfo } from './tcb-info.ts';
 import { evaluateTcb, type QeTcb, svnLevelOf, type TcbClaims } from './tcb-level.ts';
 import { isHopeless, type TcbStatus } from './tcb-status.ts';
-import type { IntelTrust } from './trust.ts';
 
 /** Ids of the checks of this step without the kind before them, in order. */
 export const JUDGE_CHECKS = [
@@ -62,7 +62,7 @@ export interface Judgement {
 }
 
 /** At most 6 signatures are verified: two lists, TCB information, QE identity, and their signers. */
-export function judgePlatform(facts: PlatformFacts, trust: IntelTrust, run: CheckRun<string>): Judgement {
+export function judgePlatform(facts: PlatformFacts, trust: RootedTrust, run: CheckRun<string>): Judgement {
   const at = (name: string): string => `${facts.tee}.${name}`;
   const chain = pckChainOf(facts);
   run.chain(at('chain.revocation'), revocationFault(chain, trust.revoked), chain.length);
@@ -79,7 +79,7 @@ export function judgePlatform(facts: PlatformFacts, trust: IntelTrust, run: Chec
 
 interface Desk {
   readonly facts: PlatformFacts;
-  readonly trust: IntelTrust;
+  readonly trust: RootedTrust;
   readonly run: CheckRun<string>;
   readonly at: (name: string) => string;
   readonly ends: number[];

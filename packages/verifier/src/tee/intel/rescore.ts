@@ -1,13 +1,13 @@
 import { MalformedError } from '@haca/primitives';
 import { type Verdict, verdictOf } from '@haca/protocol';
 import { openCheckRun } from '../check-run.ts';
+import { assertTrust, type RootedTrust } from '../trust.ts';
 import { findTrustRoot } from '../trust-root.ts';
 import { JUDGE_CHECKS, JUDGE_TDX_CHECKS, judgePlatform } from './judge.ts';
 import { decodePlatformFacts, type PlatformFacts } from './platform-facts.ts';
 import { type IntelTcbPolicy, tcbPolicyChecks } from './policy.ts';
 import type { TeeKind } from './quote.ts';
 import type { TcbClaims } from './tcb-level.ts';
-import { assertTrust, type IntelTrust } from './trust.ts';
 import { rootCheck } from './verify.ts';
 
 export interface IntelRescoring {
@@ -23,7 +23,7 @@ export interface IntelRescoring {
  */
 export function rescoreIntel(
   facts: Uint8Array,
-  context: IntelTrust & { readonly policy: IntelTcbPolicy },
+  context: RootedTrust & { readonly policy: IntelTcbPolicy },
   tee: TeeKind | null = null,
 ): IntelRescoring {
   assertTrust(context);

@@ -3,13 +3,13 @@ import { toHex } from '@haca/primitives';
 import { type Appraisal, appraisalOf, type Validation, type Verification } from '../check-run.ts';
 import { checkBytes, type Expected } from '../expected.ts';
 import { checkMeasurement } from '../measurements.ts';
+import type { RootedTrust } from '../trust.ts';
 import { type QuoteClaims, quoteClaims } from './claims.ts';
 import { JUDGE_CHECKS } from './judge.ts';
 import { isDebugEnclave } from './match.ts';
 import { checkFlag, debugCheck, type IntelPolicy, TCB_POLICY_CHECKS, tcbPolicyChecks } from './policy.ts';
 import type { SgxReport } from './reports.ts';
 import { hasBit } from './tdx.ts';
-import type { IntelTrust } from './trust.ts';
 import { AUTHENTICITY_CHECKS, verifyQuote } from './verify.ts';
 
 /** What an SGX quote says once it was verified. */
@@ -37,7 +37,7 @@ export const SGX_VALIDATE_CHECKS: readonly string[] = [
 ].map((name) => `sgx.${name}`);
 
 /** Total for every byte string: returns failed checks, never throws for what is in `bytes`. At most 10 signatures. */
-export function verifySgx(bytes: Uint8Array, trust: IntelTrust): Verification<SgxClaims> {
+export function verifySgx(bytes: Uint8Array, trust: RootedTrust): Verification<SgxClaims> {
   const { checks, authentic } = verifyQuote(bytes, 'sgx', trust, SGX_VERIFY_CHECKS);
   const body = authentic?.quote.body;
   if (authentic === null || body?.kind !== 'sgx') return { checks, claims: null };
@@ -83,7 +83,7 @@ export function validateSgx(claims: SgxClaims, policy: SgxPolicy): Validation {
   return { checks, measurement: measured.name };
 }
 
-export interface SgxContext extends IntelTrust {
+export interface SgxContext extends RootedTrust {
   readonly policy: SgxPolicy;
 }
 

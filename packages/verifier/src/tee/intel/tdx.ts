@@ -4,11 +4,11 @@ import { type Check, check } from '@haca/protocol';
 import { type Appraisal, appraisalOf, type Validation, type Verification } from '../check-run.ts';
 import { checkBytes, type Expected } from '../expected.ts';
 import { checkMeasurement } from '../measurements.ts';
+import type { RootedTrust } from '../trust.ts';
 import { type QuoteClaims, quoteClaims } from './claims.ts';
 import { JUDGE_TDX_CHECKS } from './judge.ts';
 import { checkFlag, debugCheck, type IntelPolicy, TCB_POLICY_CHECKS, tcbPolicyChecks } from './policy.ts';
 import type { TdReport } from './reports.ts';
-import type { IntelTrust } from './trust.ts';
 import { AUTHENTICITY_CHECKS, verifyQuote } from './verify.ts';
 
 /** What a TDX quote says once it was verified. */
@@ -49,7 +49,7 @@ export const TDX_VALIDATE_CHECKS: readonly string[] = [
 ].map((name) => `tdx.${name}`);
 
 /** Total for every byte string: returns failed checks, never throws for what is in `bytes`. At most 10 signatures. */
-export function verifyTdx(bytes: Uint8Array, trust: IntelTrust): Verification<TdxClaims> {
+export function verifyTdx(bytes: Uint8Array, trust: RootedTrust): Verification<TdxClaims> {
   const { checks, authentic } = verifyQuote(bytes, 'tdx', trust, TDX_VERIFY_CHECKS);
   const body = authentic?.quote.body;
   if (authentic === null || body?.kind !== 'tdx') return { checks, claims: null };
@@ -135,7 +135,7 @@ export function hasBit(bytes: Uint8Array, bit: number): boolean {
   return (byte & (1 << (bit & 7))) !== 0;
 }
 
-export interface TdxContext extends IntelTrust {
+export interface TdxContext extends RootedTrust {
   readonly policy: TdxPolicy;
 }
 

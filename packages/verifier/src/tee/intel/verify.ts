@@ -14,6 +14,7 @@ import {
   windowFault,
 } from '../../der/chain.ts';
 import { type CheckRun, openCheckRun } from '../check-run.ts';
+import { assertTrust, type RootedTrust } from '../trust.ts';
 import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
 import { PCK_CHAIN_PHRASES, phraseFault } from './certificates.ts';
 import { type Judgement, judgePlatform } from './judge.ts';
@@ -29,7 +30,6 @@ import {
   type TeeKind,
 } from './quote.ts';
 import { parseQuotePem } from './quote-pem.ts';
-import { assertTrust, type IntelTrust } from './trust.ts';
 
 /** Ids of the checks that prove authenticity, without the kind before them, in order. */
 export const AUTHENTICITY_CHECKS = [
@@ -69,7 +69,7 @@ export interface AuthenticQuote {
 export function verifyQuote(
   bytes: Uint8Array,
   tee: TeeKind,
-  trust: IntelTrust,
+  trust: RootedTrust,
   ids: readonly string[],
 ): { readonly checks: readonly Check[]; readonly authentic: AuthenticQuote | null } {
   assertTrust(trust);
@@ -81,7 +81,7 @@ export function verifyQuote(
 function runChecks(
   bytes: Uint8Array,
   tee: TeeKind,
-  trust: IntelTrust,
+  trust: RootedTrust,
   run: CheckRun<string>,
 ): AuthenticQuote | null {
   const quote = readQuote(bytes, tee, run);
@@ -176,7 +176,7 @@ const PROFILE: ChainProfile = P256_SHA256_PROFILE;
 function verifyChain(
   chain: readonly Certificate[],
   tee: TeeKind,
-  { nowMs, crypto }: IntelTrust,
+  { nowMs, crypto }: RootedTrust,
   run: CheckRun<string>,
 ): boolean {
   const { length } = chain;

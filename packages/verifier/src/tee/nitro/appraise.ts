@@ -1,6 +1,6 @@
 /** Appraisal of a Nitro attestation document: parse, verify, validate (spec/tee-nitro.md). */
-import { UsageError } from '@haca/primitives';
 import { type Appraisal, appraisalOf } from '../check-run.ts';
+import { assertTrust } from '../trust.ts';
 import type { NitroClaims } from './claims.ts';
 import { NITRO_VALIDATE_CHECKS, type NitroPolicy, validateNitro } from './validate.ts';
 import { type NitroTrust, verifyNitro } from './verify.ts';
@@ -14,9 +14,8 @@ export interface NitroContext extends NitroTrust {
  * At most `NITRO_LIMITS.cabundleEntries` + 1 signatures are verified. Throws `UsageError` for a context that makes no sense.
  */
 export function appraiseNitro(document: Uint8Array, context: NitroContext): Appraisal<NitroClaims> {
-  const { nowMs, roots, policy } = context;
-  if (!Number.isSafeInteger(nowMs)) throw new UsageError(`${nowMs} is no time in milliseconds`);
-  if (roots.some(({ sha256 }) => sha256.length !== 32)) throw new UsageError('a root is pinned by 32 bytes');
+  const { nowMs, policy } = context;
+  assertTrust(context);
   return appraisalOf(verifyNitro(document, context), NITRO_VALIDATE_CHECKS, (claims) =>
     validateNitro(claims, nowMs, policy),
   );

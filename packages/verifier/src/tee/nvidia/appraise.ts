@@ -1,6 +1,6 @@
 /** Appraisal of NVIDIA evidence: parse, verify, validate (spec/tee-nvidia.md). */
-import { UsageError } from '@haca/primitives';
 import { type Appraisal, appraisalOf } from '../check-run.ts';
+import { assertTrust } from '../trust.ts';
 import type { NvidiaClaims } from './claims.ts';
 import { NVIDIA_VALIDATE_CHECKS, type NvidiaPolicy, validateNvidia } from './validate.ts';
 import { type NvidiaTrust, verifyNvidia } from './verify.ts';
@@ -14,9 +14,8 @@ export interface NvidiaContext extends NvidiaTrust {
  * signatures are verified. Throws `UsageError` for a context that makes no sense.
  */
 export function appraiseNvidia(document: Uint8Array, context: NvidiaContext): Appraisal<NvidiaClaims> {
-  const { nowMs, roots, policy } = context;
-  if (!Number.isSafeInteger(nowMs)) throw new UsageError(`${nowMs} is no time in milliseconds`);
-  if (roots.some(({ sha256 }) => sha256.length !== 32)) throw new UsageError('a root is pinned by 32 bytes');
+  const { policy } = context;
+  assertTrust(context);
   return appraisalOf(verifyNvidia(document, context), NVIDIA_VALIDATE_CHECKS, (claims) =>
     validateNvidia(claims, policy),
   );

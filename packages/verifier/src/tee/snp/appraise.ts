@@ -1,11 +1,11 @@
 /** Appraisal of SNP evidence: parse, verify, validate (spec/tee-snp.md). */
-import { UsageError } from '@haca/primitives';
 import { type Appraisal, appraisalOf } from '../check-run.ts';
+import { assertTrust, type RootedTrust } from '../trust.ts';
 import type { SnpClaims } from './claims.ts';
 import { SNP_VALIDATE_CHECKS, type SnpPolicy, validateSnp } from './validate.ts';
-import { type SnpTrust, verifySnp } from './verify.ts';
+import { verifySnp } from './verify.ts';
 
-export interface SnpContext extends SnpTrust {
+export interface SnpContext extends RootedTrust {
   readonly policy: SnpPolicy;
 }
 
@@ -14,9 +14,8 @@ export interface SnpContext extends SnpTrust {
  * `UsageError` for a context that makes no sense.
  */
 export function appraiseSnp(document: Uint8Array, context: SnpContext): Appraisal<SnpClaims> {
-  const { nowMs, roots, policy } = context;
-  if (!Number.isSafeInteger(nowMs)) throw new UsageError(`${nowMs} is no time in milliseconds`);
-  if (roots.some(({ sha256 }) => sha256.length !== 32)) throw new UsageError('a root is pinned by 32 bytes');
+  const { policy } = context;
+  assertTrust(context);
   return appraisalOf(verifySnp(document, context), SNP_VALIDATE_CHECKS, (claims) =>
     validateSnp(claims, policy),
   );

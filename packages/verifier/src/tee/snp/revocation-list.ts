@@ -7,8 +7,8 @@ import { type Check, type CollateralOf, failed } from '@haca/protocol';
 import type { Certificate } from '../../der/certificate.ts';
 import type { RevokedCertificate } from '../../der/chain.ts';
 import { crlFault, crlWindowFault, isOnList, parseCrl, type RevocationList } from '../../der/crl.ts';
-import type { EvidenceTrust } from '../../evidence.ts';
 import type { CheckRun } from '../check-run.ts';
+import type { EvidenceTrust } from '../trust.ts';
 import { AMD_SIGNATURE } from './chain-profile.ts';
 
 /** Ids of the checks that ask for the list, in order. */

@@ -6,9 +6,9 @@ import { bytesEqual, decode, MalformedError, toHex } from '@haca/primitives';
 import { check, notApplicable, type SnpDocument, type SnpProduct, snpDocumentCodec } from '@haca/protocol';
 import { AMD_DEVIATIONS, type Certificate, parseCertificate } from '../../der/certificate.ts';
 import { nameFault, profileFault, revocationFault, signatureFault, windowFault } from '../../der/chain.ts';
-import type { EvidenceTrust } from '../../evidence.ts';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { shortHex } from '../expected.ts';
+import type { RootedTrust } from '../trust.ts';
 import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
 import { AMD_PROFILE } from './chain-profile.ts';
 import { type SnpClaims, snpClaimsDigest, snpRegisters } from './claims.ts';
@@ -55,11 +55,6 @@ export const SNP_VERIFY_CHECKS = [
   'snp.tcb.order',
 ] as const;
 
-/** What evidence is verified against. */
-export interface SnpTrust extends EvidenceTrust {
-  readonly roots: readonly TrustRoot[];
-}
-
 /** ARK, ASK or ASVK, endorsement key. */
 const CERTIFICATES = 3;
 /** What they are called in faults. */
@@ -73,13 +68,13 @@ type Run = CheckRun<(typeof SNP_VERIFY_CHECKS)[number]>;
  * `bytes` is CBOR of `snpDocumentCodec`. Total for every byte string: returns failed checks, never throws for what is in it. Four
  * signatures are verified at most: two RSA-4096 of the chain, one P-384 of the report, one RSA-4096 of the revocation list.
  */
-export function verifySnp(bytes: Uint8Array, trust: SnpTrust): Verification<SnpClaims> {
+export function verifySnp(bytes: Uint8Array, trust: RootedTrust): Verification<SnpClaims> {
   const run = openCheckRun(SNP_VERIFY_CHECKS);
   const claims = runChecks(bytes, trust, run);
   return { checks: run.checks(), claims };
 }
 
-function runChecks(bytes: Uint8Array, trust: SnpTrust, run: Run): SnpClaims | null {
+function runChecks(bytes: Uint8Array, trust: RootedTrust, run: Run): SnpClaims | null {
   const document = run.parse('snp.document', () => parseDocument(bytes));
   if (document === null) return null;
   const report = run.parse('snp.report', () => parseSnpReport(document.report));
@@ -135,7 +130,7 @@ function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {
   return ders.map((der, i) => parseCertificate(der, PLACES[i] ?? `${i}`, AMD_DEVIATIONS));
 }
 
-function verifyChain(chain: readonly Certificate[], { crypto }: SnpTrust, run: Run): boolean {
+function verifyChain(chain: readonly Certificate[], { crypto }: RootedTrust, run: Run): boolean {
   const { length } = chain;
   return (
     run.chain('snp.chain.profile', profileFault(chain, AMD_PROFILE), length) &&
@@ -215,7 +210,7 @@ function checkChipId({ hardwareId }: SnpVekExtensions, { chipId }: SnpReport, ru
 function checkSignature(
   chain: readonly Certificate[],
   { signed, signature }: SnpReport,
-  { crypto }: SnpTrust,
+  { crypto }: RootedTrust,
   run: Run,
 ): boolean {
   const holds = crypto.verifyEcdsaP384(leafOf(chain).publicKey, signed, signature);
@@ -228,7 +223,7 @@ function judge(
   chain: readonly Certificate[],
   report: SnpReport,
   tcbs: Tcbs,
-  trust: SnpTrust,
+  trust: RootedTrust,
   run: Run,
 ): number | null {
   const { length } = chain;
