@@ -25,7 +25,6 @@ import { FAUCET, settle } from './state-machine-world.ts';
 const GOOD: EvidenceRescoring = { fault: null, tcbStatus: 'UpToDate', collateralEndMs: 1_000 };
 const KEY = new Uint8Array(32);
 const RULES: StateEvidenceRules = {
-  version: new Uint8Array(32),
   evaluation: 'in-force',
   simulated: false,
   testRoots: [],
@@ -50,7 +49,7 @@ function counted(rescore: RescoreEvidence, judgementsMax?: number) {
   return { memo, calls: () => calls };
 }
 
-test('TC-10: a judgement is remembered by facts, kind, version, genesis and the time it is good for', () => {
+test('TC-10: a judgement is remembered by facts, kind, decisions, genesis and the time it is good for', () => {
   const { memo, calls } = counted(() => GOOD);
   const facts = utf8Encode('facts');
   const ask = (over: Partial<StateEvidenceRules> = {}, of = facts, kind: 'tdx' | 'sgx' = 'tdx'): number => {
@@ -63,15 +62,19 @@ test('TC-10: a judgement is remembered by facts, kind, version, genesis and the 
   assert.equal(ask({ nowMs: 1_099 }), 0);
   assert.equal(ask({ nowMs: 499 }), 2, 'earlier than it was asked');
   assert.ok(ask({ nowMs: 1_100 }) > 0, 'later than its end');
-  assert.ok(ask({ version: new Uint8Array(32).fill(1) }) > 0);
+  const certificate = { issuer: Uint8Array.of(1), serial: Uint8Array.of(1) };
+  assert.ok(ask({ revoked: [certificate] }) > 0);
+  assert.ok(ask({ revoked: [{ ...certificate, serial: Uint8Array.of(2) }] }) > 0);
+  assert.equal(ask({ revoked: [{ ...certificate }] }), 0);
+  assert.ok(ask({ tcbStatuses: [{ evidenceKind: 'tdx', statuses: [] }] }) > 0);
+  const floor = { bootloader: 0, tee: 0, snp: 0, microcode: 1, fmc: null };
+  assert.ok(ask({ tcbFloors: [{ product: 'milan', floor }] }) > 0);
   assert.ok(ask({ evaluation: 'newest-superseded' }) > 0);
   assert.ok(ask({ simulated: true }) > 0);
   assert.ok(ask({ testRoots: [new Uint8Array(32)] }) > 0);
   assert.ok(ask({ collateralGraceMs: 99 }) > 0);
   assert.ok(ask({}, utf8Encode('others')) > 0);
   assert.ok(ask({}, facts, 'sgx') > 0);
-  assert.equal(ask({ version: null }), 1, 'rules of another time are never remembered');
-  assert.equal(ask({ version: null }), 1);
 });
 
 test('TC-10: what is stale is remembered for its moment, another fault and what has no end for all its time', () => {
@@ -151,6 +154,22 @@ test('TC-10 TC-8: settling in the grace of a recovery judges a key once, and end
   assert.ok(calls() - before <= 10, `${calls() - before} judgements for ${settled} batches`);
 });
 
+test('TC-10: what is posted about other platforms makes no key be judged again', () => {
+  const { memo, calls } = counted(MADE_UP_VERIFIER.rescore);
+  const { world, node } = evidenceWorld({ evidence: { ...MADE_UP_VERIFIER, rescore: memo } });
+  assert.equal(post(world, FAUCET, collateral()), 'OK');
+  const key = openDocumentKey(world, node);
+  assert.equal(settle(world, key, 1, 0n).codeName, 'OK');
+  const before = calls();
+  for (const number of [1, 2, 3]) {
+    assert.equal(post(world, FAUCET, collateral({ scope: 'TDX:q', number })), 'OK');
+    assert.equal(settle(world, key, 1, 0n).codeName, 'OK');
+  }
+  assert.equal(calls(), before);
+  assert.equal(post(world, FAUCET, collateral({ number: 2, revokedBelow: 9 })), 'OK');
+  assert.equal(settle(world, key, 1, 0n).codeName, 'E_KEY');
+});
+
 test('TC-10: what was found while signatures were only taken for good is not remembered', () => {
   let guesses = 0;
   const guessing = answeringCrypto(
@@ -186,7 +205,7 @@ test('TC-10 CHAIN-94: a guess that was wrong leaves no judgement behind, whereve
 
 test('TC-10: with or without the memo the answers are the same, however few it holds', () => {
   const window = fc.record({ from: fc.nat(60), end: fc.nat(60) });
-  const asks = fc.array(fc.record({ facts: fc.nat(5), version: fc.nat(2), nowMs: fc.nat(80) }), {
+  const asks = fc.array(fc.record({ facts: fc.nat(5), floor: fc.nat(2), nowMs: fc.nat(80) }), {
     maxLength: 60,
   });
   fc.assert(
@@ -195,8 +214,8 @@ test('TC-10: with or without the memo the answers are the same, however few it h
       asks,
       fc.nat(3),
       (windows, list, size) => {
-        const rescore: RescoreEvidence = (_kind, facts, { version, nowMs, collateralGraceMs }) => {
-          const { from, end } = windows[(facts[0] as number) * 3 + ((version ?? facts)[0] as number)] ?? {
+        const rescore: RescoreEvidence = (_kind, facts, { tcbFloors, nowMs, collateralGraceMs }) => {
+          const { from, end } = windows[(facts[0] as number) * 3 + (tcbFloors[0]?.floor.tee ?? 0)] ?? {
             from: 0,
             end: 0,
           };
@@ -204,8 +223,10 @@ test('TC-10: with or without the memo the answers are the same, however few it h
           return { fault: isGood ? null : 'stale-collateral', tcbStatus: null, collateralEndMs: end };
         };
         const memo = createJudgementMemo(rescore, 2 * size);
-        for (const { facts, version, nowMs } of list) {
-          const rules = { ...RULES, version: new Uint8Array(32).fill(version), nowMs, collateralGraceMs: 10 };
+        for (const { facts, floor, nowMs } of list) {
+          const tcbFloor = { bootloader: 0, tee: floor, snp: 0, microcode: 0, fmc: null };
+          const tcbFloors = [{ product: 'milan' as const, floor: tcbFloor }];
+          const rules = { ...RULES, tcbFloors, nowMs, collateralGraceMs: 10 };
           const of = Uint8Array.of(facts);
           assert.deepEqual(memo('tdx', of, rules, nodeCrypto), rescore('tdx', of, rules, nodeCrypto));
         }

@@ -1,7 +1,7 @@
 /**
- * Judgements of facts that were made before. A judgement hangs on the facts, the genesis, the version of the state's rules, the pieces
- * of collateral it asks for, and the time. Time comes in by windows alone, so what holds at two times holds between them; pieces are
- * compared each time. The memo changes no answer; it only saves time.
+ * Judgements of facts that were made before. A judgement hangs on the facts, the genesis, what validators decided, the pieces of
+ * collateral it asks for, and the time. Time comes in by windows alone, so what holds at two times holds between them; pieces are
+ * compared each time, so that a new one concerns nobody but those it is about. The memo changes no answer; it only saves time.
  */
 import { type CryptoProvider, concatBytes, encode, sha256, utf8Encode } from '@haca/primitives';
 import {
@@ -10,6 +10,9 @@ import {
   type CollateralOf,
   type CollateralRef,
   collateralCodec,
+  evidencePolicyRecordCodec,
+  revokedCertificatesRecordCodec,
+  ZERO_DIGEST,
 } from '@haca/protocol';
 import type { EvidenceRescoring, RescoreEvidence, StateEvidenceRules } from '../state-machine/index.ts';
 import type { Checker } from './proof-checks.ts';
@@ -35,7 +38,9 @@ export function createJudgementMemo(
 ): RescoreEvidence {
   let recent = new Map<string, Judged>();
   let older = new Map<string, Judged>();
-  const digestOf = createDigests();
+  const digestOf = createDigests((item: Collateral) => encode(collateralCodec, item));
+  const digestOfPiece = (item: Collateral | null): string => (item === null ? '' : digestOf(item));
+  const decidedOf = createDecisionDigests();
   const put = (name: string, judged: Judged): void => {
     if (!recent.has(name) && 2 * (recent.size + 1) > judgementsMax) {
       older = recent;
@@ -47,10 +52,9 @@ export function createJudgementMemo(
   const holds = ({ asked, fromMs, toMs }: Judged, { nowMs, collateral }: StateEvidenceRules): boolean =>
     fromMs <= nowMs &&
     nowMs <= toMs &&
-    asked.every(({ ref, digest }) => digestOf(collateral(ref)) === digest);
+    asked.every(({ ref, digest }) => digestOfPiece(collateral(ref)) === digest);
   return (kind, facts, rules, crypto) => {
-    if (rules.version === null) return rescore(kind, facts, rules, crypto);
-    const name = nameOf(kind, facts, rules, rules.version);
+    const name = nameOf(kind, facts, rules, decidedOf(rules));
     const known = recent.get(name) ?? older.get(name);
     if (known !== undefined && holds(known, rules)) {
       put(name, known);
@@ -60,7 +64,7 @@ export function createJudgementMemo(
     const asked: Asked[] = [];
     const collateral = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) => {
       const item: CollateralOf<K> | null = rules.collateral(ref);
-      asked.push({ ref, digest: digestOf(item) });
+      asked.push({ ref, digest: digestOfPiece(item) });
       return item;
     };
     const rescoring = rescore(kind, facts, { ...rules, collateral }, crypto);
@@ -87,17 +91,34 @@ function lastMsOf(
   return collateralEndMs === null ? Number.MAX_SAFE_INTEGER : collateralEndMs + collateralGraceMs - 1;
 }
 
-/** Digests of pieces by their object: a state decodes a row once a block, and every key asks for the same few. */
-function createDigests(): (item: Collateral | null) => string {
-  const known = new WeakMap<Collateral, string>();
-  return (item) => {
-    if (item === null) return '';
-    const before = known.get(item);
+/** By object: a state decodes a row once a block, and every key asks for the same few. */
+function createDigests<T extends object>(bytesOf: (value: T) => Uint8Array): (value: T) => string {
+  const known = new WeakMap<T, string>();
+  return (value) => {
+    const before = known.get(value);
     if (before !== undefined) return before;
-    const digest = latin1(sha256(encode(collateralCodec, item)));
-    known.set(item, digest);
+    const digest = latin1(sha256(bytesOf(value)));
+    known.set(value, digest);
     return digest;
   };
+}
+
+/** What decrees say: certificates, statuses and floors, 32 characters each. */
+function createDecisionDigests(): (rules: StateEvidenceRules) => string {
+  type Policy = Pick<StateEvidenceRules, 'tcbStatuses' | 'tcbFloors'>;
+  const policyBytes = (policy: Policy): Uint8Array =>
+    encode(evidencePolicyRecordCodec, { version: ZERO_DIGEST, ...policy });
+  const ofRevoked = createDigests((revoked: StateEvidenceRules['revoked']) =>
+    encode(revokedCertificatesRecordCodec, revoked),
+  );
+  const ofStatuses = createDigests((tcbStatuses: Policy['tcbStatuses']) =>
+    policyBytes({ tcbStatuses, tcbFloors: [] }),
+  );
+  const ofFloors = createDigests((tcbFloors: Policy['tcbFloors']) =>
+    policyBytes({ tcbStatuses: [], tcbFloors }),
+  );
+  return ({ revoked, tcbStatuses, tcbFloors }) =>
+    ofRevoked(revoked) + ofStatuses(tcbStatuses) + ofFloors(tcbFloors);
 }
 
 function guessesOf(crypto: CryptoProvider & Partial<Pick<Checker, 'guesses'>>): number {
@@ -113,10 +134,10 @@ function nameOf(
   kind: string,
   facts: Uint8Array,
   { simulated, testRoots, collateralGraceMs, evaluation }: StateEvidenceRules,
-  version: Uint8Array,
+  decided: string,
 ): string {
   const head = utf8Encode(`${kind}/${simulated}/${evaluation}/${collateralGraceMs}/${testRoots.length}/`);
-  return latin1(sha256(concatBytes(version, head, ...testRoots, facts)));
+  return decided + latin1(sha256(concatBytes(head, ...testRoots, facts)));
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -32,7 +32,6 @@ function rulesWith(
 ): StateEvidenceRules {
   const policy = evidencePolicyOf(state);
   return {
-    version: policy.version,
     evaluation,
     simulated,
     testRoots,

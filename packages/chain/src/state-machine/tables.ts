@@ -183,13 +183,14 @@ export function putEvidencePolicy(state: State, policy: EvidencePolicyRecord): v
 }
 
 export function revokedCertificatesOf(state: State): RevokedCertificatesRecord {
-  return state.read(revokedCertificatesRecordCodec, revokedCertificatesKey) ?? [];
+  return state.read(revokedCertificatesRecordCodec, revokedCertificatesKey) ?? NO_CERTIFICATES;
 }
 
 export function putRevokedCertificates(state: State, revoked: RevokedCertificatesRecord): void {
   state.write(revokedCertificatesRecordCodec, revokedCertificatesKey, revoked);
 }
 
+const NO_CERTIFICATES: RevokedCertificatesRecord = [];
 const FIRST_EVIDENCE_POLICY: EvidencePolicyRecord = {
   version: ZERO_DIGEST,
   tcbStatuses: TCB_STATUS_KINDS.map((evidenceKind) => ({ evidenceKind, statuses: DEFAULT_TCB_STATUSES })),

@@ -41,13 +41,8 @@ export type Change = readonly [key: Uint8Array, value: Uint8Array | null];
 /** What genesis fixed, as the state holds it (record `params`). */
 export type ChainConfig = ChainConfigRecord;
 
-/** Rules out of the state. */
+/** Rules out of the state. Lists of a block are the same objects as long as they are not changed. */
 export interface StateEvidenceRules extends EvidenceRules {
-  /**
-   * Where it is the same, revocations, TCB policy and all that was posted are the same, whatever the block: judgements may be remembered
-   * by it, by the pieces that `collateral` gives, and by the parameters of genesis, which never change. Null where none may be.
-   */
-  readonly version: Uint8Array | null;
   /** Which of the evaluations that are good `collateral` gives. */
   readonly evaluation: 'in-force' | 'newest-superseded' | 'oldest-superseded';
 }
