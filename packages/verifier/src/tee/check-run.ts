@@ -2,9 +2,10 @@
  * The checks of one appraisal, in a fixed order. A check that proves authenticity and fails ends the verification; one that
  * judges what is authentic (time, revocation, TCB level) is noted and the rest goes on, so that one look shows all that is wrong.
  */
-import { MalformedError, UsageError } from '@haca/primitives';
-import { type Check, failed, passed, skipped, type Verdict, verdictOf } from '@haca/protocol';
+import { MalformedError, toHex, UsageError } from '@haca/primitives';
+import { type Check, check, failed, passed, skipped, type Verdict, verdictOf } from '@haca/protocol';
 import type { ChainFault } from '../der/chain.ts';
+import { findTrustRoot, type TrustRoot } from './trust-root.ts';
 
 export interface CheckRun<Id extends string> {
   /** What was noted, in the order of `ids`; every id that was not reached is skipped with code `not-reached`. */
@@ -19,6 +20,8 @@ export interface CheckRun<Id extends string> {
   readonly skip: (id: Id, code: string, reason: string) => false;
   /** Runs a parser as a check: the `MalformedError` it throws about its input is the failure. Null if it failed. */
   readonly parse: <T>(id: Id, parse: () => T) => T | null;
+  /** Notes whether a root is among the trusted ones; null if not. */
+  readonly root: (id: Id, code: string, sha256: Uint8Array, roots: readonly TrustRoot[]) => TrustRoot | null;
   /** Notes a property of a certificate chain; true if `fault` is null. */
   readonly chain: (id: Id, fault: ChainFault | null, chainLength: number) => boolean;
 }
@@ -62,6 +65,13 @@ export function openCheckRun<const Id extends string>(ids: readonly Id[]): Check
         note({ ...failed(id, code, expected, got), reason: `at ${path}` });
         return null;
       }
+    },
+    root: (id, code, sha256, roots) => {
+      const root = findTrustRoot(roots, sha256) ?? null;
+      const pins = roots.map((each) => toHex(each.sha256)).join(' | ');
+      const expected = pins === '' ? 'a trusted root; none is given' : pins;
+      note(check(id, code, root !== null, expected, toHex(sha256)));
+      return root;
     },
     chain: (id, fault, chainLength) => {
       if (fault === null) return pass(id);

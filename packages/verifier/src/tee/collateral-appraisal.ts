@@ -22,9 +22,9 @@ import { PCK_CHAIN_PHRASES, phraseFault } from './intel/certificates.ts';
 import { tcbInfoScope } from './intel/match.ts';
 import { parseQeIdentity } from './intel/qe-identity.ts';
 import { parseTcbInfo } from './intel/tcb-info.ts';
-import { parseIntelCertificate, rootCheck } from './intel/verify.ts';
+import { parseIntelCertificate } from './intel/verify.ts';
 import { appraiseAmdCrl } from './snp/appraise-crl.ts';
-import { findTrustRoot, type TrustRoot } from './trust-root.ts';
+import type { TrustRoot } from './trust-root.ts';
 
 export interface CollateralTrust {
   readonly crypto: CryptoProvider;
@@ -93,9 +93,8 @@ function findRoot([der]: readonly Uint8Array[], { crypto, roots }: CollateralTru
   const certificate = run.parse('collateral.root-certificate', () => parseRoot(der));
   if (certificate === null) return null;
   const sha256 = crypto.sha256(certificate.der);
-  const pin = findTrustRoot(roots, sha256);
-  run.note(rootCheck('collateral.root', pin, roots, sha256));
-  return pin === undefined ? null : { certificate, simulated: pin.simulated };
+  const pin = run.root('collateral.root', 'intel.root-untrusted', sha256, roots);
+  return pin === null ? null : { certificate, simulated: pin.simulated };
 }
 
 function parseRoot(der: Uint8Array | undefined): Certificate {

@@ -2,13 +2,11 @@ import { MalformedError } from '@haca/primitives';
 import { type Verdict, verdictOf } from '@haca/protocol';
 import { openCheckRun } from '../check-run.ts';
 import { assertTrust, type RootedTrust } from '../trust.ts';
-import { findTrustRoot } from '../trust-root.ts';
 import { JUDGE_CHECKS, JUDGE_TDX_CHECKS, judgePlatform } from './judge.ts';
 import { decodePlatformFacts, type PlatformFacts } from './platform-facts.ts';
 import { type IntelTcbPolicy, tcbPolicyChecks } from './policy.ts';
 import type { TeeKind } from './quote.ts';
 import type { TcbClaims } from './tcb-level.ts';
-import { rootCheck } from './verify.ts';
 
 export interface IntelRescoring {
   readonly verdict: Verdict;
@@ -32,9 +30,7 @@ export function rescoreIntel(
   if (platform === null) return { verdict: verdictOf(opening.checks()), collateralEndMs: null, tcb: null };
   const run = openCheckRun<string>(rescoreIds(platform));
   const sha256 = context.crypto.sha256(platform.root.der);
-  const root = findTrustRoot(context.roots, sha256);
-  run.note(rootCheck(`${platform.tee}.chain.root`, root, context.roots, sha256));
-  if (root === undefined)
+  if (run.root(`${platform.tee}.chain.root`, 'intel.root-untrusted', sha256, context.roots) === null)
     return { verdict: verdictOf([...opening.checks(), ...run.checks()]), collateralEndMs: null, tcb: null };
   const { tcb, collateralEndMs } = judgePlatform(platform, context, run);
   const policyChecks = tcbPolicyChecks(platform.tee, tcb, context.policy);

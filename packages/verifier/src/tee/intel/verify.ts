@@ -15,7 +15,7 @@ import {
 } from '../../der/chain.ts';
 import { type CheckRun, openCheckRun } from '../check-run.ts';
 import { assertTrust, type RootedTrust } from '../trust.ts';
-import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import type { TrustRoot } from '../trust-root.ts';
 import { PCK_CHAIN_PHRASES, phraseFault } from './certificates.ts';
 import { type Judgement, judgePlatform } from './judge.ts';
 import { type PckExtension, parsePckExtension } from './pck-extension.ts';
@@ -89,7 +89,12 @@ function runChecks(
   const ders = readChain(quote, tee, run);
   if (ders === null) return null;
   const certificateSha256 = ders.map(trust.crypto.sha256);
-  const trustRoot = findRoot(certificateSha256, tee, trust.roots, run);
+  const trustRoot = run.root(
+    `${tee}.chain.root`,
+    'intel.root-untrusted',
+    certificateSha256[0] as Uint8Array,
+    trust.roots,
+  );
   if (trustRoot === null) return null;
   const chain = run.parse(`${tee}.chain.certificates`, () => parseChain(ders));
   if (chain === null || !verifyChain(chain, tee, trust, run)) return null;
@@ -128,31 +133,6 @@ function readChain(
   const expected = `type ${PCK_CHAIN_TYPE}: the PCK chain itself`;
   run.fail(id, 'quote.certification-type', expected, `type ${certificationType}`);
   return null;
-}
-
-function findRoot(
-  certificateSha256: readonly Uint8Array[],
-  tee: TeeKind,
-  roots: readonly TrustRoot[],
-  run: CheckRun<string>,
-): TrustRoot | null {
-  const sha256 = certificateSha256[0] as Uint8Array;
-  const root = findTrustRoot(roots, sha256);
-  run.note(rootCheck(`${tee}.chain.root`, root, roots, sha256));
-  return root ?? null;
-}
-
-export function rootCheck(
-  id: string,
-  root: TrustRoot | undefined,
-  roots: readonly TrustRoot[],
-  sha256: Uint8Array,
-): Check {
-  const expected =
-    roots.length === 0
-      ? 'a trusted root; none is given'
-      : roots.map((each) => toHex(each.sha256)).join(' | ');
-  return check(id, 'intel.root-untrusted', root !== undefined, expected, toHex(sha256));
 }
 
 const NAMES = ['root', 'pckCa', 'pck'] as const;

@@ -16,7 +16,7 @@ import {
 } from '../../der/chain.ts';
 import { encodeChainFacts } from '../chain-facts.ts';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
-import { AWS_NITRO_ROOT_G1, findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import { AWS_NITRO_ROOT_G1, type TrustRoot } from '../trust-root.ts';
 import { isDebugMode, type NitroClaims, nitroClaimsDigest, pcrRegisters } from './claims.ts';
 import {
   NITRO_LIMITS,
@@ -75,7 +75,12 @@ function runChecks(bytes: Uint8Array, trust: NitroTrust, run: Run): NitroClaims 
   if (payload === null) return null;
   const ders = [...payload.cabundle, payload.certificate];
   const certificateSha256 = ders.map(trust.crypto.sha256);
-  const root = findRoot(certificateSha256, trust.roots, run);
+  const root = run.root(
+    'nitro.chain.root',
+    'nitro.root-untrusted',
+    certificateSha256[0] as Uint8Array,
+    trust.roots,
+  );
   if (root === null) return null;
   const chain = run.parse('nitro.chain.certificates', () => parseChain(ders));
   if (chain === null || !verifyChain(chain, trust, run)) return null;
@@ -86,21 +91,6 @@ function runChecks(bytes: Uint8Array, trust: NitroTrust, run: Run): NitroClaims 
 function checkHeader({ protectedHeader }: NitroEnvelope, run: Run): boolean {
   const [expected, got] = [toHex(PROTECTED_HEADER), toHex(protectedHeader)];
   return run.note(check('nitro.header', 'nitro.header', expected === got, expected, got));
-}
-
-function findRoot(
-  certificateSha256: readonly Uint8Array[],
-  roots: readonly TrustRoot[],
-  run: Run,
-): TrustRoot | null {
-  const sha256 = certificateSha256[0] as Uint8Array;
-  const root = findTrustRoot(roots, sha256);
-  const expected =
-    roots.length === 0
-      ? 'a trusted root; none is given'
-      : roots.map((each) => toHex(each.sha256)).join(' | ');
-  run.note(check('nitro.chain.root', 'nitro.root-untrusted', root !== undefined, expected, toHex(sha256)));
-  return root ?? null;
 }
 
 function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {

@@ -2,7 +2,7 @@
  * Cryptographic verification of NVIDIA evidence, in the order of spec/tee-nvidia.md: cheap before dear, and nothing is
  * reported about contents that were not proved authentic.
  */
-import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex, utf8Encode } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider, decode, MalformedError, utf8Encode } from '@haca/primitives';
 import { check, type NvidiaDocument, notApplicable, nvidiaDocumentCodec } from '@haca/protocol';
 import { type Certificate, parseCertificate } from '../../der/certificate.ts';
 import {
@@ -17,7 +17,7 @@ import {
 import { encodeChainFacts } from '../chain-facts.ts';
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { shortHex } from '../expected.ts';
-import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import type { TrustRoot } from '../trust-root.ts';
 import { type NvidiaClaims, nvidiaClaimsDigest } from './claims.ts';
 import { type DiceIdentity, readDiceIdentity } from './dice.ts';
 import { type NvidiaFields, readNvidiaFields } from './fields.ts';
@@ -76,7 +76,12 @@ function runChecks(bytes: Uint8Array, trust: NvidiaTrust, run: Run): NvidiaClaim
   const report = run.parse('nvidia.report', () => parseNvidiaReport(document.report));
   if (report === null) return null;
   const certificateSha256 = document.certificates.map(trust.crypto.sha256);
-  const root = findRoot(certificateSha256, trust.roots, run);
+  const root = run.root(
+    'nvidia.chain.root',
+    'nvidia.root-untrusted',
+    certificateSha256[0] as Uint8Array,
+    trust.roots,
+  );
   if (root === null) return null;
   const chain = run.parse('nvidia.chain.certificates', () => parseChain(document.certificates));
   if (chain === null || !verifyChain(chain, trust, run)) return null;
@@ -103,21 +108,6 @@ function readDocument(bytes: Uint8Array, run: Run): NvidiaDocument | null {
     if (length === certificates) return document;
     throw new MalformedError('nvidia.chain-length', 'document.certificates', `${certificates}`, `${length}`);
   });
-}
-
-function findRoot(
-  certificateSha256: readonly Uint8Array[],
-  roots: readonly TrustRoot[],
-  run: Run,
-): TrustRoot | null {
-  const sha256 = certificateSha256[0] as Uint8Array;
-  const root = findTrustRoot(roots, sha256);
-  const expected =
-    roots.length === 0
-      ? 'a trusted root; none is given'
-      : roots.map((each) => toHex(each.sha256)).join(' | ');
-  run.note(check('nvidia.chain.root', 'nvidia.root-untrusted', root !== undefined, expected, toHex(sha256)));
-  return root ?? null;
 }
 
 function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {

@@ -1,5 +1,5 @@
 /** A revocation list of AMD's standing alone, as somebody posts it: who signed it, how new it is, whether it holds now. */
-import { type CryptoProvider, MalformedError, toHex } from '@haca/primitives';
+import { type CryptoProvider, MalformedError } from '@haca/primitives';
 import {
   type CollateralOf,
   type CollateralRef,
@@ -12,7 +12,7 @@ import {
 import { AMD_DEVIATIONS, type Certificate, parseCertificate } from '../../der/certificate.ts';
 import { crlFault, crlWindowFault, parseCrl, type RevocationList } from '../../der/crl.ts';
 import { type CheckRun, openCheckRun } from '../check-run.ts';
-import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import type { TrustRoot } from '../trust-root.ts';
 import { AMD_SIGNATURE } from './chain-profile.ts';
 
 /** Ids of its checks, in order. */
@@ -54,11 +54,8 @@ function runChecks(
 ): AmdCrlFacts | null {
   const root = run.parse('amd-crl.chain', () => parseRoot(issuerChain));
   if (root === null) return null;
-  const sha256 = crypto.sha256(root.der);
-  const pin = findTrustRoot(roots, sha256);
-  const expected = roots.map((each) => toHex(each.sha256)).join(' | ');
-  run.note(check('amd-crl.root', 'snp.root-untrusted', pin !== undefined, expected, toHex(sha256)));
-  if (pin === undefined) return null;
+  const pin = run.root('amd-crl.root', 'snp.root-untrusted', crypto.sha256(root.der), roots);
+  if (pin === null) return null;
   const list = run.parse('amd-crl.form', () => parseList(crl));
   if (list === null) return null;
   const fault = crlFault(list, root, AMD_SIGNATURE, crypto);

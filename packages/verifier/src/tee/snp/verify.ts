@@ -9,7 +9,7 @@ import { nameFault, profileFault, revocationFault, signatureFault, windowFault }
 import { type CheckRun, openCheckRun, type Verification } from '../check-run.ts';
 import { shortHex } from '../expected.ts';
 import type { RootedTrust } from '../trust.ts';
-import { findTrustRoot, type TrustRoot } from '../trust-root.ts';
+import type { TrustRoot } from '../trust-root.ts';
 import { AMD_PROFILE } from './chain-profile.ts';
 import { type SnpClaims, snpClaimsDigest, snpRegisters } from './claims.ts';
 import { commonNameOf, type SnpVekExtensions, snpVekExtensions } from './endorsement.ts';
@@ -80,7 +80,12 @@ function runChecks(bytes: Uint8Array, trust: RootedTrust, run: Run): SnpClaims |
   const report = run.parse('snp.report', () => parseSnpReport(document.report));
   if (report === null || !checkSigningKey(report, run)) return null;
   const certificateSha256 = document.certificates.map(trust.crypto.sha256);
-  const root = findRoot(certificateSha256, trust.roots, run);
+  const root = run.root(
+    'snp.chain.root',
+    'snp.root-untrusted',
+    certificateSha256[0] as Uint8Array,
+    trust.roots,
+  );
   if (root === null) return null;
   const chain = run.parse('snp.chain.certificates', () => parseChain(document.certificates));
   if (chain === null || !verifyChain(chain, trust, run)) return null;
@@ -106,21 +111,6 @@ function checkSigningKey({ signingKey, isChipKeyMasked }: SnpReport, run: Run): 
   const got = isMasked ? 'vcek, which the platform masks' : signingKey;
   const holds = signingKey !== 'none' && !isMasked;
   return run.note(check('snp.signing-key', 'snp.unsigned', holds, 'vcek | vlek', got));
-}
-
-function findRoot(
-  certificateSha256: readonly Uint8Array[],
-  roots: readonly TrustRoot[],
-  run: Run,
-): TrustRoot | null {
-  const sha256 = certificateSha256[0] as Uint8Array;
-  const root = findTrustRoot(roots, sha256);
-  const expected =
-    roots.length === 0
-      ? 'a trusted root; none is given'
-      : roots.map((each) => toHex(each.sha256)).join(' | ');
-  run.note(check('snp.chain.root', 'snp.root-untrusted', root !== undefined, expected, toHex(sha256)));
-  return root ?? null;
 }
 
 function parseChain(ders: readonly Uint8Array[]): readonly Certificate[] {
