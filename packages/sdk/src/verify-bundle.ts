@@ -96,7 +96,7 @@ export function verifyBundle(bytes: Uint8Array, context: BundleContext): BundleV
   const parts = decodeParts(bundle);
   const { receipt, key, node, model } = parts;
   const records = recordChecks(bundle, parts, chain.trusted);
-  const evidence = judgeEvidence(bundle, parts, chain.trusted, crypto);
+  const evidence = judgeEvidence(bundle, parts, chain.trusted, records, crypto);
   const refHeader = chain.trusted.get(receipt.value.refHeight);
   const answer = verifyAnswer(
     crypto,
@@ -335,10 +335,13 @@ function judgeEvidence(
   bundle: Bundle,
   { key, config, receipt }: BundleParts,
   trusted: ReadonlyMap<number, Header>,
+  recordVerdicts: readonly Check[],
   crypto: CryptoProvider,
 ): BundleEvidence {
   const given = bundle.evidenceRecords ?? [];
-  const records = openEvidenceRecords(given);
+  const proven = new Set(recordVerdicts.filter(({ status }) => status === 'passed').map(({ id }) => id));
+  // What the chain did not write is not even read.
+  const records = openEvidenceRecords(given.filter((_, i) => proven.has(`evidence-record.${i}.proof`)));
   const registered = trusted.get(key.openedAt);
   const stateHeight = given[0]?.stateHeight;
   const header = stateHeight === undefined ? undefined : trusted.get(stateHeight + 1);

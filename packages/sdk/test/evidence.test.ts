@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import { nodeCrypto, portableCrypto } from '@haca/platform';
 import { bytesEqual, decode, fromHex, toHex } from '@haca/primitives';
 import {
+  type Assurance,
+  type AssuranceTier,
   collateralRecordCodec,
   decodeBundle,
   encodeBundle,
@@ -13,9 +15,11 @@ import {
 } from '@haca/protocol';
 import {
   type BundleContext,
+  DEFAULT_POLICY,
   type Haca,
   type Policy,
   parseGenesisDocument,
+  tierCheck,
   VerificationError,
   verifyBundle,
 } from '@haca/sdk';
@@ -81,7 +85,7 @@ function later(node: FakeNode): void {
   node.chain.change([]);
 }
 
-test('a TDX key is judged by the records of the chain, in either crypto, and says tier and TCB status', async () => {
+test('TCL-2: a TDX key is judged by the records of the chain, in either crypto, and says tier and TCB status', async () => {
   const node = startTdxNetwork();
   const haca = await openTestClient(node, { policy: SIMULATED });
   const { answer } = await haca.chat({ prompt: 'hi' });
@@ -103,7 +107,7 @@ test('a TDX key is judged by the records of the chain, in either crypto, and say
     assert.ok(ids.includes(id), id);
 });
 
-test('a test enclave counts as tee only where the policy says so, and never as a cloud', async () => {
+test('TCL-7: a test enclave counts as tee only where the policy says so, and never as a cloud', async () => {
   const node = startTdxNetwork();
   const strict = await openTestClient(node, { policy: { minAssurance: 'tee' } });
   assert.deepEqual((await refusal(strict.chat({ prompt: 'hi' }))).failed, ['assurance.minimum']);
@@ -117,7 +121,7 @@ test('a root that genesis does not name is no root', async () => {
   assert.ok(failed.includes('evidence.tdx.chain.root'));
 });
 
-test('evidence that was withheld for a moment is looked at again with the next request', async () => {
+test('TCL-8: evidence that was withheld for a moment is looked at again with the next request', async () => {
   const node = startTdxNetwork();
   const haca = await openTestClient(node, { policy: SIMULATED });
   node.lies.attestation = (document) => ({ ...document, document: 'AAAA' });
@@ -147,14 +151,14 @@ const RECORDED_LIES = [
 ] as const;
 
 for (const [id, change] of RECORDED_LIES) {
-  test(`a key row that says other than the document fails ${id}: ${Object.keys(change).join()}`, async () => {
+  test(`TCL-1: a key row that says other than the document fails ${id}: ${Object.keys(change).join()}`, async () => {
     const refused = await refusedAtOnce({ recorded: (evidence) => ({ ...evidence, ...change }) });
     const all = [...refused.failed, ...(id === 'evidence.gpu-root' ? refused.skipped : [])];
     assert.ok(all.includes(id), `${id} in ${all.join(' ')}`);
   });
 }
 
-test('without a piece of collateral on chain nothing is called tee: it is skipped, not passed', async () => {
+test('TCL-3: without a piece of collateral on chain nothing is called tee: it is skipped, not passed', async () => {
   const checks = ['root-crl', 'pck-crl', 'tcb-info.signature', 'qe-identity.signature'];
   for (const [i, name] of checks.entries()) {
     const [missing] = collateralRows()[i] as readonly [Uint8Array, Uint8Array];
@@ -190,7 +194,7 @@ test('collateral of another making is refused: swapped, forged, or beyond its gr
   assert.ok(stale.failed.includes('evidence.standing'));
 });
 
-test('a chip of another operator, a revoked one, and one the chain does not know back no answer', async () => {
+test('TCL-4: a chip of another operator, a revoked one, and one the chain does not know back no answer', async () => {
   const changes = [
     { holder: { operator: other32, nodeId: null, keys: 1 } },
     { revokedAt: 1 },
@@ -210,7 +214,7 @@ test('a chip of another operator, a revoked one, and one the chain does not know
   assert.ok(none.failed.includes('evidence.hardware.0'));
 });
 
-test('a measurement that is revoked, unknown, was not active yet or was deprecated before opens no trust', async () => {
+test('TCL-4: a measurement that is revoked, unknown, was not active yet or was deprecated before opens no trust', async () => {
   const [measurementKey] = measurementRow();
   for (const change of [{ revokedAt: 1 }, { activeFrom: 2 }, { deprecatedAt: 0 }]) {
     const { failed } = await refusedAtOnce({
@@ -233,7 +237,7 @@ test('TCB recovery: the same key, the same documents, newer collateral and no mo
   for (const id of ['evidence.tdx.tcb.status', 'evidence.standing']) assert.ok(failed.includes(id), id);
 });
 
-test('while the grace of a raised evaluation runs the platform is accepted as before, and it is said', async () => {
+test('TCL-5: while the grace of a raised evaluation runs the platform is accepted as before, and it is said', async () => {
   const { node, haca } = await workingClient();
   const raised = { evaluation: 18, issuedMs: GENESIS_MS, status: 'OutOfDate' };
   const before = collateralRows().map(([, bytes]) => decode(collateralRecordCodec, bytes, 'row'));
@@ -267,7 +271,7 @@ test('a revoked platform has no grace', async () => {
   assert.ok((await refusal(haca.chat({ prompt: 'hi again' }))).failed.includes('evidence.tdx.tcb.level'));
 });
 
-test('what validators and vendors revoke later ends trust: the PCK, a certificate by decree, statuses, chip, release', async () => {
+test('TCL-6: what validators and vendors revoke later ends trust: the PCK, a certificate by decree, statuses, chip, release', async () => {
   const { issuerChain } = (() => {
     const { item } = platform.collateral({ issuedMs: GENESIS_MS })[1] as { item: unknown };
     return item as { issuerChain: readonly Uint8Array[] };
@@ -307,7 +311,7 @@ test('a release that is deprecated backs what is open', async () => {
   assert.match(standing?.got ?? '', /^measurement-deprecated/);
 });
 
-test('a full node that withholds, forges or swaps a record that evidence is judged by is not believed', async () => {
+test('TCL-3: a full node that withholds, forges or swaps a record that evidence is judged by is not believed', async () => {
   const wanted = new Set(['collateral', 'measurement', 'hardware', 'evidencePolicy', 'revokedCertificates']);
   interface Answer {
     value: Uint8Array;
@@ -356,7 +360,7 @@ const withGpu: TdxNetworkOptions['recorded'] = (evidence) => ({
   ],
 });
 
-test('documents of GPUs are needed where a key shows GPUs: missing is skipped, another or no evidence at all fails', async () => {
+test('TCL-1: documents of GPUs are needed where a key shows GPUs: missing is skipped, another or no evidence at all fails', async () => {
   const hidden = await refusedAtOnce({
     gpu: { ...gpu, root: gpuRoot },
     recorded: withGpu,
@@ -391,7 +395,7 @@ async function finalBundle(): Promise<{
   return { node, haca, bundle: await answer.bundle(), context };
 }
 
-test('a bundle carries what its evidence is judged by and is judged offline the same way', async () => {
+test('TCL-9: a bundle carries what its evidence is judged by and is judged offline the same way', async () => {
   const { bundle, context } = await finalBundle();
   for (const crypto of [nodeCrypto, portableCrypto]) {
     const { verdict, assurance, tier, tcbStatus, standing } = verifyBundle(bundle, { ...context, crypto });
@@ -419,7 +423,7 @@ test('a bundle carries what its evidence is judged by and is judged offline the 
   assert.equal(strict.verdict.ok, false);
 });
 
-test('a bundle without a record is incomplete; one with another, a foreign or a second one is refused', async () => {
+test('TCL-10: a bundle without a record is incomplete; one with another, a foreign or a second one is refused', async () => {
   const { node, haca, bundle, context } = await finalBundle();
   const decoded = decodeBundle(bundle);
   const records = decoded.evidenceRecords ?? [];
@@ -444,13 +448,18 @@ test('a bundle without a record is incomplete; one with another, a foreign or a 
     const changed = records.map((each, at) => (at === i ? { ...each, value } : each));
     assert.ok(judged(changed).failed.includes(`evidence-record.${i}.proof`));
   }
+  // What no proof stands behind is not even read, whatever it is.
+  for (const [i] of records.entries()) {
+    const changed = records.map((each, at) => (at === i ? { ...each, value: Uint8Array.of(0xff) } : each));
+    assert.ok(judged(changed).failed.includes(`evidence-record.${i}.proof`));
+  }
   const newer = await haca.chain.record(first.key);
   assert.ok(newer.stateHeight > first.stateHeight);
   assert.ok(node.chain.height() > first.stateHeight);
   assert.notEqual(judged([newer, ...records.slice(1)]).exitCode, 0);
 });
 
-test('a bundle judged by what was known long before the answer is refused', async () => {
+test('TCL-9: a bundle judged by what was known long before the answer is refused', async () => {
   const { node, haca } = await workingClient();
   const stale = await Promise.all((await routeRecords(haca)).map((key) => haca.chain.record(fromHex(key))));
   for (let i = 0; i < 130; i++) node.chain.change([]);
@@ -488,7 +497,7 @@ async function bundleAfter(node: FakeNode) {
   return { decoded: decodeBundle(bundle), context };
 }
 
-test('documents beside a key that shows none are refused', async () => {
+test('TCL-9: documents beside a key that shows none are refused', async () => {
   const { bundle, context } = await finalBundle();
   const decoded = decodeBundle(bundle);
   const withGpus = encodeBundle({ ...decoded, gpuEvidence: [Uint8Array.of(1)] });
@@ -506,4 +515,21 @@ test('the row of settings says which roots count: another row is no row', async 
     context,
   );
   assert.ok(verdict.checks.some(({ id, status }) => id === 'config.record' && status === 'failed'));
+});
+
+test('TCL-7: a tee answer meets a demanded tier only where as much is known of the host', () => {
+  const statusOf = (
+    ...[assurance, tier, minTier]: readonly [Assurance, AssuranceTier | null, AssuranceTier]
+  ) => tierCheck(assurance, tier, { ...DEFAULT_POLICY, minTier }).status;
+  const tiers = ['unknown-host', 'registered-hardware', 'cloud'] as const;
+  for (const [i, tier] of tiers.entries()) {
+    for (const [j, least] of tiers.entries())
+      assert.equal(statusOf('tee', tier, least), i >= j ? 'passed' : 'failed', `${tier} for ${least}`);
+    assert.equal(statusOf('tee-simulated', 'simulated', tier), i === 0 ? 'not-applicable' : 'failed');
+    assert.equal(statusOf('tee', null, tier), 'skipped');
+    for (const other of ['zk', 'signed', 'proxied'] as const)
+      assert.equal(statusOf(other, null, tier), 'not-applicable');
+  }
+  // Whatever calls itself `tee`: what is simulated is below every host.
+  assert.equal(statusOf('tee', 'simulated', 'registered-hardware'), 'failed');
 });
