@@ -98,6 +98,9 @@ export interface DirectoryOptions {
 
 const LIST_TTL_MS = 15_000;
 const ROUTE_TTL_MS = 30_000;
+/** How often it is looked whether what evidence is judged by has changed. */
+const POLICY_LOOK_MS = 2_000;
+const LOOKS_MAX = 1_000;
 
 export function openDirectory(options: DirectoryOptions): Directory {
   const { crypto, chain, policy, clock } = options;
@@ -180,6 +183,22 @@ export function openDirectory(options: DirectoryOptions): Directory {
     };
   };
 
+  const lookedAtMs = new Map<string, number>();
+  /** Whether what the key's evidence was judged by is still what the chain holds: one record names all of it. */
+  const isJudgedByNow = async ({ proofs, keyId, provenAtMs }: Route): Promise<boolean> => {
+    const policyKey = recordKey.evidencePolicy();
+    const judgedBy = proofs.evidence.find(({ key }) => bytesEqual(key, policyKey));
+    const name = toHex(keyId);
+    const lookedAt = Math.max(lookedAtMs.get(name) ?? 0, provenAtMs);
+    if (judgedBy === undefined || clock() - lookedAt < POLICY_LOOK_MS) return true;
+    if (lookedAtMs.size >= LOOKS_MAX) lookedAtMs.clear();
+    lookedAtMs.set(name, clock());
+    const { value } = await chain.record(policyKey);
+    return value === null || judgedBy.value === null
+      ? value === judgedBy.value
+      : bytesEqual(value, judgedBy.value);
+  };
+
   const routeOf = async (
     url: string,
     model: Pick<ModelEntry, 'modelId'>,
@@ -187,7 +206,9 @@ export function openDirectory(options: DirectoryOptions): Directory {
   ): Promise<Route> => {
     const cacheKey = `${url} ${toHex(model.modelId)}`;
     const known = routeCache.get(cacheKey);
-    if (known !== undefined && clock() - known.provenAtMs < ROUTE_TTL_MS) return known;
+    if (known !== undefined && clock() - known.provenAtMs < ROUTE_TTL_MS && (await isJudgedByNow(known))) {
+      return known;
+    }
     const api = connectNode(url, options.fetch);
     const info = await api.info();
     if (info.chainId !== chain.chainId) throw new NodeError('E_CHAIN', `${url} is a node of ${info.chainId}`);

@@ -237,6 +237,15 @@ test('TCB recovery: the same key, the same documents, newer collateral and no mo
   for (const id of ['evidence.tdx.tcb.status', 'evidence.standing']) assert.ok(failed.includes(id), id);
 });
 
+test('TCL-8: collateral that is posted counts at once, not when a route is looked up again', async () => {
+  const { node, haca } = await workingClient();
+  const raised = { evaluation: 18, issuedMs: GENESIS_MS, status: 'OutOfDate' };
+  node.chain.change([...collateralRows(raised), policyRow({ version: other32 })]);
+  node.chain.change([]);
+  const { failed } = await refusal(haca.chat({ prompt: 'hi again' }));
+  assert.ok(failed.includes('evidence.tdx.tcb.status'));
+});
+
 test('TCL-5: while the grace of a raised evaluation runs the platform is accepted as before, and it is said', async () => {
   const { node, haca } = await workingClient();
   const raised = { evaluation: 18, issuedMs: GENESIS_MS, status: 'OutOfDate' };

@@ -110,6 +110,7 @@ function verifyBundleFile(call: Call, bytes: Uint8Array): number {
   call.out(
     `model      ${modelName}, ${receipt.value.usage.outputTokens} tokens, assurance ${assuranceText(judged)}`,
   );
+  if (standing !== null) call.out(`evidence   ${standing}, as of the day the bundle was made`);
   if (header !== null)
     call.out(`chain      ${receipt.value.chainId}, verified up to header ${header.height}`);
   printVerdict(call, verdict);
