@@ -1,8 +1,8 @@
 import { MalformedError } from '@haca/primitives';
+import { base64Of } from '../file-forms/text-forms.ts';
 
 const BEGIN = '-----BEGIN CERTIFICATE-----';
 const END = '-----END CERTIFICATE-----';
-const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
 /**
  * DER of the certificates of a PEM text (RFC 7468, strict: certificates only, nothing around them but line ends, lines of up
@@ -30,25 +30,12 @@ export function parsePemCertificates(text: string, name: string): readonly Uint8
   return certificates;
 }
 
+/** Canonical and padded. */
 function decodeBase64(text: string, path: string): Uint8Array {
-  const data = text.replace(/={1,2}$/, '');
-  if (text.length === 0 || text.length % 4 !== 0 || data.length % 4 === 1)
-    fail(path, 'groups of four base64 characters', `${text.length} characters`);
-  const bytes = new Uint8Array(Math.floor((data.length * 3) / 4));
-  let bits = 0;
-  let bitCount = 0;
-  let at = 0;
-  for (const character of data) {
-    const value = ALPHABET.indexOf(character);
-    if (value < 0) fail(path, 'base64 characters', JSON.stringify(character));
-    bits = ((bits << 6) | value) & 0xffff;
-    bitCount += 6;
-    if (bitCount < 8) continue;
-    bitCount -= 8;
-    bytes[at++] = (bits >> bitCount) & 0xff;
-  }
-  if ((bits & ((1 << bitCount) - 1)) !== 0) fail(path, 'unused bits of zero', 'others');
-  return bytes;
+  const isPadded = text.length > 0 && text.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(text);
+  return (
+    (isPadded ? base64Of(text) : null) ?? fail(path, 'canonical base64 in groups of four', 'another text')
+  );
 }
 
 function fail(path: string, expected: string, got: string): never {

@@ -78,6 +78,11 @@ export function base64Of(text: string): Uint8Array | null {
   return isWhole && isPadded ? bytes.slice(0, at) : null;
 }
 
+/** Base64url without padding (RFC 7515 section 2): one text for each byte string. */
+export function base64UrlOf(text: string): Uint8Array | null {
+  return /^[A-Za-z0-9_-]+$/.test(text) ? base64Of(text) : null;
+}
+
 /** Bytes written as hex, else as base64. */
 export function bytesOfText(text: string): Uint8Array | null {
   return hexOf(text) ?? base64Of(text);

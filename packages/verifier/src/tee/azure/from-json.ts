@@ -5,7 +5,7 @@
 import { fromHex, MalformedError } from '@haca/primitives';
 import type { AzureDocument } from '@haca/protocol';
 import { parsePemCertificates } from '../../der/pem.ts';
-import { base64Bytes } from '../base64.ts';
+import { base64Of } from '../../file-forms/text-forms.ts';
 import { stripQuotePadding } from '../intel/quote.ts';
 import {
   type JsonObject,
@@ -78,7 +78,7 @@ function bytesOf(
 }
 
 function base64Text(text: string, path: string): Uint8Array {
-  const bytes = base64Bytes(text);
+  const bytes = base64Of(text);
   if (bytes === null)
     throw new MalformedError('azure.json', path, 'base64', JSON.stringify(text.slice(0, 32)));
   return bytes;

@@ -3,7 +3,7 @@
  * names the key of the virtual TPM and how the VM was configured (OpenHCL, `runtime_claims`).
  */
 import { concatBytes, fromHex, MalformedError, utf8Decode } from '@haca/primitives';
-import { base64urlBytes } from '../base64.ts';
+import { base64UrlOf } from '../../file-forms/text-forms.ts';
 import {
   type JsonObject,
   type JsonValue,
@@ -80,7 +80,7 @@ function rsaKeyOf(key: JsonObject, path: string): Uint8Array {
     if (got !== expected) fail(member, expected, got);
   }
   // Not `key_ops`: early paravisors wrote `encrypt` there. The quote shows what the key does.
-  const modulus = base64urlBytes(jsonText(key.get('n'), `${path}.n`));
+  const modulus = base64UrlOf(jsonText(key.get('n'), `${path}.n`));
   if (modulus === null || modulus.length !== MODULUS_BYTES || (modulus[0] as number) < 0x80)
     return fail('n', 'a modulus of 2048 bits in canonical base64url', `${modulus?.length ?? 'no'} bytes`);
   return concatBytes(fromHex('3082010a0282010100'), modulus, fromHex('0203010001'));

@@ -6,7 +6,7 @@ import {
   type DstackEvent,
   dstackEventOf,
 } from '@haca/protocol';
-import { base64Bytes } from '../base64.ts';
+import { base64Of } from '../../file-forms/text-forms.ts';
 import { stripQuotePadding } from '../intel/quote.ts';
 import {
   type JsonObject,
@@ -39,7 +39,7 @@ export function parseDstackJson(text: string): DstackDocument {
 
 function quoteOf(value: JsonValue | undefined, path: string): Uint8Array {
   if (/^(0x)?([0-9a-f]{2})*$/i.test(jsonText(value, path))) return hexOf(value, path);
-  const bytes = base64Bytes(jsonText(value, path));
+  const bytes = base64Of(jsonText(value, path));
   if (bytes === null) throw new MalformedError('dstack.json', path, 'hex or base64', 'another text');
   return bytes;
 }

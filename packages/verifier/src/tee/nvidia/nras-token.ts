@@ -15,7 +15,7 @@ import {
 } from '@haca/primitives';
 import { check } from '@haca/protocol';
 import { jsonElements, jsonMembers, jsonString, jsonValue } from '../../file-forms/json-text.ts';
-import { base64Of } from '../../file-forms/text-forms.ts';
+import { base64UrlOf } from '../../file-forms/text-forms.ts';
 import { type Appraisal, appraisalOf, type CheckRun, openCheckRun } from '../check-run.ts';
 import { checkBytes, type Expected } from '../expected.ts';
 import { NONCE_BYTES } from './report.ts';
@@ -283,10 +283,8 @@ function secondsOf(json: string | undefined, path: string): number {
   return Number(json);
 }
 
-/** Canonical base64url without padding (RFC 7515 section 2). */
 function base64Url(text: string, path: string): Uint8Array {
-  const bytes = /^[A-Za-z0-9_-]+$/.test(text) ? base64Of(text) : null;
-  return bytes ?? fail(path, 'base64url', 'another text');
+  return base64UrlOf(text) ?? fail(path, 'base64url', 'another text');
 }
 
 function elementsOf(text: string, count: number, path: string): readonly string[] {
