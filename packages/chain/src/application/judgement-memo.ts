@@ -30,7 +30,7 @@ interface Judged {
   readonly toMs: number;
 }
 
-const JUDGEMENTS_MAX = 16_384;
+const JUDGEMENTS_MAX = 8_192;
 
 export function createJudgementMemo(
   rescore: RescoreEvidence,
