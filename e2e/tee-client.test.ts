@@ -1,11 +1,12 @@
 /** Operators and users of a local network with a TDX guest and a GPU: the `haca` command from collateral to a refused node. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createTdxTestRoot, type IntelTestCollateralOptions, mintTdxCollateral } from '@haca/attester';
+import { runCli } from '@haca/cli';
 import { fromHex, toHex } from '@haca/primitives';
 import type { Collateral } from '@haca/protocol';
 
@@ -39,14 +40,23 @@ after(async () => {
 
 type Json = Record<string, unknown>;
 
-function haca(...args: string[]): { code: number; json: Json; out: string; err: string } {
-  const entry = join(ROOT, 'packages/cli/src/main.ts');
-  const { status, stdout, stderr } = spawnSync(process.execPath, [entry, ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, HACA_CWD: home },
+interface Ran {
+  readonly code: number;
+  readonly json: Json;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** In this process: the command starts as often as a day of an operator has it. */
+async function haca(...args: string[]): Promise<Ran> {
+  const lines = { out: [] as string[], err: [] as string[] };
+  const code = await runCli(args, {
+    out: (line) => void lines.out.push(line),
+    err: (line) => void lines.err.push(line),
   });
-  const json = args.includes('--json') ? (JSON.parse(stdout) as Json) : {};
-  return { code: status ?? -1, json, out: stdout, err: stderr };
+  const out = lines.out.join('\n');
+  const json = args.includes('--json') ? (JSON.parse(out) as Json) : {};
+  return { code, json, out, err: lines.err.join('\n') };
 }
 
 interface Shown {
@@ -55,26 +65,28 @@ interface Shown {
 }
 
 /** The node on the TDX guest: the one whose key the chain judges by collateral. */
-function tdxNode(): { readonly url: string; readonly keyId: string } {
-  const { json } = haca('query', 'nodes', '--json');
+async function tdxNode(): Promise<{ readonly url: string; readonly keyId: string }> {
+  const { json } = await haca('query', 'nodes', '--json');
   for (const { endpoint, keys } of json['nodes'] as { endpoint: string; keys: string[] }[]) {
     for (const keyId of keys) {
-      const { value } = haca('query', 'key', keyId, '--json').json as { value: { evidence: Json | null } };
+      const { value } = (await haca('query', 'key', keyId, '--json')).json as {
+        value: { evidence: Json | null };
+      };
       if (value.evidence?.['kind'] === 'tdx') return { url: endpoint, keyId };
     }
   }
   throw new Error('no node shows TDX evidence');
 }
 
-function ask(url: string, ...more: string[]) {
+function ask(url: string, ...more: string[]): Promise<Ran> {
   return haca('chat', 'Hello', '--max-tokens', '8', '--node', url, '--json', ...more);
 }
 
 const bundle = join(home, 'tdx.haca');
 
-test('an answer of the TDX guest is judged here by the records of the chain, its GPU too, and offline the same', () => {
-  const { url } = tdxNode();
-  const { code, json, err } = ask(url, '--bundle', bundle);
+test('an answer of the TDX guest is judged here by the records of the chain, its GPU too, and offline the same', async () => {
+  const { url } = await tdxNode();
+  const { code, json, err } = await ask(url, '--bundle', bundle);
   assert.equal(code, 0, err);
   assert.deepEqual(
     [json['assurance'], json['tier'], json['tcbStatus']],
@@ -93,16 +105,16 @@ test('an answer of the TDX guest is judged here by the records of the chain, its
     'evidence.standing',
   ])
     assert.ok(passed.includes(id), `${id} in ${passed.join(' ')}`);
-  const offline = haca('verify', bundle, '--genesis', genesis, '--accept-simulated', '--json');
+  const offline = await haca('verify', bundle, '--genesis', genesis, '--accept-simulated', '--json');
   assert.equal(offline.code, 0, offline.out);
   assert.deepEqual([offline.json['tcbStatus'], offline.json['standing']], ['UpToDate', 'good']);
-  assert.equal(haca('verify', bundle, '--genesis', genesis).code, 1);
-  assert.equal(ask(url, '--min-tier', 'cloud').code, 1);
+  assert.equal((await haca('verify', bundle, '--genesis', genesis)).code, 1);
+  assert.equal((await ask(url, '--min-tier', 'cloud')).code, 1);
 });
 
-test('the chain lists what it judges by, and the standing of a key', () => {
-  const { keyId } = tdxNode();
-  const { code, json } = haca('collateral', 'list', '--json');
+test('the chain lists what it judges by, and the standing of a key', async () => {
+  const { keyId } = await tdxNode();
+  const { code, json } = await haca('collateral', 'list', '--json');
   assert.equal(code, 0);
   const rows = json['collateral'] as { kind: string; scope: string; keys: string[]; number: number }[];
   assert.deepEqual(rows.map(({ kind }) => kind).sort(), [
@@ -113,15 +125,17 @@ test('the chain lists what it judges by, and the standing of a key', () => {
   ]);
   for (const { keys } of rows) assert.ok(keys.includes(keyId));
   assert.deepEqual(json['missing'], []);
-  const standing = haca('query', 'key-standing', keyId, '--json');
+  const standing = await haca('query', 'key-standing', keyId, '--json');
   assert.deepEqual([standing.code, standing.json['standing']], [0, 'good']);
-  const releases = haca('measurement', 'list', '--kind', 'tdx', '--json').json['measurements'] as Json[];
+  const releases = (await haca('measurement', 'list', '--kind', 'tdx', '--json')).json[
+    'measurements'
+  ] as Json[];
   assert.deepEqual(
     releases.map(({ phase }) => phase),
     ['active'],
   );
   const [release] = releases as [Json];
-  const shown = haca('measurement', 'show', String(release['measurementId']), '--json');
+  const shown = await haca('measurement', 'show', String(release['measurementId']), '--json');
   assert.deepEqual(shown.json['registers'], release['registers']);
 });
 
@@ -162,30 +176,30 @@ function writeCollateral(name: string, options: Partial<IntelTestCollateralOptio
 const statesOf = (json: Json): string[] =>
   (json['pieces'] as { state: string }[]).map(({ state }) => state).sort();
 
-test('TCB recovery: newer collateral from a file, a grace for platforms, and everybody says what the status is', () => {
-  const { url, keyId } = tdxNode();
+test('TCB recovery: newer collateral from a file, a grace for platforms, and everybody says what the status is', async () => {
+  const { url, keyId } = await tdxNode();
   const raised = writeCollateral('raised', { tcbEvaluationDataNumber: 18, platformStatus: 'OutOfDate' });
-  const dry = haca('collateral', 'post', raised, '--dry-run', '--json');
+  const dry = await haca('collateral', 'post', raised, '--dry-run', '--json');
   assert.equal(dry.code, 0, dry.out);
   assert.deepEqual(statesOf(dry.json), ['newer', 'newer', 'newer', 'newer']);
-  const posted = haca('collateral', 'post', raised, '--json');
+  const posted = await haca('collateral', 'post', raised, '--json');
   assert.equal(posted.code, 0, posted.out + posted.err);
   assert.equal((posted.json['transactions'] as unknown[]).length, 1);
-  const again = haca('collateral', 'post', raised, '--json');
+  const again = await haca('collateral', 'post', raised, '--json');
   assert.equal(again.code, 0);
   assert.deepEqual(statesOf(again.json), ['same', 'same', 'same', 'same']);
   assert.deepEqual(again.json['transactions'], []);
   const old = writeCollateral('old', { nowMs: Date.now() - 3 * DAY_MS });
-  assert.deepEqual(statesOf(haca('collateral', 'post', old, '--json').json), [
+  assert.deepEqual(statesOf((await haca('collateral', 'post', old, '--json')).json), [
     'older',
     'older',
     'older',
     'older',
   ]);
 
-  const standing = haca('query', 'key-standing', keyId, '--json');
+  const standing = await haca('query', 'key-standing', keyId, '--json');
   assert.deepEqual([standing.code, standing.json['tcbStatus']], [0, 'OutOfDate']);
-  const { code, json, out } = ask(url);
+  const { code, json, out } = await ask(url);
   assert.equal(code, 0, out);
   assert.equal(json['tcbStatus'], 'OutOfDate');
   const grace = ((json['verdict'] as Json)['checks'] as Shown[]).find(
@@ -194,11 +208,11 @@ test('TCB recovery: newer collateral from a file, a grace for platforms, and eve
   assert.equal(grace?.status, 'passed');
 });
 
-test('collateral that is forged or of another root is refused before it is sent', () => {
+test('collateral that is forged or of another root is refused before it is sent', async () => {
   const forged = writeCollateral('forged', { tcbEvaluationDataNumber: 19 });
   const path = join(forged, 'collateral.json');
   writeFileSync(path, readFileSync(path, 'utf8').replace('OutOfDate', 'Revoked\u0020\u0020'));
-  const { code, json } = haca('collateral', 'post', forged, '--dry-run', '--json');
+  const { code, json } = await haca('collateral', 'post', forged, '--dry-run', '--json');
   assert.equal(code, 1);
   assert.ok(statesOf(json).includes('refused'));
   const foreign = join(home, 'foreign');
@@ -207,28 +221,30 @@ test('collateral that is forged or of another root is refused before it is sent'
     nowMs: Date.now() - DAY_MS,
   });
   writeFileSync(join(foreign, 'collateral.json'), bundleOf(items));
-  const other = haca('collateral', 'post', foreign, '--dry-run', '--json');
+  const other = await haca('collateral', 'post', foreign, '--dry-run', '--json');
   assert.equal(other.code, 1);
   assert.deepEqual(other.json['transactions'], []);
 });
 
-test('validators revoke a release by decree, and its node is trusted by nobody from then on', () => {
-  const { url, keyId } = tdxNode();
-  const [release] = haca('measurement', 'list', '--kind', 'tdx', '--json').json['measurements'] as [Json];
+test('validators revoke a release by decree, and its node is trusted by nobody from then on', async () => {
+  const { url, keyId } = await tdxNode();
+  const [release] = (await haca('measurement', 'list', '--kind', 'tdx', '--json')).json['measurements'] as [
+    Json,
+  ];
   const action = JSON.stringify({ kind: 'revoke-measurement', measurementId: release['measurementId'] });
   const file = join(home, 'decree.json');
-  assert.equal(haca('decree', 'make', '--action', action, '--out', file).code, 0);
-  assert.equal(haca('decree', 'submit', file, '--json').code, 1);
+  assert.equal((await haca('decree', 'make', '--action', action, '--out', file)).code, 0);
+  assert.equal((await haca('decree', 'submit', file, '--json')).code, 1);
   const key = join(home, 'devnet', 'validator.json');
-  assert.equal(haca('decree', 'sign', '--key', key, file).code, 0);
-  const submitted = haca('decree', 'submit', file, '--json');
+  assert.equal((await haca('decree', 'sign', '--key', key, file)).code, 0);
+  const submitted = await haca('decree', 'submit', file, '--json');
   assert.equal(submitted.code, 0, submitted.out + submitted.err);
-  assert.equal(haca('decree', 'submit', file, '--json').code, 1);
+  assert.equal((await haca('decree', 'submit', file, '--json')).code, 1);
 
-  assert.equal(haca('query', 'governance', '--json').code, 0);
-  const standing = haca('query', 'key-standing', keyId, '--json');
+  assert.equal((await haca('query', 'governance', '--json')).code, 0);
+  const standing = await haca('query', 'key-standing', keyId, '--json');
   assert.deepEqual([standing.code, standing.json['standing']], [1, 'measurement-revoked']);
-  const refused = ask(url);
+  const refused = await ask(url);
   assert.equal(refused.code, 1);
   const failed = (refused.json['checks'] as Shown[]).filter(({ status }) => status === 'failed');
   assert.deepEqual(
@@ -236,5 +252,5 @@ test('validators revoke a release by decree, and its node is trusted by nobody f
     ['evidence.measurement', 'evidence.standing'],
   );
   // What was answered before stays what it was.
-  assert.equal(haca('verify', bundle, '--genesis', genesis, '--accept-simulated').code, 0);
+  assert.equal((await haca('verify', bundle, '--genesis', genesis, '--accept-simulated')).code, 0);
 });

@@ -85,7 +85,7 @@ const failures = ({ checks }: View): readonly string[] =>
   checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
 
 test('policies written as JSON are the policies they were written from', () => {
-  for (const kind of ['nitro', 'tdx', 'sgx', 'dstack', 'snp', 'nvidia'] as const)
+  for (const kind of ['nitro', 'tdx', 'sgx', 'dstack', 'snp', 'nvidia', 'azure'] as const)
     assert.deepEqual(
       parsePolicy(kind, JSON.parse(JSON.stringify(asJson(POLICIES[kind])))),
       POLICIES[kind],

@@ -27,6 +27,7 @@ import { nodeCrypto } from '@haca/platform';
 import { bytesEqual, concatBytes, sha256, toHex, utf8Decode, utf8Encode } from '@haca/primitives';
 import { type Collateral, type CollateralRef, type EvidenceKind, pcrRegisters } from '@haca/protocol';
 import {
+  type AzurePolicy,
   appraiseEvidence,
   type CollateralSource,
   type DstackPolicy,
@@ -65,7 +66,7 @@ export const ASKED = {
 export const NONCE: Uint8Array = new Uint8Array(32).fill(6);
 
 const common = { seed: new Uint8Array(32).fill(2), nowMs: (): number => NOW_MS };
-const td = measureTdxTestImage(IMAGE);
+const tdImage = measureTdxTestImage(IMAGE);
 const snpMeasurement = measureSnpTestImage(IMAGE);
 const nitroMeasurement = measureTestImage(IMAGE);
 const composeHash = sha256(utf8Encode('docker compose file'));
@@ -119,7 +120,7 @@ export const SHAPES: readonly Shape[] = [
           ...common,
           ...debugOf(options),
           root: intelRoot(options),
-          measurement: td,
+          measurement: tdImage,
           version,
         }).attest(ASKED),
     }),
@@ -146,8 +147,8 @@ export const SHAPES: readonly Shape[] = [
         ...common,
         ...debugOf(options),
         root: intelRoot(options),
-        mrtd: td.mrtd,
-        bootDigests: [[td.rtmrs[0]], [td.rtmrs[1]], [td.rtmrs[2], td.rtmrs[3]]],
+        mrtd: tdImage.mrtd,
+        bootDigests: [[tdImage.rtmrs[0]], [tdImage.rtmrs[1]], [tdImage.rtmrs[2], tdImage.rtmrs[3]]],
         events: DSTACK_EVENTS,
       }).attest(ASKED),
   },
@@ -223,16 +224,19 @@ const nitro: NitroPolicy = {
   publicKey: ASKED.signPublicKey,
   nonce: ASKED.refBlockHash,
 };
-const tdx: TdxPolicy = {
+const td = {
   allowDebug: false,
-  measurements: [{ kind: 'tdx', name: 'test', registers: tdxRegisters(td) }],
-  reportData: ASKED.bindingHash,
   tcbStatuses: ['UpToDate'],
   minTcbEvaluationDataNumber: 17,
   septVeDisable: true,
   migratable: false,
   xfam: 'allow-any',
   serviceTd: 'allow-any',
+} as const satisfies Partial<TdxPolicy>;
+const tdx: TdxPolicy = {
+  ...td,
+  measurements: [{ kind: 'tdx', name: 'test', registers: tdxRegisters(tdImage) }],
+  reportData: ASKED.bindingHash,
 };
 const sgx: SgxPolicy = {
   allowDebug: false,
@@ -264,24 +268,23 @@ const dstack: DstackPolicy = {
       registers: [
         { register: 'compose-hash', value: composeHash },
         { register: 'key-provider', value: sha256(keyProvider) },
-        { register: 'mrtd', value: td.mrtd },
-        { register: 'rtmr0', value: extended(td.rtmrs[0]) },
-        { register: 'rtmr1', value: extended(td.rtmrs[1]) },
-        { register: 'rtmr2', value: extended(td.rtmrs[2], td.rtmrs[3]) },
+        { register: 'mrtd', value: tdImage.mrtd },
+        { register: 'rtmr0', value: extended(tdImage.rtmrs[0]) },
+        { register: 'rtmr1', value: extended(tdImage.rtmrs[1]) },
+        { register: 'rtmr2', value: extended(tdImage.rtmrs[2], tdImage.rtmrs[3]) },
       ],
     },
   ],
   requireAppIdFromCompose: true,
 };
-const snp: SnpPolicy = {
+const snpGuest = {
   allowDebug: false,
   allowMigrationAgent: false,
   allowSmt: true,
   allowCxl: false,
-  allowProvisionalFirmware: false,
+  allowProvisionalFirmware: true,
   guestRestrictions: 'allow-any',
   platform: 'allow-any',
-  vmpl: 0,
   tcbFloors: 'allow-any',
   launchTcbFloors: 'allow-any',
   minFirmware: { major: 1, minor: 55, build: 8 },
@@ -294,8 +297,24 @@ const snp: SnpPolicy = {
   idKeyDigest: null,
   authorKeyDigest: null,
   hostData: new Uint8Array(32),
+} as const satisfies Partial<SnpPolicy>;
+const snp: SnpPolicy = {
+  ...snpGuest,
+  vmpl: 0,
   measurements: [{ kind: 'snp', name: 'test', registers: snpRegisters(snpMeasurement) }],
   reportData: ASKED.bindingHash,
+};
+/** No test enclave is of this kind: what it wraps is held to the same, but for what its paravisor takes over. */
+const azure: AzurePolicy = {
+  tdx: { ...td, septVeDisable: 'allow-any' },
+  snp: snpGuest,
+  measurements: [],
+  extraData: ASKED.bindingHash,
+  userData: 'allow-any',
+  secureBoot: 'allow-any',
+  consoleEnabled: 'allow-any',
+  interactiveConsoleEnabled: 'allow-any',
+  tpmPersisted: 'allow-any',
 };
 const nvidia: NvidiaPolicy = {
   allowDebug: false,
@@ -307,7 +326,7 @@ const nvidia: NvidiaPolicy = {
   goldenMeasurements: 'allow-any',
 };
 
-export const POLICIES = { nitro, tdx, sgx, dstack, snp, nvidia } as const;
+export const POLICIES = { nitro, tdx, sgx, dstack, snp, nvidia, azure } as const;
 
 export interface WorldOptions {
   readonly simulated?: boolean;
@@ -334,6 +353,7 @@ export function contextOf(options: WorldOptions = {}): EvidenceContext {
     dstack: { roots: roots('dstack'), policy: { ...dstack, ...policies.dstack } },
     snp: { roots: roots('snp'), policy: { ...snp, ...policies.snp } },
     nvidia: { roots: roots('nvidia'), policy: { ...nvidia, ...policies.nvidia } },
+    azure: { roots: roots('azure'), policy: { ...azure, ...policies.azure } },
   };
 }
 

@@ -5,10 +5,10 @@ import { AttesterError } from './attester.ts';
 const HEADER_BYTES = 48;
 const TEE_TDX = 0x81;
 const REPORT_DATA_BYTES = 64;
-/** Where the report data begins in a TD report body, of TDX 1.0 and of 1.5. */
+/** Where the report data begins in a TD report body, of TDX 1.0, 1.5 and 1.5ex. */
 const REPORT_DATA_AT = 520;
 /** Lengths of the body by its type in a version 5 quote. */
-const V5_BODIES: Readonly<Record<number, number>> = { 2: 584, 3: 648 };
+const V5_BODIES: Readonly<Record<number, number>> = { 2: 584, 3: 648, 4: 885 };
 const V4_BODY_BYTES = 584;
 
 /**

@@ -17,15 +17,15 @@ export function vector(name: string): Uint8Array {
   return new Uint8Array(readFileSync(vectorPath(name)));
 }
 
-/** An Intel quote that nobody signed, of the form of version 4 or 5, followed by `padding` zero bytes. */
+/** An Intel quote that nobody signed, of the form of version 4 or 5, followed by `padding` zero bytes. The body is of TDX 1.5 in 5. */
 export function unsignedQuote(
   reportData: Uint8Array,
   version: 4 | 5 = 4,
   padding = 0,
   signatureBytes = 200,
+  [type, bodyBytes]: readonly [type: number, bytes: number] = version === 4 ? [2, 584] : [3, 648],
 ): Uint8Array {
   const bodyAt = version === 4 ? 48 : 54;
-  const bodyBytes = version === 4 ? 584 : 648;
   const end = bodyAt + bodyBytes + 4 + signatureBytes;
   const bytes = new Uint8Array(end + padding);
   const view = new DataView(bytes.buffer);
@@ -34,7 +34,7 @@ export function unsignedQuote(
   view.setUint16(2, 2, true);
   view.setUint32(4, 0x81, true);
   if (version === 5) {
-    view.setUint16(48, 3, true);
+    view.setUint16(48, type, true);
     view.setUint32(50, bodyBytes, true);
   }
   view.setUint32(bodyAt + bodyBytes, signatureBytes, true);

@@ -49,6 +49,21 @@ test('a TDX quote comes without the padding of its host, of version 4 and 5', as
   assert.deepEqual(await ask(five), unsignedQuote(ASKED.bindingHash, 5));
 });
 
+test('a TDX quote of version 5 has a report of TDX 1.0, 1.5 or 1.5ex, of its length', async () => {
+  const lengths = [584, 648, 885];
+  for (const [i, bodyBytes] of lengths.entries()) {
+    const of = (type: number) => (inblob: Uint8Array) => unsignedQuote(inblob, 5, 9, 200, [type, bodyBytes]);
+    const expected = unsignedQuote(ASKED.bindingHash, 5, 0, 200, [i + 2, bodyBytes]);
+    assert.deepEqual(await ask({ ...TDX, outblob: of(i + 2) }), expected);
+    for (const type of [1, 2, 3, 4, 5])
+      if (type !== i + 2)
+        await refused('attester.malformed', new RegExp(`type ${type} is no TD report`), {
+          ...TDX,
+          outblob: of(type),
+        });
+  }
+});
+
 test('the real file operations do the same in a folder', async () => {
   const tsm = folderTsm(TDX);
   try {

@@ -183,6 +183,10 @@ test('TC-10: what was found while signatures were only taken for good is not rem
     return { ...GOOD, fault: crypto.verifyEd25519(key, key, key) ? null : 'stale-collateral' };
   });
   assert.equal(memo('tdx', key, RULES, guessing).fault, null);
+  assert.equal(memo('tdx', key, RULES, guessing).fault, null);
+  assert.equal(calls(), 1, 'one run takes it for good once');
+  assert.equal(memo('tdx', key, RULES, { ...guessing }).fault, null);
+  assert.equal(calls(), 2, 'and another one by itself');
   assert.equal(memo('tdx', key, RULES, nodeCrypto).fault, 'stale-collateral', 'the truth');
   assert.equal(calls(), 3);
 });

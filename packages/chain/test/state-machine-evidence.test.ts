@@ -6,6 +6,7 @@ import {
   type DecreeAction,
   decodeTransaction,
   evidencePolicyRecordCodec,
+  failed,
   type Hardware,
   type HardwareRecord,
   hardwareIdOf,
@@ -23,8 +24,10 @@ import {
   registrationBindingHash,
   transactionGas,
   validatorRecordCodec,
+  verdictOf,
 } from '@haca/protocol';
 import { STANDINGS } from '../src/state-machine/index.ts';
+import { verdictRefusal } from '../src/state-machine/verdict-refusal.ts';
 import {
   chip,
   collateral,
@@ -272,6 +275,20 @@ test('TC-15 E_DECREE: the list of certificates is bounded', () => {
   assert.equal(decree(world, FAUCET, revoke(600)), 'E_DECREE');
 });
 
+test('TC-15 E_DECREE: serial 0 names no certificate, and the refusal says what to revoke instead', () => {
+  const { world } = readyWorld();
+  const revoked = world.read(evidencePolicyRecordCodec, recordKey.evidencePolicy());
+  for (const serial of [Uint8Array.of(0), Uint8Array.of(0, 0)]) {
+    const op = decreeOp(world, { kind: 'revoke-certificate', certificate: { issuer: ISSUER, serial } });
+    const { codeName, info } = world.run(FAUCET, [op]);
+    assert.equal(codeName, 'E_DECREE');
+    assert.match(info, /revoke-hardware takes a chip by its id/);
+  }
+  assert.deepEqual(world.read(evidencePolicyRecordCodec, recordKey.evidencePolicy()), revoked);
+  const certificate = { issuer: ISSUER, serial: Uint8Array.of(0, 0x80) };
+  assert.equal(decree(world, FAUCET, { kind: 'revoke-certificate', certificate }), 'OK', 'serial 128');
+});
+
 test('TC-16: TCB statuses and floors are set by decree, and each must change something', () => {
   const { world, node } = readyWorld();
   const policy = () => world.read(evidencePolicyRecordCodec, recordKey.evidencePolicy());
@@ -433,6 +450,14 @@ test('TC-21 E_EVIDENCE: GPU documents are those of the binding, of this binding,
   assert.equal(openCode(world, node, { gpus: [{ hardware: ['g'], measurement: 'td' }] }), 'E_MEASUREMENT');
   assert.equal(openCode(world, node, { kind: 'nvidia' }), 'E_EVIDENCE', 'a GPU alone');
   assert.equal(openCode(world, node, { gpus }), 'OK');
+});
+
+test('E_MEASUREMENT: what a refusal says is short, however many measurements it could name', () => {
+  const names = Array.from({ length: 256 }, (_, i) => `${i}`.padStart(64, '-')).join(' | ');
+  const verdict = verdictOf([failed('tdx.measurement', 'tdx.measurement', names, names)]);
+  const { code, info } = verdictRefusal(verdict, 'E_EVIDENCE');
+  assert.equal(code, 'E_MEASUREMENT');
+  assert.ok(info.startsWith('tdx.measurement: expected -----') && info.length < 1_200);
 });
 
 test('TC-21 E_METHOD: keys of other methods have no evidence of GPUs either', () => {

@@ -24,6 +24,7 @@ import {
   verifyBundle,
 } from '@haca/sdk';
 import { parseCertificate } from '@haca/verifier';
+import fc from 'fast-check';
 import { GENESIS_MS } from './fake-chain.ts';
 import type { FakeNode } from './fake-node.ts';
 import { flipBit } from './flip.ts';
@@ -541,4 +542,43 @@ test('TCL-7: a tee answer meets a demanded tier only where as much is known of t
   }
   // Whatever calls itself `tee`: what is simulated is below every host.
   assert.equal(statusOf('tee', 'simulated', 'registered-hardware'), 'failed');
+});
+
+test('TCL-9: no flipped bit of a bundle with evidence is accepted, and none makes anything but a verdict or a malformed bundle', async () => {
+  const { bundle, context } = await finalBundle();
+  const { headers: _, ...original } = decodeBundle(bundle);
+  const decoded = decodeBundle(bundle);
+  const parts = [
+    decoded.evidence?.envelope.document,
+    ...(decoded.evidenceRecords ?? []).map(({ value }) => value),
+  ];
+  // Where evidence and its records lie, for headers are text that fills most of a bundle.
+  const spans = parts.flatMap((part) => {
+    const at = part === null || part === undefined ? -1 : Buffer.from(bundle).indexOf(part);
+    return at < 0 ? [] : [{ at, length: (part as Uint8Array).length }];
+  });
+  assert.ok(spans.length > 6);
+  const bits = fc
+    .record({
+      span: fc.constantFrom(...spans),
+      offset: fc.double({ min: 0, max: 1, noNaN: true }),
+      bit: fc.nat({ max: 7 }),
+    })
+    .map(({ span, offset, bit }) => 8 * (span.at + Math.floor(offset * (span.length - 1))) + bit);
+  fc.assert(
+    fc.property(fc.oneof(bits, fc.nat({ max: 8 * bundle.length - 1 })), (bit) => {
+      const changed = flipBit(bundle, bit);
+      try {
+        const { verdict } = verifyBundle(changed, context);
+        if (!verdict.ok) return;
+      } catch (error) {
+        assert.equal((error as Error).name, 'MalformedError', String(error));
+        return;
+      }
+      // Only the spelling of headers has slack.
+      const { headers: __, ...rest } = decodeBundle(changed);
+      assert.deepEqual(rest, original);
+    }),
+    { numRuns: 200 },
+  );
 });

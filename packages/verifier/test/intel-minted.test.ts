@@ -286,7 +286,9 @@ test('INTEL-30 INTEL-34 levels of the quoting enclave in the order given, and wh
     'OutOfDate',
     'the first that fits, not the best',
   );
-  assert.equal(statusOf(levels([4, 'ConfigurationNeeded'])), 'OutOfDate');
+  assert.equal(statusOf(levels([4, 'ConfigurationNeeded'])), 'UpToDate');
+  assert.equal(statusOf(levels([4, 'OutOfDateConfigurationNeeded'])), 'OutOfDate');
+  assert.equal(statusOf(levels([4, 'SWHardeningNeeded'])), 'Unsupported');
   assert.equal(statusOf(levels([4, 'Revoked'])), 'Revoked');
   assert.equal(statusOf(levels([5, 'UpToDate'])), 'Unsupported');
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { rescoreIntel, TCB_STATUSES, type TcbStatus } from '../src/index.ts';
-import { converge } from '../src/tee/intel/tcb-status.ts';
+import { converge, relaunch } from '../src/tee/intel/tcb-status.ts';
 import {
   appraiseMinted,
   type Level,
@@ -118,6 +118,7 @@ test('INTEL-34 convergence by the table of the library', () => {
   };
   for (const status of TCB_STATUSES) {
     assert.equal(converge(status, 'UpToDate'), status);
+    assert.equal(converge(status, 'ConfigurationNeeded'), status);
     assert.equal(converge(status, 'OutOfDate'), outOfDate[status] ?? status);
     assert.equal(converge(status, 'Unsupported'), 'Unsupported');
     assert.equal(converge(status, 'Revoked'), status === 'Unsupported' ? 'Unsupported' : 'Revoked');
@@ -140,11 +141,19 @@ test('INTEL-34 platform, module and quoting enclave converge', () => {
     ['UpToDate', 'UpToDate', 'Revoked', 'Revoked'],
     ['Revoked', 'UpToDate', 'UpToDate', 'Revoked'],
     ['Revoked', 'UpToDate', 'OutOfDate', 'Revoked'],
+    ['UpToDate', 'OutOfDate', 'OutOfDate', 'OutOfDate'],
+    ['ConfigurationNeeded', 'OutOfDate', 'OutOfDate', 'OutOfDateConfigurationNeeded'],
+    ['UpToDate', 'UpToDate', 'ConfigurationNeeded', 'UpToDate'],
+    ['SWHardeningNeeded', 'OutOfDate', 'ConfigurationNeeded', 'OutOfDate'],
+    ['UpToDate', 'UpToDate', 'OutOfDateConfigurationNeeded', 'OutOfDate'],
+    ['UpToDate', 'UpToDate', 'SWHardeningNeeded', 'Unsupported'],
+    ['UpToDate', 'UpToDate', 'ConfigurationAndSWHardeningNeeded', 'Unsupported'],
   ];
   for (const [platform, module, qe, expected] of table) {
     const result = appraiseMinted(mint(world(platform, module, qe)));
     assert.equal(result.claims?.tcb?.status, expected, `${platform} ${module} ${qe}`);
-    assert.equal(result.verdict.ok, expected !== 'Revoked');
+    assert.equal(result.claims?.tcb?.currentStatus, null, 'TDX 1.0 does not say what runs now');
+    assert.equal(result.verdict.ok, expected !== 'Revoked' && expected !== 'Unsupported');
   }
 });
 
@@ -167,11 +176,41 @@ const relaunched = (
 
 test('INTEL-34 what is revoked and what is unknown, in the order of the library', () => {
   const unknownQe = { qeIdentity: { tcbLevels: [svnLevelJson({ svn: 5, status: 'UpToDate' })] } };
-  assert.equal(statusOf(tdxWorld([level(SGX, svns(), 'Revoked')], unknownQe)), 'Revoked');
+  assert.equal(statusOf(tdxWorld([level(SGX, svns(), 'Revoked')], unknownQe)), 'Unsupported');
   assert.equal(statusOf(sgxWorld([sgxLevel(SGX, 13, 'Revoked')], unknownQe)), 'Unsupported');
   const revokedQe = { qeIdentity: { tcbLevels: [svnLevelJson({ svn: 4, status: 'Revoked' })] } };
   assert.equal(statusOf(tdxWorld([level(svns(9), svns(), 'UpToDate')], revokedQe)), 'Unsupported');
   assert.equal(statusOf({ tcbInfo: modules([7, 'UpToDate']), ...revokedQe }), 'Unsupported');
+});
+
+const OUT = ['OutOfDate', 'OutOfDateConfigurationNeeded'] as const;
+const GOOD = [
+  'UpToDate',
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+] as const;
+
+test('INTEL-35 launch and present by the table of the library, and never better than what runs', () => {
+  const both = (launch: TcbStatus, current: TcbStatus, expected: TcbStatus): void =>
+    assert.equal(relaunch(launch, current), expected, `${launch}, ${current}`);
+  const asks = (status: TcbStatus): boolean => status.startsWith('Configuration') || status === OUT[1];
+  for (const good of GOOD) {
+    for (const other of GOOD) both(good, other, good);
+    for (const out of OUT) {
+      const isConfiguration = asks(good) || asks(out);
+      both(out, good, isConfiguration ? 'RelaunchAdvisedConfigurationNeeded' : 'RelaunchAdvised');
+      both(good, out, isConfiguration ? 'OutOfDateConfigurationNeeded' : 'OutOfDate');
+    }
+  }
+  for (const out of OUT) for (const other of OUT) both(out, other, out);
+  for (const status of [...GOOD, ...OUT, 'Revoked', 'Unsupported'] as const) {
+    both(status, 'Unsupported', 'Unsupported');
+    both('Unsupported', status, 'Unsupported');
+    if (status === 'Unsupported') continue;
+    both(status, 'Revoked', 'Revoked');
+    both('Revoked', status, 'Revoked');
+  }
 });
 
 test('INTEL-35 a TD that only has to be launched again is told apart', () => {
@@ -180,16 +219,11 @@ test('INTEL-35 a TD that only has to be launched again is told apart', () => {
   assert.equal(statusOf(relaunched([6, 1, 3], 'SWHardeningNeeded')), 'RelaunchAdvised');
   assert.equal(statusOf(relaunched([6, 1, 3], 'ConfigurationNeeded')), 'RelaunchAdvisedConfigurationNeeded');
   assert.equal(statusOf(relaunched([5, 1, 3])), 'OutOfDate', 'not the newest module');
-  assert.equal(statusOf(relaunched([6, 1, 2])), 'OutOfDate', 'late microcode below the highest level');
-  assert.equal(statusOf(relaunched([6, 2, 3])), 'Unsupported', 'a module nobody knows');
-  assert.equal(
-    statusOf(relaunched([5, 0, 3])),
-    'RelaunchAdvised',
-    'version 0: component 0 of the highest level',
-  );
-  assert.equal(statusOf(relaunched([4, 0, 3])), 'OutOfDate');
+  assert.equal(statusOf(relaunched([5, 0, 3])), 'RelaunchAdvised', 'version 0: judged with the platform');
+  assert.equal(statusOf(relaunched([6, 1, 3], 'UpToDate', 'ConfigurationNeeded')), 'RelaunchAdvised');
   assert.equal(statusOf(relaunched([6, 1, 3], 'UpToDate', 'OutOfDate')), 'OutOfDate');
   assert.equal(statusOf(relaunched([6, 1, 3], 'UpToDate', 'Revoked')), 'Revoked');
+  assert.equal(statusOf(relaunched([6, 1, 3], 'UpToDate', 'SWHardeningNeeded')), 'Unsupported');
   assert.equal(
     statusOf(relaunched([6, 1, 3], 'OutOfDate')),
     'OutOfDate',
@@ -202,8 +236,65 @@ test('INTEL-35 a TD that only has to be launched again is told apart', () => {
     'OutOfDate',
     'TDX 1.0',
   );
-  const current = { ...td, teeTcbSvn: Uint8Array.from(svns(6, 1, 3)) };
-  assert.equal(statusOf({ ...relaunched([6, 1, 3]), td: current }), 'UpToDate');
+  const extended = { ...td, extension: new Uint8Array(237) };
+  assert.equal(statusOf({ ...relaunched([6, 1, 3]), td: extended }), 'RelaunchAdvised', 'TDX 1.5ex');
+});
+
+test('INTEL-35 the platform level counts as the module does', () => {
+  const tcbLevels = [
+    level(SGX, svns(0, 0, 3), 'UpToDate'),
+    level(SGX, svns(), 'OutOfDateConfigurationNeeded'),
+  ];
+  const world = (now: readonly number[]): Partial<World> => ({
+    ...relaunched(now, 'UpToDate', 'UpToDate', { tcbLevels: tcbLevels.map(levelJson) }),
+    td: {
+      ...WORLD.td,
+      teeTcbSvn: Uint8Array.from(svns(6, 1, 2)),
+      teeTcbSvn2: Uint8Array.from(svns(...now)),
+    },
+  });
+  assert.equal(statusOf(world([6, 1, 3])), 'RelaunchAdvisedConfigurationNeeded', 'microcode loaded since');
+  assert.equal(statusOf(world([6, 1, 2])), 'OutOfDateConfigurationNeeded');
+});
+
+/** Launched under the newest module, and `now` runs. */
+function launchedNew(now: readonly number[], more: Record<string, unknown> = {}): Partial<World> {
+  const world = relaunched(now, 'UpToDate', 'UpToDate', more);
+  return { ...world, td: { ...(world.td ?? WORLD.td), teeTcbSvn: Uint8Array.from(svns(6, 1, 3)) } };
+}
+
+test('INTEL-35 what runs now and nobody knows is unsupported, however the TD was launched', () => {
+  assert.equal(statusOf(launchedNew([6, 1, 3])), 'UpToDate');
+  const unknown: readonly (readonly [readonly number[], string])[] = [
+    [[6, 2, 3], 'a module nobody knows'],
+    [[3, 1, 3], 'a module below every level of its identity'],
+    [[6, 1, 2], 'microcode below every level'],
+    [[4, 0, 3], 'a module without a version below every level'],
+    [[0, 0, 0], 'zeros'],
+  ];
+  for (const [now, why] of unknown) {
+    for (const world of [launchedNew(now), relaunched(now)]) {
+      const result = appraiseMinted(mint(world), { tdx: { tcbStatuses: 'allow-any' } });
+      const { tcb } = result.claims ?? {};
+      assert.deepEqual([tcb?.status, tcb?.currentStatus], ['Unsupported', 'Unsupported'], why);
+      assert.deepEqual(failures(result), ['tdx.tcb.level:tcb.level', 'tdx.tcb.status:tcb.status'], why);
+    }
+  }
+  assert.equal(
+    statusOf(launchedNew([4, 1, 3], modules([6, 'UpToDate'], [4, 'ConfigurationNeeded']))),
+    'Unsupported',
+    'a status no module can have',
+  );
+});
+
+test('INTEL-35 stricter than the library: what runs out of date or revoked is no better for its launch', () => {
+  assert.equal(statusOf(launchedNew([4, 1, 3])), 'OutOfDate');
+  assert.equal(statusOf(launchedNew([4, 1, 3], modules([6, 'UpToDate'], [4, 'Revoked']))), 'Revoked');
+  const { tcb } = appraiseMinted(mint(launchedNew([4, 1, 3]))).claims ?? {};
+  assert.deepEqual(
+    [tcb?.platformStatus, tcb?.moduleStatus, tcb?.currentStatus],
+    ['UpToDate', 'UpToDate', 'OutOfDate'],
+  );
 });
 
 test('INTEL-37 each status is accepted by its name alone', () => {
@@ -288,7 +379,7 @@ const worlds = fc.record({
   qe: fc.array(
     fc.record({
       svn: fc.integer({ min: 2, max: 5 }),
-      status: fc.constantFrom('UpToDate', 'OutOfDate', 'Revoked'),
+      status: levelStatus,
     }),
     { minLength: 1, maxLength: 3 },
   ),
@@ -336,6 +427,7 @@ test('INTEL-46 rescoring a platform gives what appraising its quote by the same 
       const whole = appraiseMinted(newer);
       const again = rescoreIntel(facts, { ...mintedTrust(newer), policy: isTdx ? OPEN_TDX : OPEN_SGX });
       assert.deepEqual(again.tcb, whole.claims?.tcb);
+      if (again.tcb?.currentStatus === 'Unsupported') assert.equal(again.tcb.status, 'Unsupported');
       assert.deepEqual(failures(again), failures(whole));
       assert.equal(again.verdict.ok, whole.verdict.ok);
     }),

@@ -30,24 +30,17 @@ interface Judged {
   readonly toMs: number;
 }
 
-const JUDGEMENTS_MAX = 16_384;
+const JUDGEMENTS_MAX = 8_192;
 
 export function createJudgementMemo(
   rescore: RescoreEvidence,
   judgementsMax = JUDGEMENTS_MAX,
 ): RescoreEvidence {
-  let recent = new Map<string, Judged>();
-  let older = new Map<string, Judged>();
+  const certain = createJudgements(judgementsMax);
+  const guessed = new WeakMap<CryptoProvider, Map<string, Judged>>();
   const digestOf = createDigests((item: Collateral) => encode(collateralCodec, item));
   const digestOfPiece = (item: Collateral | null): string => (item === null ? '' : digestOf(item));
   const decidedOf = createDecisionDigests();
-  const put = (name: string, judged: Judged): void => {
-    if (!recent.has(name) && 2 * (recent.size + 1) > judgementsMax) {
-      older = recent;
-      recent = new Map();
-    }
-    recent.set(name, judged);
-  };
   // Every piece is asked for again: whoever gave the rules may count on being asked.
   const holds = ({ asked, fromMs, toMs }: Judged, { nowMs, collateral }: StateEvidenceRules): boolean =>
     fromMs <= nowMs &&
@@ -55,28 +48,61 @@ export function createJudgementMemo(
     asked.every(({ ref, digest }) => digestOfPiece(collateral(ref)) === digest);
   return (kind, facts, rules, crypto) => {
     const name = nameOf(kind, facts, rules, decidedOf(rules));
-    const known = recent.get(name) ?? older.get(name);
-    if (known !== undefined && holds(known, rules)) {
-      put(name, known);
-      return known.rescoring;
+    for (const known of [certain.find(name), guessed.get(crypto)?.get(name)]) {
+      if (known !== undefined && holds(known, rules)) return known.rescoring;
     }
     const guesses = guessesOf(crypto);
-    const asked: Asked[] = [];
-    const collateral = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) => {
-      const item: CollateralOf<K> | null = rules.collateral(ref);
-      asked.push({ ref, digest: digestOfPiece(item) });
-      return item;
-    };
-    const rescoring = rescore(kind, facts, { ...rules, collateral }, crypto);
+    const { rules: noted, asked } = notingRules(rules, digestOfPiece);
+    const rescoring = rescore(kind, facts, noted, crypto);
+    const { nowMs } = rules;
+    const judged: Judged = { rescoring, asked, fromMs: nowMs, toMs: nowMs };
+    // A signature that was only taken for good may turn out bad: that is good for the run that takes it so, and for no other.
+    if (guessesOf(crypto) !== guesses) {
+      const ofRun = guessed.get(crypto) ?? new Map<string, Judged>();
+      guessed.set(crypto, ofRun.set(name, judged));
+      return rescoring;
+    }
     const endMs = lastMsOf(rescoring, rules);
     const isLasting =
-      endMs > rules.nowMs && isSame(rescore(kind, facts, { ...rules, nowMs: endMs }, crypto), rescoring);
-    // A signature that was only taken for good may turn out bad.
-    if (guessesOf(crypto) === guesses) {
-      put(name, { rescoring, asked, fromMs: rules.nowMs, toMs: isLasting ? endMs : rules.nowMs });
-    }
+      endMs > nowMs && isSame(rescore(kind, facts, { ...rules, nowMs: endMs }, crypto), rescoring);
+    if (guessesOf(crypto) === guesses) certain.put(name, isLasting ? { ...judged, toMs: endMs } : judged);
     return rescoring;
   };
+}
+
+/** When full, the older half is dropped at once. */
+function createJudgements(judgementsMax: number) {
+  let recent = new Map<string, Judged>();
+  let older = new Map<string, Judged>();
+  const put = (name: string, judged: Judged): void => {
+    if (!recent.has(name) && 2 * (recent.size + 1) > judgementsMax) {
+      older = recent;
+      recent = new Map();
+    }
+    recent.set(name, judged);
+  };
+  const find = (name: string): Judged | undefined => {
+    const known = recent.get(name);
+    if (known !== undefined) return known;
+    const old = older.get(name);
+    if (old !== undefined) put(name, old);
+    return old;
+  };
+  return { find, put };
+}
+
+/** The same rules, and what is asked of their collateral from now on. */
+function notingRules(
+  rules: StateEvidenceRules,
+  digestOf: (item: Collateral | null) => string,
+): { readonly rules: StateEvidenceRules; readonly asked: readonly Asked[] } {
+  const asked: Asked[] = [];
+  const collateral = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) => {
+    const item: CollateralOf<K> | null = rules.collateral(ref);
+    asked.push({ ref, digest: digestOf(item) });
+    return item;
+  };
+  return { rules: { ...rules, collateral }, asked };
 }
 
 /**

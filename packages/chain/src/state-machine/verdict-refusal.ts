@@ -17,8 +17,15 @@ export function verdictRefusal(verdict: Verdict, code: ErrorCode): Refusal {
   const got = worst?.got ?? worst?.reason ?? '';
   return {
     code: known ?? code,
-    info: `${worst?.id ?? 'no check'}: expected ${worst?.expected ?? ''}, got ${got}`,
+    info: `${worst?.id ?? 'no check'}: expected ${shortText(worst?.expected ?? '')}, got ${shortText(got)}`,
   };
+}
+
+const TEXT_MAX = 512;
+
+/** What was expected may name every approved measurement, and every node keeps what it says of a transaction. */
+function shortText(text: string): string {
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
 }
 
 function notPassed({ status }: Verdict['checks'][number]): boolean {

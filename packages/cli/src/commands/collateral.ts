@@ -79,7 +79,7 @@ async function runPost(call: Call): Promise<number> {
       call.out(
         JSON.stringify({ pieces: pieces.map(viewOf), dryRun: isDryRun, transactions: posted }, null, 2),
       );
-    else printOutcome(call, isDryRun, wanted.length, posted);
+    else printOutcome(call, isDryRun, pieces, posted);
     return refused > 0 || pieces.length === 0 ? 1 : 0;
   } finally {
     haca.close();
@@ -150,13 +150,21 @@ function printPieces(call: Call, pieces: readonly CollateralPiece[]): void {
   }
 }
 
-function printOutcome(call: Call, isDryRun: boolean, wanted: number, posted: readonly Posted[]): void {
-  if (wanted === 0) call.out('nothing here is newer than what the chain has');
-  for (const { pieces, gas, feeNopg, height, txHash } of posted) {
+function printOutcome(
+  call: Call,
+  isDryRun: boolean,
+  pieces: readonly CollateralPiece[],
+  posted: readonly Posted[],
+): void {
+  const wanted = pieces.filter(({ state }) => state === 'new' || state === 'newer').length;
+  if (pieces.length === 0)
+    call.out('nothing here hangs on a root that this network trusts, or on one that is at hand');
+  else if (wanted === 0) call.out('nothing here is newer than what the chain has');
+  for (const { pieces: count, gas, feeNopg, height, txHash } of posted) {
     call.out(
       isDryRun
-        ? `would post ${pieces} pieces for ${gas} gas, ${formatOpg(BigInt(feeNopg ?? 0))} at the base fee of now`
-        : `posted ${pieces} pieces at height ${height} for ${gas} gas: ${txHash}`,
+        ? `would post ${count} pieces for ${gas} gas, ${formatOpg(BigInt(feeNopg ?? 0))} at the base fee of now`
+        : `posted ${count} pieces at height ${height} for ${gas} gas: ${txHash}`,
     );
   }
 }

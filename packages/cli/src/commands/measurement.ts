@@ -94,7 +94,7 @@ async function runShow(call: Call, haca: Haca): Promise<number> {
     `${view.measurementId}  ${view.kind}  ${phaseText(found.record, height)}  ${printable(view.name)}`,
   );
   for (const [register, value] of Object.entries(view.registers))
-    call.out(`  ${register.padEnd(14)} ${value}`);
+    call.out(`  ${printable(register).padEnd(14)} ${value}`);
   const { release } = found.record;
   if (release === null) call.out('  approved by genesis');
   else {

@@ -1,5 +1,5 @@
 import { decodeTxProof, encodeHeaderJson, headerHash, verifyTxProof } from '@haca/light-client';
-import { bytesEqual, type Codec, decode, fromHex, toHex } from '@haca/primitives';
+import { bytesEqual, type Codec, decode, fromHex, MalformedError, toHex } from '@haca/primitives';
 import {
   accountRecordCodec,
   allocationRecordCodec,
@@ -233,13 +233,23 @@ async function showRecord(
 /** Whether the evidence behind a key is still good: computed, so there is no record to prove. Exit code 1 where it backs nothing. */
 async function showStanding(call: Call, haca: Haca, keyId: Uint8Array): Promise<number> {
   const { value } = await haca.chain.rpc.query('/key-standing', keyId);
-  const standing = JSON.parse(new TextDecoder().decode(value)) as Readonly<Record<string, unknown>>;
+  const standing = jsonObjectOf(new TextDecoder().decode(value));
   print(call, {
     keyId: toHex(keyId),
     ...standing,
     verified: "the full node's word: clients compute it from proven records when they use a key",
   });
   return standing['isBacking'] === true ? 0 : 1;
+}
+
+function jsonObjectOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value = JSON.parse(text) as unknown;
+    if (typeof value === 'object' && value !== null) return value as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new MalformedError('query.answer', 'key-standing', 'a JSON object', text.slice(0, 80));
 }
 
 async function showSupply(call: Call, haca: Haca): Promise<number> {

@@ -119,10 +119,9 @@ function nextRecord(
   { version: [number, issuedMs], nextUpdateMs, simulated }: CollateralFacts,
   known: CollateralRecord | undefined,
 ): CollateralRecord {
-  // All of it is older, but where a piece came back that a disowned one had taken the place of.
+  // All of it has a lower number, but where an evaluation came back that a disowned one had taken the place of.
   const running = (known?.superseded ?? []).filter(
-    ({ atMs, version }) =>
-      block.timeMs < atMs + ctx.config.params.tcbGraceMs && isNewer([number, issuedMs], version),
+    ({ atMs, version }) => block.timeMs < atMs + ctx.config.params.tcbGraceMs && version.number < number,
   );
   const isRaised = known !== undefined && EVALUATED.has(item.kind) && number > known.version.number;
   // The oldest one whose grace runs stays: raising twice must not cut short the time that the first raise gave.

@@ -170,6 +170,14 @@ function liveMeasurement(state: Step['state'], id: Uint8Array, height: number): 
 
 function revokeCertificate(step: Step, action: ActionOf<'revoke-certificate'>): Told | Refusal {
   const { issuer, serial } = action.certificate;
+  // AMD gives it to all its endorsement keys, so it names none of them, and the verifier matches it with nothing.
+  if (serial.every((byte) => byte === 0)) {
+    return refuse(
+      'E_DECREE',
+      'a serial number that names one certificate',
+      '0: revoke-hardware takes a chip by its id',
+    );
+  }
   const revoked = revokedCertificatesOf(step.state);
   if (revoked.some((each) => bytesEqual(each.issuer, issuer) && bytesEqual(each.serial, serial))) {
     return refuse('E_DECREE', 'a change', 'it is revoked already');

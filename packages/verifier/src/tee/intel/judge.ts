@@ -194,9 +194,15 @@ function judgeQe(desk: Desk, identity: QeIdentity): QeTcb {
   return { status: qeStatusOf(level.status), advisoryIds: level.advisoryIds, evaluationDataNumber };
 }
 
-/** Intel's library knows three: what is neither up to date nor revoked is out of date. */
+const QE_STATUSES: readonly TcbStatus[] = ['UpToDate', 'ConfigurationNeeded', 'OutOfDate', 'Revoked'];
+
+/**
+ * Intel's library knows one more, which it then takes for nothing at all: what is out of date and in need of configuration is out of
+ * date here.
+ */
 function qeStatusOf(status: TcbStatus): TcbStatus {
-  return status === 'UpToDate' || status === 'Revoked' ? status : 'OutOfDate';
+  if (status === 'OutOfDateConfigurationNeeded') return 'OutOfDate';
+  return QE_STATUSES.includes(status) ? status : 'Unsupported';
 }
 
 function judgeTcb(desk: Desk, info: TcbInfo, qe: QeTcb | null): TcbClaims | null {
@@ -204,7 +210,7 @@ function judgeTcb(desk: Desk, info: TcbInfo, qe: QeTcb | null): TcbClaims | null
   if (!noteFault(desk, 'tcb-info.match', tcbInfoFault(facts, info))) return null;
   if (facts.td !== null) noteFault(desk, 'module', moduleFault(facts.td, info));
   const tcb = evaluateTcb(facts, info, qe);
-  const got = `${tcb.status} (platform ${tcb.platformStatus}, module ${tcb.moduleStatus ?? '-'}, quoting enclave ${tcb.qeStatus ?? '-'})`;
+  const got = `${tcb.status} (platform ${tcb.platformStatus}, module ${tcb.moduleStatus ?? '-'}, quoting enclave ${tcb.qeStatus ?? '-'}, running now ${tcb.currentStatus ?? '-'})`;
   const isOk = !isHopeless(tcb.status);
   desk.run.note(
     check(desk.at('tcb.level'), 'tcb.level', isOk, 'a level that matches and is not revoked', got),
