@@ -32,6 +32,8 @@ export async function openSealed(
     // What an earlier process charged for is not sent anew: the voucher says so, though nobody can open the request any more.
     const answered = place.voucher === null ? undefined : await stream?.answeredBy(voucherOf(place.voucher));
     if (answered !== undefined) throw alreadyAnswered(answered.id);
+    if (stream !== undefined)
+      throw new ApiError('E_UNAVAILABLE', 'Nothing was charged. Another key is in use.');
     throw new ApiError('E_SEALED', 'It is sealed to a key that is not in use here.');
   } catch (error) {
     if (error instanceof MalformedError) throw new ApiError('E_SEALED', error.message);

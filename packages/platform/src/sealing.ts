@@ -109,7 +109,7 @@ export async function makeSealingKey(): Promise<SealingKey> {
 
 /**
  * Seals a request body. Throws `MalformedError` where the key is none that anything can be sealed to; it comes from a record
- * that a node wrote.
+ * that a node wrote. Throws `UsageError` where the platform has no WebCrypto, as pages that came over plain HTTP.
  */
 export async function sealRequest(
   publicKey: Uint8Array,
@@ -117,6 +117,9 @@ export async function sealRequest(
   place: RequestPlace,
   body: Uint8Array,
 ): Promise<SealedRequest> {
+  if (globalThis.crypto?.subtle === undefined) {
+    throw new UsageError('nothing can be sealed here: WebCrypto is there in secure contexts only');
+  }
   const sender = await suite.kem
     .importKey('raw', bufferOf(publicKey), true)
     .then((recipientPublicKey) =>

@@ -8,7 +8,15 @@ import {
   hkdfSync,
 } from 'node:crypto';
 import { test } from 'node:test';
-import { domainPrefix, fromHex, MalformedError, toHex, utf8Encode, writeCbor } from '@haca/primitives';
+import {
+  domainPrefix,
+  fromHex,
+  MalformedError,
+  toHex,
+  UsageError,
+  utf8Encode,
+  writeCbor,
+} from '@haca/primitives';
 import { Aes128Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core';
 import {
   makeSealingKey,
@@ -234,3 +242,10 @@ function openByTheText(pkcs8: Buffer, publicKey: Uint8Array, sealed: Uint8Array)
     },
   };
 }
+
+test('where the platform has no WebCrypto it says so, and names no key', async (t) => {
+  const { crypto: own } = globalThis;
+  t.after(() => Object.defineProperty(globalThis, 'crypto', { value: own, configurable: true }));
+  Object.defineProperty(globalThis, 'crypto', { value: {}, configurable: true });
+  await assert.rejects(sealRequest(key.publicKey, subject, place, body), UsageError);
+});

@@ -1,6 +1,6 @@
 /** Sending a request so that it is executed and paid once, whatever breaks on the way. */
 
-import { MalformedError, toHex } from '@haca/primitives';
+import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
 import type { Route } from './directory.ts';
 import { NodeError, VerificationError } from './errors.ts';
@@ -215,6 +215,10 @@ async function sendAttempt(session: Session, attempt: Attempt, signal: AbortSign
       (cause: unknown) => ({ cause }),
     );
     if ('cause' in received) {
+      if (received.cause instanceof UsageError) {
+        attempt.lane.release(attempt.requestHash);
+        throw received.cause;
+      }
       if (received.cause instanceof VerificationError) {
         session.unresolved.delete(name);
         attempt.lane.distrust();
