@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import { bytesEqual } from '@haca/primitives';
 import {
   type Haca,
   openHaca,
@@ -185,6 +188,45 @@ test('another genesis is another chain', async () => {
   );
 });
 
+test('a relay before the node carries a paid conversation and finds nothing of it', async (t) => {
+  const network = readNetworkFile(networkFile);
+  assert.ok(network);
+  const direct = await openClient();
+  t.after(() => direct.close());
+  const { answer: first } = await direct.chat({ prompt: 'Hello', maxOutputTokens: 4 });
+  const node = (await direct.nodes()).find(({ nodeId }) => bytesEqual(nodeId, first.receipt.value.nodeId));
+  assert.ok(node);
+  const relay = await startRelay(node.record.endpoint);
+  t.after(relay.close);
+  const client = await openHaca({
+    rpcUrl: network.rpcUrl,
+    trust: { genesis: readGenesisFile(network.genesisFile) },
+    wallet: readWalletFile(wallet),
+    nodes: [relay.url],
+    policy: { acceptSimulated: true, seal: 'always' },
+  });
+  t.after(() => client.close());
+  const served = (await (await fetch(`${relay.url}/v1/models`)).json()) as { data: { id: string }[] };
+  const [model] = served.data;
+  assert.ok(model);
+  const secret = 'Our launch code is tango-blue, what is HACA?';
+  for (const onText of [undefined, () => undefined]) {
+    const { text, answer } = await client.chat({
+      model: model.id,
+      prompt: secret,
+      maxOutputTokens: 24,
+      ...(onText === undefined ? {} : { onText }),
+    });
+    assert.ok(answer.verdict.ok);
+    assert.ok(text.length > 10, text);
+    const seen = relay.seen();
+    assert.ok(seen.includes('/v1/chat/completions') && seen.includes('x-haca-sealed'));
+    const pieces = [text, ...text.split(/\s+/).filter((word) => word.length > 8)];
+    const secrets = [secret, 'tango', '"messages"', '"choices"', ...pieces];
+    for (const each of secrets.flatMap(forms)) assert.ok(!seen.includes(each), each);
+  }
+});
+
 test('when the network is gone the bundle still verifies, and chat says what to do', async () => {
   const genesis = join(home, 'genesis.json');
   writeFileSync(genesis, readFileSync(join(home, 'devnet', 'genesis.json')));
@@ -196,3 +238,46 @@ test('when the network is gone the bundle still verifies, and chat says what to 
   assert.equal(code, 2);
   assert.match(err, /npm start/);
 });
+
+/** A text as it is, and as base64 would show its middle, wherever it begins. */
+function forms(text: string): readonly string[] {
+  const bytes = Buffer.from(text);
+  const shifted = bytes.length < 12 ? [] : [0, 1, 2].map((from) => bytes.subarray(from, from + 9));
+  return [text, ...shifted.map((piece) => piece.toString('base64'))];
+}
+
+/** Passes everything on and keeps a copy of all of it, both ways. */
+async function startRelay(target: string) {
+  let seen = '';
+  const server = createServer((request, response) => {
+    void (async () => {
+      const pieces: Buffer[] = [];
+      for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
+      const body = Buffer.concat(pieces);
+      seen += `${request.method} ${request.url}\n${request.rawHeaders.join('\n')}\n${body.toString('latin1')}\n`;
+      const { host: _, connection: __, 'content-length': ___, ...headers } = request.headers;
+      const answer = await fetch(`${target}${request.url}`, {
+        method: request.method ?? 'GET',
+        headers: headers as Record<string, string>,
+        ...(body.length === 0 ? {} : { body }),
+      });
+      seen += `${answer.status}\n${[...answer.headers].join('\n')}\n`;
+      const kept = [...answer.headers].filter(([name]) => !/^(connection|keep-alive|transfer-)/.test(name));
+      response.writeHead(answer.status, Object.fromEntries(kept));
+      for await (const piece of answer.body ?? []) {
+        seen += Buffer.from(piece).toString('latin1');
+        response.write(piece);
+      }
+      response.end();
+    })().catch(() => response.destroy());
+  });
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen: () => seen,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise<void>((settle) => server.close(() => settle()));
+    },
+  };
+}

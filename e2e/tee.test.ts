@@ -109,7 +109,10 @@ async function untilTrue(look: () => Promise<boolean>): Promise<void> {
 
 test('without collateral a TDX guest opens no key, and its log says what is missing and who can bring it', async () => {
   await assert.rejects(nodeAt(0).start());
-  assert.match(logOf(0), /E_EVIDENCE.* tdx\..*no revocation list to judge by.*Intel's .*haca collateral post/);
+  assert.match(
+    logOf(0),
+    /E_EVIDENCE.* tdx\..*no revocation list to judge by.*Intel's .*haca collateral post/,
+  );
   await post(postTdxCollateral(network.rootSeed, { ageMs: 60_000 }));
 });
 

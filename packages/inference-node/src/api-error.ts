@@ -18,6 +18,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_IDEMPOTENCY: 409,
   E_LANE_BUSY: 409,
   E_REQUEST: 400,
+  E_SEALED: 400,
   E_TOO_LARGE: 413,
   E_MODEL_UNKNOWN: 404,
   E_RECEIPT_UNKNOWN: 404,

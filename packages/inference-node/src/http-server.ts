@@ -3,16 +3,20 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { type OpenedRequest, type RequestPlace, SEALED_TYPE } from '@haca/platform/sealing';
 import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
 import type { InferenceRequest } from './inference.ts';
 import { randomHex } from './random-hex.ts';
+import { sealedSink } from './sealed.ts';
 import type { TlsIdentity } from './tls-files.ts';
 import { ZK_CONTENT_TYPE } from './zk/inference.ts';
 
 export interface ApiHandlers {
   readonly chat: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
   readonly zkInference: (request: InferenceRequest, sink: AnswerSink) => Promise<void>;
+  /** Opens a sealed request; `ApiError` where it can't be. */
+  readonly openSealed: (sealed: Uint8Array, place: RequestPlace) => Promise<OpenedRequest>;
   readonly models: () => unknown;
   readonly model: (id: string) => unknown;
   readonly info: () => unknown;
@@ -57,7 +61,7 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,64}$/;
 const CORS = {
   'access-control-allow-origin': '*',
   'access-control-expose-headers':
-    'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed',
+    'x-request-id, openai-processing-ms, x-haca-receipt-id, x-haca-receipt, x-haca-node-id, x-haca-overhead-us, x-haca-replayed, x-haca-sealed',
 };
 /** What a browser asks before it sends the request itself. */
 const PREFLIGHT = {
@@ -136,20 +140,62 @@ async function route(
     return;
   }
   if (method === 'POST' && path === '/v1/chat/completions') {
-    const body = await read(request);
-    const { voucherHeader, idempotencyKey } = chatHeaders(request);
-    await handlers.chat({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response, limits));
-    return;
+    return infer(handlers, handlers.chat, path, read, limits, startedAt, request, response);
   }
   if (method === 'POST' && path === '/v1/zk/inferences') {
-    const body = await read(request);
-    requireCbor(request);
-    const { voucherHeader, idempotencyKey } = chatHeaders(request);
-    await handlers.zkInference({ body, voucherHeader, idempotencyKey, startedAt }, sinkOf(response, limits));
-    return;
+    const checked: ReadBody = async () => {
+      const body = await read(request);
+      if (!isSealed(request)) requireCbor(request);
+      return body;
+    };
+    return infer(handlers, handlers.zkInference, path, checked, limits, startedAt, request, response);
   }
   if (method !== 'GET') throw unknownRoute(method, path);
   await get(handlers, path, new URLSearchParams(query), response);
+}
+
+type Infer = ApiHandlers['chat'];
+
+/** An inference by either path. What is sealed comes back sealed, refusals too. */
+async function infer(
+  handlers: ApiHandlers,
+  serve: Infer,
+  path: string,
+  read: ReadBody,
+  limits: ApiLimits,
+  startedAt: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const body = await read(request);
+  const headers = chatHeaders(request);
+  const plainSink = sinkOf(response, limits);
+  if (!isSealed(request)) return serve({ body, ...headers, startedAt }, plainSink);
+  const { voucherHeader: voucher = null, idempotencyKey = null } = headers;
+  const opened = await handlers.openSealed(body, { path, voucher, idempotencyKey });
+  const sink = sealedSink(plainSink, opened.answer, handlers.report);
+  try {
+    await serve({ body: opened.body, ...headers, startedAt }, sink);
+  } catch (error) {
+    const apiError = apiErrorOf(error, handlers.report);
+    handlers.refused(apiError.code);
+    if (sink.hasBegun()) {
+      response.destroy();
+      return;
+    }
+    sink.head(apiError.status, errorHeaders(apiError));
+    await sink.write(errorBody(apiError));
+    sink.end();
+  }
+}
+
+function isSealed(request: IncomingMessage): boolean {
+  return contentTypeOf(request) === SEALED_TYPE;
+}
+
+function contentTypeOf({ headers }: IncomingMessage): string {
+  const [type = ''] = (headers['content-type'] ?? '').split(';');
+  return type.trim().toLowerCase();
 }
 
 function unknownRoute(method: string | undefined, path: string): ApiError {
@@ -206,9 +252,8 @@ function decodePart(part: string): string {
 }
 
 /** What is hashed is what was sent: a body that something on the way re-encoded would be another request. */
-function requireCbor({ headers }: IncomingMessage): void {
-  const [type = ''] = (headers['content-type'] ?? '').split(';');
-  if (type.trim().toLowerCase() === ZK_CONTENT_TYPE) return;
+function requireCbor(request: IncomingMessage): void {
+  if (contentTypeOf(request) === ZK_CONTENT_TYPE) return;
   throw new ApiError('E_REQUEST', `The content type is ${ZK_CONTENT_TYPE}.`, { param: 'content-type' });
 }
 

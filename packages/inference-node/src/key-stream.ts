@@ -3,6 +3,7 @@
  * or of the chain. A stream restored from the log of an earlier process signs statements, never receipts.
  */
 import type { Ed25519Signer } from '@haca/platform';
+import type { SealingKey } from '@haca/platform/sealing';
 import { bytesEqual, merkleInclusionPath, merkleRoot, toHex } from '@haca/primitives';
 import {
   type ChargeLine,
@@ -87,6 +88,8 @@ export interface KeyIdentity {
   /** Documents of its GPUs. */
   readonly gpuEvidence: readonly Uint8Array[];
   readonly binding: RegistrationBinding;
+  /** What requests are sealed to; null for a key of an earlier process, which takes none any more. */
+  readonly sealing: SealingKey | null;
   readonly modelIds: readonly Uint8Array[];
   /** The model of a `zk` key, and null for every other method. */
   readonly zkModelId: Uint8Array | null;

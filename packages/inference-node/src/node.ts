@@ -26,6 +26,7 @@ import { type NodeParts, openParts, signOffers } from './parts.ts';
 import { openPaymentBook, type PaymentBook } from './payment-book.ts';
 import { configHashOf, ensureModels, ensureNode, ensureProvableModel } from './registration.ts';
 import { openReplayCache } from './replay-cache.ts';
+import { openSealed } from './sealed.ts';
 import { serveZkInference, type ZkInferenceContext } from './zk/inference.ts';
 import type { ProvableModel } from './zk/provable-model.ts';
 import { proofReserveNopg } from './zk/zk-key.ts';
@@ -333,6 +334,10 @@ function openHandlers(
   return {
     chat: (request, sink) => serveChat(started().inference, request, sink),
     zkInference: (request, sink) => serveZkInference(started().zkInference, request, sink),
+    openSealed: async (sealed, place) => {
+      started();
+      return openSealed(keys(), sealed, place);
+    },
     models: () => ({ object: 'list', data: served().map(modelJson) }),
     model: (id) => {
       const model = served().find(({ name }) => name === id);

@@ -14,6 +14,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { Attester, GpuAttester } from '@haca/attester';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { makeSealingKey } from '@haca/platform/sealing';
 import {
   compareBytes,
   decode,
@@ -221,6 +222,8 @@ export function keyDir(keysDir: string, keyEpoch: number): string {
 async function identify(parts: FreshKeyParts, keyEpoch: number, seed: Uint8Array): Promise<KeyIdentity> {
   const { chain, operator, nodeId, method, modelIds, configHash, attester, gpuAttester } = parts;
   const signer = ed25519SignerFromSeed(seed);
+  // In memory only: a process that comes after this one opens a key of its own.
+  const sealing = await makeSealingKey();
   const { height: refHeight, blockHash: refBlockHash } = chain.head();
   const common: RegistrationBinding = {
     chainId: chain.chainId,
@@ -228,7 +231,7 @@ async function identify(parts: FreshKeyParts, keyEpoch: number, seed: Uint8Array
     nodeId,
     keyEpoch,
     signPublicKey: signer.publicKey,
-    hpkePublicKey: null,
+    hpkePublicKey: sealing.publicKey,
     tlsSpkiHash: parts.tlsSpkiHash,
     modelSetRoot: merkleRoot(modelIds.map(merkleLeafHash)),
     configHash,
@@ -244,7 +247,7 @@ async function identify(parts: FreshKeyParts, keyEpoch: number, seed: Uint8Array
   const zkModelId = method === 'zk' ? (modelIds[0] as Uint8Array) : null;
   const { chainId } = chain;
   const documents = { evidence, gpuEvidence };
-  return { chainId, nodeId, keyId, keyEpoch, signer, ...documents, binding, modelIds, zkModelId };
+  return { chainId, nodeId, keyId, keyEpoch, signer, ...documents, binding, sealing, modelIds, zkModelId };
 }
 
 async function attest(
@@ -280,6 +283,7 @@ export function readKeyIdentity(dir: string): KeyIdentity {
     evidence,
     gpuEvidence,
     binding,
+    sealing: null,
     modelIds,
     zkModelId: zkModelId ?? null,
   };

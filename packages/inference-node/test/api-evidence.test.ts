@@ -292,7 +292,7 @@ test('HTTP-89 a node that speaks TLS itself has the key it does so with in its e
   const found = (await (await fetch(path)).json()) as { readonly binding: string };
   const binding = decode(registrationBindingCodec, fromBase64url(found.binding), 'binding');
   assert.deepEqual(binding.tlsSpkiHash, files.spkiHash);
-  assert.equal(binding.hpkePublicKey, null, 'no key is shown that nobody can use');
+  assert.equal(binding.hpkePublicKey?.length, 32, 'HTTP-100: a key that requests can be sealed to');
   const payer = await node.payer('encrypted');
   assert.equal((await payer.post(hello())).status, 200);
 });

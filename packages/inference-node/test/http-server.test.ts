@@ -11,6 +11,9 @@ function handlersWith(chat: ApiHandlers['chat'], reported: unknown[] = []): ApiH
   return {
     chat,
     zkInference: async () => undefined,
+    openSealed: async () => {
+      throw new ApiError('E_SEALED', '');
+    },
     proofTransaction: async () => new Uint8Array(0),
     models: () => ({ object: 'list', data: [] }),
     model: (id) => ({ id }),

@@ -44,6 +44,7 @@ export function identityOf(keyEpoch = 1): KeyIdentity {
     signer,
     evidence: null,
     binding,
+    sealing: null,
     modelIds,
     gpuEvidence: [],
     zkModelId,

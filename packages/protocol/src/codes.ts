@@ -89,6 +89,10 @@ const CODES = {
   E_REQUEST: [409, 'The request body is not what the API expects.'],
   E_ENGINE: [410, 'The engine failed before it answered. Nothing was charged.'],
   E_RECEIPT_UNKNOWN: [411, 'No receipt with this id is kept here.'],
+  E_SEALED: [
+    412,
+    "The sealed body can not be opened; nothing was run for it. Seal to the key in the node's newest key record.",
+  ],
   // Decrees (500-599).
   E_DECREE: [
     500,

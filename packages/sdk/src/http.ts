@@ -1,10 +1,30 @@
 import { base64url } from '@haca/platform/rpc';
+import { SEALED_TYPE } from '@haca/platform/sealing';
 import { nodeErrorOf, readBounded } from './node-api.ts';
+import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
 import type { Attempt, Session } from './session.ts';
 
-export function post(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Response> {
+/** Sends a request, sealed where the policy and the key's record say so; the response is the plain one either way. */
+export async function post(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Response> {
+  const key = sealingKeyOf(attempt.route, session.policy);
+  if (key === null) {
+    const type = attempt.headers.get('content-type') ?? 'application/json';
+    return send(session, attempt, attempt.body, type, signal);
+  }
+  const sealed = await sealAttempt(session, attempt, key);
+  const response = await send(session, attempt, sealed.bytes, SEALED_TYPE, signal);
+  return openResponse(session, attempt, sealed, response);
+}
+
+function send(
+  session: Session,
+  attempt: Attempt,
+  body: Uint8Array,
+  contentType: string,
+  signal: AbortSignal,
+): Promise<Response> {
   const headers = new Headers({
-    'content-type': attempt.headers.get('content-type') ?? 'application/json',
+    'content-type': contentType,
     accept: attempt.headers.get('accept') ?? '*/*',
     'x-haca-voucher': base64url(attempt.voucher.bytes),
     'x-haca-idempotency-key': attempt.idempotencyKey,
@@ -12,7 +32,7 @@ export function post(session: Session, attempt: Attempt, signal: AbortSignal): P
   return session.fetch(`${attempt.route.api.url}/v1${attempt.path}`, {
     method: 'POST',
     headers,
-    body: attempt.body as Uint8Array<ArrayBuffer>,
+    body: body as Uint8Array<ArrayBuffer>,
     signal,
     // Prompt and voucher are for this node; it has no say in where else they go.
     redirect: 'error',

@@ -29,6 +29,11 @@ export interface Policy {
   /** What a stream releases: everything as it arrives, what a signed checkpoint covers, or nothing before the receipt. */
   readonly streamRelease: 'live' | 'attributed' | 'verified';
   readonly responseMaxBytes: number;
+  /**
+   * Whether requests are sealed to the key in the proven record of the node's key: where there is one, or else not asked of that
+   * node at all, or never.
+   */
+  readonly seal: 'when-offered' | 'always' | 'never';
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -42,6 +47,7 @@ export const DEFAULT_POLICY: Policy = {
   models: {},
   streamRelease: 'live',
   responseMaxBytes: 32 * 1024 * 1024,
+  seal: 'when-offered',
 };
 
 const STRENGTH: Readonly<Record<Assurance, number>> = {

@@ -19,6 +19,7 @@ import { TimeoutError, VerificationError } from './errors.ts';
 import { handedHeaders, post, rebuilt } from './http.ts';
 import { nodeErrorOf } from './node-api.ts';
 import { sleep } from './platform.ts';
+import { sealCheck } from './seal.ts';
 import type { Attempt, Inference, Session } from './session.ts';
 import { verifiedStream } from './stream-verifier.ts';
 import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
@@ -176,7 +177,15 @@ async function concludeAnswer(
   const unique = uniqueCheck(session, receipt);
   // A proof comes after the answer: until then nobody is paid, and the answer says `signed`.
   const promised = attempt.zk === null ? assurance : 'zk';
-  const all = [...route.checks, ...received.checks, ...checks, ...tensorChecks(attempt, received), unique];
+  const sealed = sealCheck(route, session.policy);
+  const all = [
+    ...route.checks,
+    sealed,
+    ...received.checks,
+    ...checks,
+    ...tensorChecks(attempt, received),
+    unique,
+  ];
   const verdict = judge(all, promised, route.tier, session.policy);
   if (!verdict.ok && !session.policy.allowUnverified) {
     session.directory.forget(route.nodeId);

@@ -1,6 +1,6 @@
 /** Sending a request so that it is executed and paid once, whatever breaks on the way. */
 
-import { MalformedError, toHex } from '@haca/primitives';
+import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
 import type { Route } from './directory.ts';
 import { NodeError, VerificationError } from './errors.ts';
@@ -10,7 +10,8 @@ import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
 import { sleep } from './platform.ts';
 import { type Policy, policyChecks } from './policy.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
-import { parseRequest, type RequestParams } from './request.ts';
+import { parseRequest } from './request.ts';
+import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
 import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
 
 export async function infer(
@@ -21,22 +22,31 @@ export async function infer(
   signal: AbortSignal,
   zk: ZkExpectation | null = null,
 ): Promise<Inference> {
-  let params: RequestParams;
+  let plain: BodyParts;
+  let salted: BodyParts;
   try {
-    params = parseRequest(body, path);
+    plain = bodyParts(body, path);
+    salted =
+      session.policy.seal === 'never' ? plain : bodyParts(saltedBody(session.saltSecret, body, path), path);
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     return { response: errorResponse(400, 'E_REQUEST', error.message), pending: null };
   }
-  const requestHash = requestHashOf(body);
-  const unresolved = unresolvedAttempt(session, requestHash);
-  if (unresolved !== undefined) return sendAttempt(session, unresolved, signal);
-  const withheld = session.withheld.get(toHex(requestHash));
-  if (withheld !== undefined && isLibraryRetry(headers)) throw withheld;
-  session.withheld.delete(toHex(requestHash));
+  for (const { requestHash } of [plain, salted]) {
+    const unresolved = unresolvedAttempt(session, requestHash);
+    if (unresolved !== undefined) return sendAttempt(session, unresolved, signal);
+    const withheld = session.withheld.get(toHex(requestHash));
+    if (withheld !== undefined && isLibraryRetry(headers)) throw withheld;
+    session.withheld.delete(toHex(requestHash));
+  }
+  const { model } = plain.params;
+  const requestTo = (route: Route): RequestParts => {
+    const parts = sealingKeyOf(route, session.policy) === null ? plain : salted;
+    return { path, headers, zk, ...parts };
+  };
   const excluded = new Set<string>();
   let refused: Error | Response | undefined;
-  for await (const route of session.directory.routes(params.model, excluded)) {
+  for await (const route of session.directory.routes(model, excluded)) {
     const unfit = unfitness(route, session.policy);
     if (unfit !== null) {
       refused ??= new VerificationError(`node ${route.node.name} was not asked`, unfit);
@@ -44,13 +54,12 @@ export async function infer(
     }
     // A model may be served by other methods too: they prove nothing.
     if (zk !== null && route.key.method !== 'zk') continue;
-    const request = { path, body, headers, params, requestHash, zk };
-    let result = await tryRoute(session, route, request, signal);
+    let result = await tryRoute(session, route, requestTo(route), signal);
     if (result instanceof Response) {
       // Perhaps it was only the key we knew: nothing was charged, and the node may have another one by now.
       const renewed = await session.directory.renewed(route);
       if (renewed !== null && unfitness(renewed, session.policy) === null) {
-        result = await tryRoute(session, renewed, request, signal);
+        result = await tryRoute(session, renewed, requestTo(renewed), signal);
       }
     }
     if (!(result instanceof Response)) return result;
@@ -58,7 +67,13 @@ export async function infer(
     excluded.add(toHex(route.nodeId));
   }
   if (refused instanceof Response) return { response: refused, pending: null };
-  throw refused ?? new NodeError('E_UNAVAILABLE', `no node serves ${params.model}`);
+  throw refused ?? new NodeError('E_UNAVAILABLE', `no node serves ${model}`);
+}
+
+type BodyParts = Pick<RequestParts, 'body' | 'params' | 'requestHash'>;
+
+function bodyParts(body: Uint8Array, path: string): BodyParts {
+  return { body, params: parseRequest(body, path), requestHash: requestHashOf(body) };
 }
 
 /** The official client libraries count the attempts of one call in this header. */
@@ -68,6 +83,9 @@ function isLibraryRetry(headers: Headers): boolean {
 
 /** What is known to be wrong with a route before anything is paid or sent; null where nothing is. */
 function unfitness(route: Route, policy: Policy): Verdict | null {
+  const sealed = sealCheck(route, policy);
+  // Before anything that may be overlooked: what was sent in the clear stays read.
+  if (sealed.status === 'failed') return verdictOf([sealed]);
   if (policy.allowUnverified) return null;
   const { method } = route.key;
   const assurance: Assurance =
@@ -137,6 +155,7 @@ async function tryRoute(
         continue;
       case 'E_HEAD_STALE':
       case 'E_UNAVAILABLE':
+      case 'E_SEALED':
       case 'E_MODEL_UNKNOWN':
         attempt.lane.distrust();
         session.directory.forget(route.nodeId);
@@ -196,6 +215,15 @@ async function sendAttempt(session: Session, attempt: Attempt, signal: AbortSign
       (cause: unknown) => ({ cause }),
     );
     if ('cause' in received) {
+      if (received.cause instanceof UsageError) {
+        attempt.lane.release(attempt.requestHash);
+        throw received.cause;
+      }
+      if (received.cause instanceof VerificationError) {
+        session.unresolved.delete(name);
+        attempt.lane.distrust();
+        throw withhold(session, attempt, received.cause);
+      }
       const problem = await judgeSendFailure(session, attempt, received.cause, sends, signal);
       if (problem !== null) return problem;
       continue;

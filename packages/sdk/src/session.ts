@@ -8,7 +8,7 @@ import { type Directory, openDirectory, type Route } from './directory.ts';
 import type { VerificationError } from './errors.ts';
 import { type Lane, type LaneLedger, openLaneLedger } from './lanes.ts';
 import type { ChannelOptions, HacaOptions } from './options.ts';
-import type { Platform } from './platform.ts';
+import { type Platform, randomBytes } from './platform.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import type { RequestParams } from './request.ts';
 import { openZkVerifier } from './verify-zk.ts';
@@ -30,6 +30,8 @@ export interface Session {
   /** Verifying keys that were proven, by hash. */
   readonly verifyingKeys: Map<string, ProvenVerifyingKey>;
   readonly policy: Policy;
+  /** What the salts of sealed requests are made of. */
+  readonly saltSecret: Uint8Array;
   readonly channel: ChannelOptions;
   readonly clock: () => number;
   readonly fetch: typeof fetch;
@@ -101,6 +103,7 @@ export function openSession(options: HacaOptions): Session {
     proofTransactions: new Map(),
     verifyingKeys: new Map(),
     policy,
+    saltSecret: randomBytes(32),
     channel: { ...DEFAULT_CHANNEL, ...options.channel },
     clock,
     fetch: fetchFn,

@@ -116,6 +116,8 @@ export interface FakeNetworkOptions {
   readonly document?: Uint8Array;
   /** In place of `evidence` and `document`: made over the binding of the key. */
   readonly makeEvidence?: (binding: RegistrationBinding) => FakeEvidence;
+  /** In the binding of the key; null by default. */
+  readonly hpkePublicKey?: Uint8Array;
 }
 
 export interface FakeEvidence {
@@ -150,7 +152,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     nodeId,
     keyEpoch: 1,
     signPublicKey: nodeSigner.publicKey,
-    hpkePublicKey: null,
+    hpkePublicKey: options.hpkePublicKey ?? null,
     tlsSpkiHash: null,
     modelSetRoot: new Uint8Array(32),
     configHash: new Uint8Array(32),
