@@ -16,7 +16,6 @@ import {
   evidenceRefusal,
   isBeyondMending,
   isEvidenceDue,
-  registrationAdvice,
   standingLine,
 } from './evidence-standing.ts';
 import { alreadyAnswered, type PricedModel, type ServingKey } from './inference.ts';
@@ -25,6 +24,7 @@ import type { Operator } from './operator.ts';
 import type { PaymentBook } from './payment-book.ts';
 import { closingAt } from './redemption.ts';
 import { type FreshKeyParts, keyDir, listKeyDirs, openFreshKey, readKeyIdentity } from './registration.ts';
+import { registrationAdvice } from './registration-advice.ts';
 import { type SettlementOptions, type Settler, startSettler } from './settlement.ts';
 import type { ProvableModel } from './zk/provable-model.ts';
 import { openZkKey, type ZkKey } from './zk/zk-key.ts';

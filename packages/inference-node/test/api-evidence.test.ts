@@ -32,10 +32,10 @@ import {
   isBeyondMending,
   isEvidenceDue,
   parseStanding,
-  registrationAdvice,
   standingLine,
 } from '../src/evidence-standing.ts';
 import { TransactionRefusedError } from '../src/operator.ts';
+import { registrationAdvice } from '../src/registration-advice.ts';
 import { openTdxTestEnclave } from '../src/test-platform.ts';
 import { readTlsIdentity } from '../src/tls-files.ts';
 import { hello, startTestNode, type TestNode, type TestNodeOptions, until } from './test-node.ts';
