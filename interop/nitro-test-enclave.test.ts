@@ -30,7 +30,7 @@ import {
   signCertificate,
   signNitroPayload,
 } from '@haca/attester';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import { type CryptoProvider, concatBytes, fromHex, toHex, utf8Encode } from '@haca/primitives';
 import { pcrRegisters, type RegistrationBinding, registrationBindingHash } from '@haca/protocol';
 import { singleBitFlips, truncationsAndExtensions } from '@haca/testkit';
@@ -830,22 +830,8 @@ test('NITRO-20 NITRO-21 refused: PCR0, PCR1 or PCR2 missing or zero', () => {
 
 // ---- Every bit -----------------------------------------------------------------------------------------------------
 
-/** Remembers signatures that verified; everything else is verified afresh. */
-function memoized(provider: CryptoProvider): CryptoProvider {
-  const known = new Set<string>();
-  return {
-    ...provider,
-    verifyEcdsaP384: (publicKey, message, signature) => {
-      const key = [publicKey, message, signature].map((part) => toHex(provider.sha256(part))).join();
-      const verified = known.has(key) || provider.verifyEcdsaP384(publicKey, message, signature);
-      if (verified) known.add(key);
-      return verified;
-    },
-  };
-}
-
 test('NITRO-1 NITRO-16 no single bit of a test-enclave document can change', () => {
-  const crypto = memoized(nodeCrypto);
+  const crypto = rememberSignatures(nodeCrypto, 1024);
   const accepted: number[] = [];
   for (const { bytes, bit } of singleBitFlips(document)) {
     const { verdict } = appraiseNitro(bytes, { ...context, crypto });

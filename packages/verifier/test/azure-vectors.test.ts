@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import { concatBytes, encode, toHex, UsageError, utf8Encode } from '@haca/primitives';
 import { type AzureDocument, azureDocumentCodec, type Measurement } from '@haca/protocol';
 import {
@@ -22,7 +22,6 @@ import {
   BINDING,
   failures,
   genuineAzure,
-  memoized,
   milanIssuers,
   NO_COLLATERAL,
   patched,
@@ -111,8 +110,8 @@ for (const hardware of HARDWARE) {
     },
     () => {
       const bytes = genuineBytes(hardware);
-      const native = memoized(nodeCrypto);
-      const portable = memoized(portableCrypto);
+      const native = rememberSignatures(nodeCrypto, 1024);
+      const portable = rememberSignatures(portableCrypto, 1024);
       const accepted: number[] = [];
       const codes = new Set<string>();
       for (let at = 0; at < bytes.length; at++) {
@@ -130,7 +129,7 @@ for (const hardware of HARDWARE) {
 
   test(`AZURE-3 truncations and extensions on ${hardware} are refused`, { skip }, () => {
     const bytes = genuineBytes(hardware);
-    const crypto = memoized(nodeCrypto);
+    const crypto = rememberSignatures(nodeCrypto, 1024);
     for (let length = 0; length < bytes.length; length += 7)
       assert.notDeepEqual(failures(appraiseAzureChanged(bytes.subarray(0, length), { crypto })), []);
     const longer = concatBytes(bytes, Uint8Array.of(0));

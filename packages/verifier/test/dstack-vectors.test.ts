@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import { bytesEqual, encode, fromHex, toHex, UsageError } from '@haca/primitives';
 import { dstackDocumentCodec, type Measurement } from '@haca/protocol';
 import { truncationsAndExtensions } from '@haca/testkit';
@@ -20,7 +20,6 @@ import {
   dstackContext,
   failures,
   genuineDstack,
-  memoized,
   NO_COLLATERAL,
   patched,
   recorded,
@@ -109,7 +108,7 @@ test('DSTACK-3 a document that is too large is not read', { skip }, () => {
 });
 
 test('DSTACK-3 truncations and extensions are refused', { skip }, () => {
-  const crypto = memoized(nodeCrypto);
+  const crypto = rememberSignatures(nodeCrypto, 1024);
   for (const bytes of truncationsAndExtensions(genuineBytes()))
     assert.equal(appraiseDstackChanged(bytes, { crypto }).verdict.ok, false, `${bytes.length} bytes`);
 });
@@ -124,8 +123,8 @@ test('DSTACK-3 a quote with its padding is refused', { skip }, () => {
 
 test('DSTACK-1 DSTACK-4 DSTACK-5 no byte of the genuine document can change', { skip }, () => {
   const bytes = genuineBytes();
-  const native = memoized(nodeCrypto);
-  const portable = memoized(portableCrypto);
+  const native = rememberSignatures(nodeCrypto, 1024);
+  const portable = rememberSignatures(portableCrypto, 1024);
   const accepted: number[] = [];
   const codes = new Set<string>();
   for (let at = 0; at < bytes.length; at++) {

@@ -93,22 +93,3 @@ export function appraiseChanged(
 ): Appraisal<NitroClaims> {
   return appraiseNitro(bytes, contextAt(from.expect.verify_at_ms, crypto));
 }
-
-/** One fresh signature verification per distinct input: the same answers, in the time of the changed part alone. */
-export function memoized(provider: CryptoProvider): CryptoProvider {
-  const known = new Map<string, boolean>();
-  return {
-    ...provider,
-    verifyEcdsaP384: (publicKey, message, signature) => {
-      const parts = [publicKey, message, signature].map((part) =>
-        Buffer.from(provider.sha256(part)).toString('hex'),
-      );
-      const key = parts.join();
-      const found = known.get(key);
-      if (found !== undefined) return found;
-      const answer = provider.verifyEcdsaP384(publicKey, message, signature);
-      if (answer) known.set(key, answer);
-      return answer;
-    },
-  };
-}

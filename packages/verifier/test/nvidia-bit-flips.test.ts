@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import { fromHex, toHex } from '@haca/primitives';
 import { truncationsAndExtensions } from '@haca/testkit';
 import { appraiseNvidia, type NvidiaClaims } from '../src/index.ts';
@@ -8,7 +8,6 @@ import {
   DEVICE_VECTORS,
   encoded,
   failures,
-  memoized,
   recordedContext,
   vector,
   vectorsMissing,
@@ -20,7 +19,7 @@ const ACCEPTED_FLIPS: readonly number[] = [];
 for (const id of DEVICE_VECTORS.filter((each) => each !== 'hopper-badsig')) {
   test(`NVIDIA-1 NVIDIA-13 no byte of ${id} can change`, { skip: vectorsMissing }, () => {
     const document = encoded(vector(id).document);
-    const context = recordedContext(memoized(nodeCrypto));
+    const context = recordedContext(rememberSignatures(nodeCrypto, 1024));
     const accepted: number[] = [];
     const codes = new Set<string>();
     for (let at = 0; at < document.length; at++) {
@@ -37,8 +36,8 @@ for (const id of DEVICE_VECTORS.filter((each) => each !== 'hopper-badsig')) {
 
 test('NVIDIA-1 the portable provider refuses the same', { skip: vectorsMissing }, () => {
   const document = encoded(vector('hopper-550').document);
-  const native = recordedContext(memoized(nodeCrypto));
-  const portable = recordedContext(memoized(portableCrypto));
+  const native = recordedContext(rememberSignatures(nodeCrypto, 1024));
+  const portable = recordedContext(rememberSignatures(portableCrypto, 1024));
   for (let bit = 0; bit < document.length * 8; bit += 1009) {
     const changed = document.slice();
     changed[bit >> 3] = (changed[bit >> 3] as number) ^ (1 << (bit & 7));
@@ -50,7 +49,7 @@ test('NVIDIA-1 the portable provider refuses the same', { skip: vectorsMissing }
 
 test('NVIDIA-3 no part of a document and nothing behind it', { skip: vectorsMissing }, () => {
   const document = encoded(vector('switch-ls10-json').document);
-  const context = recordedContext(memoized(nodeCrypto));
+  const context = recordedContext(rememberSignatures(nodeCrypto, 1024));
   for (const changed of truncationsAndExtensions(document)) {
     const result = appraiseNvidia(changed, context);
     assert.equal(result.verdict.ok, false);

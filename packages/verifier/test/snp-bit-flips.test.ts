@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import type { CryptoProvider } from '@haca/primitives';
 import { appraiseSnp, SNP_VERIFY_CHECKS } from '../src/index.ts';
 import {
@@ -9,7 +9,6 @@ import {
   documentOf,
   failures,
   flipped,
-  memoized,
   OPEN_POLICY,
   type SnpVector,
   vector,
@@ -36,7 +35,7 @@ const EVIDENCE: readonly (readonly [string, () => Evidence])[] = [
 
 for (const [name, evidence] of EVIDENCE) {
   test(`SNP-1 SNP-5 no byte of ${name} and of its certificates can change`, { skip }, () => {
-    const crypto = memoized(nodeCrypto);
+    const crypto = rememberSignatures(nodeCrypto, 1024);
     const document = documentOf(evidence());
     const accepted: number[] = [];
     const seen = new Set<string>();
@@ -53,7 +52,7 @@ for (const [name, evidence] of EVIDENCE) {
 }
 
 test('SNP-1 every bit of a genuine report counts', { skip }, () => {
-  const crypto = memoized(nodeCrypto);
+  const crypto = rememberSignatures(nodeCrypto, 1024);
   const document = documentOf(vector('milan-v2'));
   for (let at = 0; at < 5 + 1184; at++)
     for (let bit = 0; bit < 8; bit++)
@@ -62,7 +61,8 @@ test('SNP-1 every bit of a genuine report counts', { skip }, () => {
 
 test('SNP-1 the portable provider refuses the same flips with the same codes', { skip }, () => {
   const document = documentOf(vector('milan-v2'));
-  const [native, portable] = [memoized(nodeCrypto), memoized(portableCrypto)];
+  const native = rememberSignatures(nodeCrypto, 1024);
+  const portable = rememberSignatures(portableCrypto, 1024);
   for (let at = 0; at < document.length; at += 23) {
     const expected = refusal(document, at, 1, native);
     assert.equal(expected.length, 1, `byte ${at}`);

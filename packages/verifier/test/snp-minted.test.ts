@@ -483,6 +483,8 @@ test('SNP-16 a TCB is read by the layout of its product', () => {
   const bytes = fromHex('0102030400000008');
   assert.deepEqual(decodeTcb('turin', bytes, ''), { fmc: 1, bootloader: 2, tee: 3, snp: 4, microcode: 8 });
   assert.throws(() => decodeTcb('milan', bytes, ''), { code: 'snp.tcb-reserved' });
+  for (const size of [0, 7])
+    assert.throws(() => decodeTcb('turin', bytes.subarray(0, size), ''), { code: 'snp.tcb-size' });
   const other = fromHex('0102000000000708');
   assert.deepEqual(decodeTcb('genoa', other, ''), { fmc: null, bootloader: 1, tee: 2, snp: 7, microcode: 8 });
   assert.throws(() => decodeTcb('turin', other, ''), { code: 'snp.tcb-reserved' });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeCrypto, portableCrypto } from '@haca/platform';
+import { nodeCrypto, portableCrypto, rememberSignatures } from '@haca/platform';
 import { bytesEqual, concatBytes, encode, fromHex, toHex } from '@haca/primitives';
 import { snpDocumentCodec } from '@haca/protocol';
 import { truncationsAndExtensions } from '@haca/testkit';
@@ -26,7 +26,6 @@ import {
   contextAt,
   documentOf,
   failures,
-  memoized,
   OPEN_POLICY,
   patched,
   readVectors,
@@ -270,7 +269,7 @@ test(
 
 test('SNP-3 the document has one encoding and exactly three certificates', { skip }, () => {
   const each = vector('milan-v2');
-  const crypto = memoized(nodeCrypto);
+  const crypto = rememberSignatures(nodeCrypto, 1024);
   const context = contextAt(undefined, crypto);
   const refusal = (document: Uint8Array) =>
     failures(appraiseSnp(document, context)).map((f) => f.split(':')[0]);

@@ -156,24 +156,6 @@ export function appraise(
   return appraiseSnp(documentOf(evidence), context);
 }
 
-/** One fresh verification per distinct input: the same answers, in the time of the changed part alone. */
-export function memoized(provider: CryptoProvider): CryptoProvider {
-  const known = new Map<string, boolean>();
-  const remembering =
-    (verify: CryptoProvider['verifyEcdsaP384']): CryptoProvider['verifyEcdsaP384'] =>
-    (publicKey, message, signature) => {
-      const key = [publicKey, message, signature].map((part) => provider.sha256(part).join()).join(';');
-      const answer = known.get(key) ?? verify(publicKey, message, signature);
-      known.set(key, answer);
-      return answer;
-    };
-  return {
-    ...provider,
-    verifyEcdsaP384: remembering(provider.verifyEcdsaP384),
-    verifyRsaPssSha384: remembering(provider.verifyRsaPssSha384),
-  };
-}
-
 export function flipped(bytes: Uint8Array, at: number, mask = 1): Uint8Array {
   const changed = bytes.slice();
   changed[at] = (changed[at] as number) ^ mask;

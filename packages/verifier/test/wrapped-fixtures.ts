@@ -180,19 +180,6 @@ function withSignatures(
 /** Every signature holds: what is left of the checks is what this kind has to notice without their help. */
 export const SIGNS_ANYTHING: CryptoProvider = withSignatures(nodeCrypto, () => () => true);
 
-/** Remembers which signatures hold. */
-export function memoized(crypto: CryptoProvider): CryptoProvider {
-  const known = new Set<string>();
-  return withSignatures(crypto, (verify, name) => (publicKey, message, signature) => {
-    const parts = [publicKey, message, signature].map((part) => Buffer.from(part).toString('latin1'));
-    const key = [name, ...parts].join('/');
-    if (known.has(key)) return true;
-    const holds = verify(publicKey, message, signature);
-    if (holds) known.add(key);
-    return holds;
-  });
-}
-
 const QUOTE_RTMR_AT = 48 + 328;
 const RTMR_BYTES = 48;
 

@@ -104,8 +104,12 @@ export function isProcessorOf(product: SnpProduct, { family, model }: SnpCpuid):
   return family === line.family && line.models.some(([first, last]) => model >= first && model <= last);
 }
 
+const TCB_BYTES = 8;
+
 /** TCB_VERSION of 8 bytes; reserved bytes must be zero. Throws `MalformedError`. */
 export function decodeTcb(product: SnpProduct, bytes: Uint8Array, path: string): SnpTcb {
+  if (bytes.length !== TCB_BYTES)
+    throw new MalformedError('snp.tcb-size', path, `${TCB_BYTES} bytes`, `${bytes.length}`);
   const { tcbBytes } = PRODUCT_LINES[product];
   for (const [spl, at] of tcbBytes) {
     if (spl >= 4 && spl <= 7 && bytes[at] !== 0)
