@@ -1,6 +1,6 @@
 /** The user's side against real processes: the `haca` command and the official OpenAI client on a local network. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,6 +17,7 @@ import {
   VerificationError,
 } from '@haca/sdk/node';
 import OpenAI from 'openai';
+import { type DevnetProcess, startDevnet } from './devnet-process.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const home = mkdtempSync(join(tmpdir(), 'haca-e2e-'));
@@ -24,27 +25,14 @@ process.env['HACA_HOME'] = home;
 const networkFile = join(home, 'devnet', 'network.json');
 const wallet = join(home, 'alice.json');
 const bundle = join(home, 'answer.haca');
-let devnet: ChildProcess;
-let log = '';
-
-const START_TIMEOUT_MS = 90_000;
+let devnet: DevnetProcess | undefined;
 
 before(async () => {
-  const entry = join(ROOT, 'apps/devnet/src/main.ts');
-  devnet = spawn(process.execPath, [entry], { stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const stream of [devnet.stdout, devnet.stderr]) stream?.on('data', (text) => (log += String(text)));
-  for (let waitedMs = 0; !log.includes('Ctrl-C'); waitedMs += 100) {
-    const isOver = devnet.exitCode !== null || waitedMs > START_TIMEOUT_MS;
-    if (isOver) throw new Error(`the local network did not start:\n${log}`);
-    await new Promise((settle) => setTimeout(settle, 100));
-  }
+  devnet = await startDevnet();
 });
 
 after(async () => {
-  if (devnet.exitCode === null) {
-    devnet.kill('SIGTERM');
-    await new Promise((settle) => devnet.once('exit', settle));
-  }
+  await devnet?.stop();
   rmSync(home, { recursive: true, force: true });
 });
 
@@ -230,8 +218,7 @@ test('a relay before the node carries a paid conversation and finds nothing of i
 test('when the network is gone the bundle still verifies, and chat says what to do', async () => {
   const genesis = join(home, 'genesis.json');
   writeFileSync(genesis, readFileSync(join(home, 'devnet', 'genesis.json')));
-  devnet.kill('SIGTERM');
-  await new Promise((settle) => devnet.once('exit', settle));
+  await devnet?.stop();
   assert.equal(existsSync(networkFile), false);
   assert.equal(haca('verify', bundle, '--genesis', genesis, '--accept-simulated').code, 0);
   const { code, err } = haca('chat', 'Hello', '--wallet', wallet);

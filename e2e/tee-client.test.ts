@@ -1,40 +1,27 @@
 /** Operators and users of a local network with a TDX guest and a GPU: the `haca` command from collateral to a refused node. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createTdxTestRoot, type IntelTestCollateralOptions, mintTdxCollateral } from '@haca/attester';
 import { runCli } from '@haca/cli';
 import { fromHex, toHex } from '@haca/primitives';
 import type { Collateral } from '@haca/protocol';
+import { type DevnetProcess, startDevnet } from './devnet-process.ts';
 
-const ROOT = resolve(import.meta.dirname, '..');
 const home = mkdtempSync(join(tmpdir(), 'haca-e2e-tee-'));
 process.env['HACA_HOME'] = home;
 const genesis = join(home, 'devnet', 'genesis.json');
-const START_TIMEOUT_MS = 90_000;
 const DAY_MS = 86_400_000;
-let devnet: ChildProcess;
-let log = '';
+let devnet: DevnetProcess | undefined;
 
 before(async () => {
-  const entry = join(ROOT, 'apps/devnet/src/main.ts');
-  devnet = spawn(process.execPath, [entry], { stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const stream of [devnet.stdout, devnet.stderr]) stream?.on('data', (text) => (log += String(text)));
-  for (let waitedMs = 0; !log.includes('Ctrl-C'); waitedMs += 100) {
-    const isOver = devnet.exitCode !== null || waitedMs > START_TIMEOUT_MS;
-    if (isOver) throw new Error(`the local network did not start:\n${log}`);
-    await new Promise((settle) => setTimeout(settle, 100));
-  }
+  devnet = await startDevnet();
 });
 
 after(async () => {
-  if (devnet.exitCode === null) {
-    devnet.kill('SIGTERM');
-    await new Promise((settle) => devnet.once('exit', settle));
-  }
+  await devnet?.stop();
   rmSync(home, { recursive: true, force: true });
 });
 
