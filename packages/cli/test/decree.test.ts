@@ -192,41 +192,11 @@ function keyFile(index: number): string {
 
 test('validators sign one after the other, each once, and what they sign is in the file', async () => {
   const path = join(folder, 'decree.json');
-  assert.equal(
-    (
-      await run(
-        'decree',
-        'make',
-        '--chain-id',
-        'haca-1',
-        '--serial',
-        '4',
-        '--action',
-        JSON.stringify(PROPOSAL),
-        '--out',
-        path,
-      )
-    ).code,
-    0,
-  );
-  // A file that is there is not written over.
-  assert.notEqual(
-    (
-      await run(
-        'decree',
-        'make',
-        '--chain-id',
-        'haca-1',
-        '--serial',
-        '4',
-        '--action',
-        JSON.stringify(PROPOSAL),
-        '--out',
-        path,
-      )
-    ).code,
-    0,
-  );
+  const action = JSON.stringify(PROPOSAL);
+  const flags = ['--chain-id', 'haca-1', '--serial', '4', '--action', action, '--out', path];
+  assert.equal((await run('decree', 'make', ...flags)).code, 0);
+  const again = await run('decree', 'make', ...flags);
+  assert.notEqual(again.code, 0, 'a file that is there is not written over');
   for (const index of [0, 1, 1]) {
     const { code, out } = await run('decree', 'sign', '--key', keyFile(index), path);
     assert.equal(code, 0);
