@@ -192,8 +192,8 @@ function keyFile(index: number): string {
 
 test('validators sign one after the other, each once, and what they sign is in the file', async () => {
   const path = join(folder, 'decree.json');
-  const action = JSON.stringify(PROPOSAL);
-  const flags = ['--chain-id', 'haca-1', '--serial', '4', '--action', action, '--out', path];
+  const proposal = JSON.stringify(PROPOSAL);
+  const flags = ['--chain-id', 'haca-1', '--serial', '4', '--action', proposal, '--out', path];
   assert.equal((await run('decree', 'make', ...flags)).code, 0);
   const again = await run('decree', 'make', ...flags);
   assert.notEqual(again.code, 0, 'a file that is there is not written over');
