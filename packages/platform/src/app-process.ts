@@ -1,6 +1,6 @@
 /** Child processes: apps of this repository, ready when they say so, and other programs; all logged, all stopped in order. */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import { closeSync, createWriteStream, openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { STOP_WITH_PARENT } from './process-stop.ts';
@@ -50,7 +50,7 @@ export interface AppProcessOptions {
   readonly logFile: string;
 }
 
-type PipedChild = ChildProcessByStdio<Writable, Readable, Readable>;
+type AppChild = ChildProcessByStdio<Writable, Readable, null>;
 
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -63,7 +63,9 @@ export function spawnProgram({ name, command, args, logFile, onLine }: ProgramOp
     output.pipe(log, { end: false });
     if (onLine !== undefined) tellLines(output, onLine);
   }
-  return processOf(name, child, logFile, () => log.end());
+  // Not at its exit: what it printed last may still be in the pipes.
+  child.once('close', () => log.end());
+  return processOf(name, child, logFile);
 }
 
 const LINE_CHARACTERS_MAX = 65_536;
@@ -83,27 +85,26 @@ export function spawnApp(options: AppProcessOptions): AppProcess {
   const { name, entry, configFile, args = [], nodeFlags = [], logFile } = options;
   // A group of its own: Ctrl-C in the terminal stops this process, which then stops the others in their order. If this process
   // is killed, their standard input ends, and they stop by themselves.
+  // It writes the file itself: what it logged is there before anything that follows from it, and outlives this process.
+  const log = openSync(logFile, 'a');
   const child = spawn(process.execPath, [...nodeFlags, entry, configFile, ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', log],
     detached: true,
     env: { ...process.env, ...options.env, [STOP_WITH_PARENT]: '1' },
-  });
-  const log = createWriteStream(logFile, { flags: 'a' });
-  child.stderr.pipe(log);
-  const running = processOf(name, child, logFile, () => log.end());
+  }) as AppChild;
+  closeSync(log);
+  const running = processOf(name, child, logFile);
   const ready = firstReadyLine(name, child, running.exited);
   // Whoever stops a process before it is ready does not wait for it to be.
   ready.catch(() => undefined);
   return { ...running, ready };
 }
 
-function processOf(name: string, child: PipedChild, logFile: string, onGone: () => void): ProgramProcess {
+function processOf(name: string, child: ChildProcess, logFile: string): ProgramProcess {
   let isAsked = false;
   const exited = new Promise<string | undefined>((settle) => {
-    const gone = (how: string): void => {
-      onGone();
+    const gone = (how: string): void =>
       settle(isAsked ? undefined : `${name} ended with ${how}; its log is ${logFile}`);
-    };
     child.once('error', ({ message }) => gone(message));
     child.once('exit', (code, signal) => gone(signal ?? `exit code ${code}`));
   });
@@ -119,7 +120,7 @@ function processOf(name: string, child: PipedChild, logFile: string, onGone: () 
 
 function firstReadyLine(
   name: string,
-  child: PipedChild,
+  child: AppChild,
   exited: Promise<string | undefined>,
 ): Promise<Readonly<Record<string, unknown>>> {
   return new Promise((settle, fail) => {
