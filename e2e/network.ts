@@ -1,7 +1,6 @@
 /** A network of real processes for black-box tests: one full node, inference nodes, wallets; each can be killed and started again. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createTestRoot, measureTestImage } from '@haca/attester';
@@ -26,6 +25,7 @@ import {
   readWalletFile,
   submitOps,
 } from '@haca/sdk/node';
+import { freePort } from './ports.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const IMAGE = 'haca inference node under test';
@@ -263,16 +263,4 @@ function service(home: string, name: string, entry: string, configFile: string):
     kill: async () => running?.kill(),
     stop: async () => running?.stop(),
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((settle, fail) => {
-    const server = createServer();
-    server.once('error', fail);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => settle(port));
-    });
-  });
 }

@@ -8,9 +8,9 @@ import { dirname, join, resolve } from 'node:path';
 import { createValidatorKeyFile, ensureNodeKey, makeGenesisDocument, nodeKeyFile } from '@haca/chain';
 import { type GenesisDocument, parseGenesisDocument, validatorAddress } from '@haca/light-client';
 import { type AppProcess, connectRpc, type RpcClient, spawnApp } from '@haca/platform';
+import { freePort } from '../ports.ts';
 import { type Cast, type CastSizes, castOf, genesisOf, type ValidatorActor } from './actors.ts';
 import { type FailPoint, writeFailPointScript } from './fail-point.ts';
-import { freePort } from './ports.ts';
 import { type ChildName, killAll, type NodePids, pidsOf, readPids, send } from './processes.ts';
 import { type CutMode, startProxy, type TcpProxy } from './proxy.ts';
 

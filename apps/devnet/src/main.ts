@@ -83,7 +83,7 @@ async function stayUp(
   askedToStop: Promise<string>,
   terminal: Terminal,
 ): Promise<void> {
-  const proxy = await startLocalProxy(haca, PROXY_PORT).catch(() => startLocalProxy(haca, 0));
+  const proxy = await startLocalProxy(haca, { port: PROXY_PORT, anyPortIfTaken: true });
   const chat = (await haca.models()).find(({ manifest }) => manifest.task === 'chat');
   const model = chat?.manifest.name ?? '';
   drawInvitation(terminal, network.file, proxy.url, model, logs);

@@ -105,7 +105,10 @@ async function startFullNodes(
     const built = terminal.step(`CometBFT ${COMETBFT_VERSION}`);
     built(await buildCometBft({ log: (line) => terminal.line(`    ${line}`) }));
   }
-  const members = await Promise.all(layout.fullNodes.map((node, index) => membershipOf(layout, node, index)));
+  const peers =
+    engine === 'cometbft'
+      ? await Promise.all(layout.fullNodes.map((node, index) => peerOf(layout, node, index)))
+      : [];
   const started = await Promise.all(
     layout.fullNodes.map(async (node, index) => {
       const done = terminal.step(node.name);
@@ -115,10 +118,11 @@ async function startFullNodes(
         genesisFile: 'genesis.json',
         validatorKeyFile: node.validatorKeyFile,
         host: '127.0.0.1',
-        rpcPort: members[index]?.rpcPort,
+        rpcPort: RPC_PORT + 10 * index,
+        anyPortIfTaken: true,
         checkInvariants: true,
         engine,
-        ...(engine === 'cometbft' ? { cometbft: cometBftConfig(members, index, node.name) } : {}),
+        ...(engine === 'cometbft' ? { cometbft: cometBftConfig(peers, index, node.name) } : {}),
       });
       const entry = join(ROOT, 'apps/full-node/src/main.ts');
       const child = await startChild(node.name, entry, configFile, layout.logFile(node.name), onSpawned);
@@ -133,22 +137,14 @@ async function startFullNodes(
   return started;
 }
 
-interface Membership {
-  readonly rpcPort: number;
-  /** `id@host:port` of the peer-to-peer network; empty for the embedded engine, which has no peers. */
-  readonly peer: string;
-}
-
-async function membershipOf(layout: NetworkLayout, node: FullNodeLayout, index: number): Promise<Membership> {
-  const rpcPort = await freePort(RPC_PORT + 10 * index);
-  if (layout.consensus.engine === 'embedded') return { rpcPort, peer: '' };
+/** `id@host:port` of the peer-to-peer network. */
+async function peerOf(layout: NetworkLayout, node: FullNodeLayout, index: number): Promise<string> {
   const keyFile = nodeKeyFile(join(layout.home, node.folder, 'cometbft'));
   mkdirSync(dirname(keyFile), { recursive: true });
-  return { rpcPort, peer: `${ensureNodeKey(keyFile)}@127.0.0.1:${await freePort(P2P_PORT + 10 * index)}` };
+  return `${ensureNodeKey(keyFile)}@127.0.0.1:${await freePort(P2P_PORT + 10 * index)}`;
 }
 
-function cometBftConfig(members: readonly Membership[], index: number, moniker: string): object {
-  const peers = members.map(({ peer }) => peer);
+function cometBftConfig(peers: readonly string[], index: number, moniker: string): object {
   return {
     moniker,
     timing: 'local',
@@ -192,7 +188,7 @@ async function startNode(
   const folder = layout.nodeFolder(index);
   mkdirSync(folder, { recursive: true });
   const configFile = join(folder, 'config.json');
-  writeConfig(configFile, nodeConfig(layout, place, await freePort(FIRST_NODE_PORT + index)));
+  writeConfig(configFile, nodeConfig(layout, place, FIRST_NODE_PORT + index));
   const entry = join(ROOT, 'apps/inference-node/src/main.ts');
   const done = terminal.step(name);
   const logFile = layout.logFile(`inference-node-${index + 1}`);
@@ -211,6 +207,7 @@ function nodeConfig(layout: NetworkLayout, { index, rpcUrl, hardware }: NodePlac
     name: `devnet node ${index + 1}`,
     host: '127.0.0.1',
     port,
+    anyPortIfTaken: true,
     bondNopg: `${NODE_BOND}`,
     attester: hardware.attester,
     engines: enginesOf(index),

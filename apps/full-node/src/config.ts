@@ -10,6 +10,7 @@ import {
   TIMINGS,
   type Timing,
 } from '@haca/chain';
+import type { ListenOptions } from '@haca/platform';
 import { UsageError } from '@haca/primitives';
 import { type JsonObject, readObject } from './json-object.ts';
 
@@ -17,9 +18,7 @@ export interface FullNodeConfig {
   readonly home: string;
   readonly genesisFile: string;
   readonly validatorKeyFile: string;
-  readonly host: string;
-  /** 0: any free port. */
-  readonly rpcPort: number;
+  readonly rpc: ListenOptions;
   readonly emptyBlockIntervalMs: number;
   /** Undefined: whatever genesis says of `simulated`. */
   readonly checkInvariants: boolean | undefined;
@@ -62,6 +61,7 @@ export function readConfig(path: string): FullNodeConfig {
     'validatorKeyFile',
     'host',
     'rpcPort',
+    'anyPortIfTaken',
     'blockIntervalMs',
     'emptyBlockIntervalMs',
     'checkInvariants',
@@ -73,8 +73,11 @@ export function readConfig(path: string): FullNodeConfig {
     home: resolve(folder, config.text('home')),
     genesisFile: resolve(folder, config.text('genesisFile')),
     validatorKeyFile: resolve(folder, config.text('validatorKeyFile')),
-    host: config.text('host', '127.0.0.1'),
-    rpcPort: config.integer('rpcPort', 0, 65_535, 26_657),
+    rpc: {
+      host: config.text('host', '127.0.0.1'),
+      port: config.integer('rpcPort', 0, 65_535, 26_657),
+      anyPortIfTaken: config.flag('anyPortIfTaken', false),
+    },
     emptyBlockIntervalMs,
     checkInvariants: config.has('checkInvariants') ? config.flag('checkInvariants', false) : undefined,
     engine:

@@ -29,13 +29,12 @@ interface RunningNode {
 }
 
 async function startEmbedded(config: FullNodeConfig, engine: EmbeddedConfig): Promise<RunningNode> {
-  const { host, rpcPort: port, home, emptyBlockIntervalMs, checkInvariants } = config;
+  const { rpc, home, emptyBlockIntervalMs, checkInvariants } = config;
   const node = await startFullNode({
     home,
     genesis: parseGenesisDocument(JSON.parse(readFileSync(config.genesisFile, 'utf8'))),
     validatorSeed: readValidatorKeyFile(config.validatorKeyFile),
-    host,
-    port,
+    rpc,
     blockIntervalMs: engine.blockIntervalMs,
     emptyBlockIntervalMs,
     ...(checkInvariants === undefined ? {} : { checkInvariants }),
@@ -53,7 +52,7 @@ async function startOnCometBft(
   config: FullNodeConfig,
   engine: CometBftConfig,
 ): Promise<RunningNode> {
-  const { home, genesisFile, validatorKeyFile, host, rpcPort: port } = config;
+  const { home, genesisFile, validatorKeyFile, rpc } = config;
   const { chainId } = parseGenesisDocument(JSON.parse(readFileSync(genesisFile, 'utf8')));
   const cometBft = engine.binary ?? (await buildCometBft({ version: engine.version, log }));
   if (!existsSync(validatorKeyFile)) {
@@ -65,8 +64,7 @@ async function startOnCometBft(
     home,
     genesisFile,
     validatorSeed: readValidatorKeyFile(validatorKeyFile),
-    host,
-    port,
+    rpc,
     settings: engine.settings,
     cometBft,
     application: { entry: join(import.meta.dirname, 'abci-app.ts'), configFile },

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenesisDocument } from '@haca/light-client';
 import { compareTimestamps, decodeBlockBytes, validatorSetHash } from '@haca/light-client';
-import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
+import { ed25519SignerFromSeed, type ListenOptions, nodeCrypto } from '@haca/platform';
 import { bytesEqual, UsageError } from '@haca/primitives';
 import { eventTags } from './application/event-tags.ts';
 import { EVIDENCE_VERIFIER } from './application/evidence.ts';
@@ -22,10 +22,8 @@ export interface FullNodeOptions {
   readonly genesis: GenesisDocument;
   /** Seed of the consensus key, 32 bytes. */
   readonly validatorSeed: Uint8Array;
-  /** 127.0.0.1 if not said. */
-  readonly host?: string;
-  /** 0, if not said: any free one. */
-  readonly port?: number;
+  /** Where its RPC is to listen; any free port of 127.0.0.1 if not said. */
+  readonly rpc?: ListenOptions;
   /** Milliseconds since 1970; the system clock if not said. */
   readonly clock?: () => number;
   /** Least time between blocks with transactions; 50 if not said. */
@@ -123,8 +121,7 @@ interface RunningNode {
 async function serveRpc(options: FullNodeOptions, running: RunningNode): Promise<RpcServer> {
   let url = '';
   const server = await startRpcServer({
-    host: options.host ?? '127.0.0.1',
-    port: options.port ?? 0,
+    ...(options.rpc ?? { host: '127.0.0.1', port: 0 }),
     context: {
       ...running,
       blocks: createBlockReader(running.store),

@@ -53,8 +53,7 @@ process.on('SIGHUP', () => {
     home: join(folder, 'home'),
     genesisFile: join(folder, 'genesis.json'),
     validatorSeed: new Uint8Array(32).fill(1),
-    host: '127.0.0.1',
-    port: 0,
+    rpc: { host: '127.0.0.1', port: 0 },
     settings: {
       moniker: 'test',
       timing: 'local',

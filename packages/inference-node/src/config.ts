@@ -1,5 +1,6 @@
 /** The configuration file of an inference node, parsed strictly: an unknown member is a typing mistake. */
 import { dirname, resolve } from 'node:path';
+import type { ListenOptions } from '@haca/platform';
 import { GPUS_MAX, ZK_BATCH_MAX } from '@haca/protocol';
 
 export interface UpstreamConfig {
@@ -79,8 +80,7 @@ export interface NodeConfig {
   /** Wallet file of the operator: pays for transactions, signs offers, receives the fees. */
   readonly operatorFile: string;
   readonly name: string;
-  readonly host: string;
-  readonly port: number;
+  readonly listen: ListenOptions;
   /** How clients reach it; host and port if null. */
   readonly publicUrl: string | null;
   /** PEM files it speaks TLS with itself; null: plain HTTP. */
@@ -123,6 +123,7 @@ export function parseNodeConfig(value: unknown, file: string): NodeConfig {
     'name',
     'host',
     'port',
+    'anyPortIfTaken',
     'publicUrl',
     'tls',
     'bondNopg',
@@ -138,8 +139,11 @@ export function parseNodeConfig(value: unknown, file: string): NodeConfig {
     rpcUrl: text(doc, 'rpcUrl'),
     operatorFile: resolve(folder, text(doc, 'operatorFile')),
     name: text(doc, 'name'),
-    host: text(doc, 'host', '127.0.0.1'),
-    port: integer(doc, 'port', 65_535, 0),
+    listen: {
+      host: text(doc, 'host', '127.0.0.1'),
+      port: integer(doc, 'port', 65_535, 0),
+      anyPortIfTaken: flag(doc, 'anyPortIfTaken'),
+    },
     publicUrl: doc['publicUrl'] === undefined || doc['publicUrl'] === null ? null : text(doc, 'publicUrl'),
     tls: parseTls(doc['tls'], folder),
     bondNopg: amount(doc, 'bondNopg', 5_000_000_000_000n),
@@ -334,6 +338,12 @@ function integer(doc: Json, name: string, max: number, fallback: number): number
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || value > max) {
     throw bad(name, `an integer of 0 to ${max}`);
   }
+  return value;
+}
+
+function flag(doc: Json, name: string): boolean {
+  const value = doc[name] ?? false;
+  if (typeof value !== 'boolean') throw bad(name, 'true or false');
   return value;
 }
 

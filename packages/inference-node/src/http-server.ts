@@ -1,8 +1,7 @@
 /** The node's HTTP API on bare `node:http`: routes, limits, CORS. What an answer means is decided elsewhere. */
-
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type ListenOptions, listenOn } from '@haca/platform';
 import { type OpenedRequest, type RequestPlace, SEALED_TYPE } from '@haca/platform/sealing';
 import type { AnswerSink } from './answer-sink.ts';
 import { ApiError, apiErrorOf, errorBody, errorHeaders } from './api-error.ts';
@@ -73,8 +72,7 @@ const PREFLIGHT = {
 const CORS_HEADERS = Object.entries(CORS);
 
 export async function startApiServer(
-  host: string,
-  port: number,
+  listen: ListenOptions,
   handlers: ApiHandlers,
   limits: ApiLimits = LIMITS,
   tls: Pick<TlsIdentity, 'certificate' | 'key'> | null = null,
@@ -93,12 +91,9 @@ export async function startApiServer(
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  await new Promise<void>((settle, fail) => {
-    server.once('error', fail);
-    server.listen({ port, host, backlog: BACKLOG }, settle);
-  });
+  const port = await listenOn(server, { ...listen, backlog: BACKLOG });
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     drain: () => {
       isDraining = true;
       return drainServer(server);

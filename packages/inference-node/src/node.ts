@@ -76,9 +76,9 @@ export async function runInferenceNode(config: NodeConfig, parts: NodeParts, log
   };
   let serving: Serving | undefined;
   const handlers = openHandlers(parts, chain, metrics, report, () => serving);
-  const server = await startApiServer(config.host, config.port, handlers, undefined, parts.tls);
+  const server = await startApiServer(config.listen, handlers, undefined, parts.tls);
   const scheme = parts.tls === null ? 'http' : 'https';
-  const url = config.publicUrl ?? `${scheme}://${config.host}:${server.port}`;
+  const url = config.publicUrl ?? `${scheme}://${config.listen.host}:${server.port}`;
   serving = await openServing(config, parts, chain, url, { metrics, report, log, signal: stopping.signal });
   const { rings, book, nodeId } = serving;
   const stopHouse = startHousekeeping(serving.keepHouse, log);

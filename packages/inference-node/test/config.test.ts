@@ -21,7 +21,9 @@ test('paths are relative to the file, and what is left out has a default', () =>
   assert.equal(config.dataDir, '/etc/haca/data');
   assert.equal(config.operatorFile, '/etc/haca/operator.json');
   assert.deepEqual(config.engines, [{ kind: 'onnx', dir: '/etc/haca/models/tiny-chat' }]);
-  assert.deepEqual([config.host, config.port, config.publicUrl], ['127.0.0.1', 0, null]);
+  assert.deepEqual(config.listen, { host: '127.0.0.1', port: 0, anyPortIfTaken: false });
+  assert.equal(config.publicUrl, null);
+  assert.throws(() => parseNodeConfig({ ...good, anyPortIfTaken: 1 }, FILE), /anyPortIfTaken/);
   assert.equal(config.prices.asset, 1);
   assert.equal(config.tls, null);
   const tls = { certificateFile: 'tls/node.pem', keyFile: '/etc/tls/key.pem' };

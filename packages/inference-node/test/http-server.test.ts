@@ -28,14 +28,15 @@ function handlersWith(chat: ApiHandlers['chat'], reported: unknown[] = []): ApiH
   };
 }
 
+const ANYWHERE = { host: '127.0.0.1', port: 0 };
+
 const post = (port: number, body: string): Promise<Response> =>
   fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body });
 
 test('HTTP-66 a client that takes nothing of its stream is gone after a while', async () => {
   const { promise: gone, resolve } = Promise.withResolvers<number>();
   const server = await startApiServer(
-    '127.0.0.1',
-    0,
+    ANYWHERE,
     handlersWith(async (_, sink) => {
       const startedAt = performance.now();
       sink.head(200, { 'content-type': 'text/event-stream' });
@@ -56,8 +57,7 @@ test('HTTP-66 a client that takes nothing of its stream is gone after a while', 
 
 test('HTTP-3 bodies that are read at one time are bounded together', async () => {
   const server = await startApiServer(
-    '127.0.0.1',
-    0,
+    ANYWHERE,
     handlersWith(async (_, sink) => {
       sink.head(200, {});
       sink.end();
@@ -86,8 +86,7 @@ test('HTTP-3 bodies that are read at one time are bounded together', async () =>
 test('HTTP-1 errors nobody foresaw are reported to the operator, and the client learns no more than that', async () => {
   const reported: unknown[] = [];
   const server = await startApiServer(
-    '127.0.0.1',
-    0,
+    ANYWHERE,
     handlersWith(() => Promise.reject(new TypeError('secret detail')), reported),
   );
   const response = await post(server.port, '{}');
@@ -108,8 +107,7 @@ test('HTTP-6 clients are told whether trying again helps', async () => {
     new ApiError('E_RESERVE', ''),
   ];
   const server = await startApiServer(
-    '127.0.0.1',
-    0,
+    ANYWHERE,
     handlersWith(() => Promise.reject(errors.shift())),
   );
   const told: unknown[] = [];
@@ -131,8 +129,7 @@ test('HTTP-6 clients are told whether trying again helps', async () => {
 test('HTTP-86 a draining server ends running answers in peace and lets no connection wait', async () => {
   const { promise: finish, resolve } = Promise.withResolvers<void>();
   const server = await startApiServer(
-    '127.0.0.1',
-    0,
+    ANYWHERE,
     handlersWith(async (_, sink) => {
       sink.head(200, {});
       await sink.write(new Uint8Array(Buffer.from('begun ')));

@@ -11,6 +11,7 @@ export { boundedCache } from './bounded-cache.ts';
 export { type Ed25519Signer, ed25519SignerFromSeed, generateEd25519Signer } from './ed25519-keys.ts';
 export { openFastP384, type VerifyP384Digest, withFastP384 } from './fast-p384.ts';
 export { FolderBusyError, type FolderLock, lockFolder } from './folder-lock.ts';
+export { type ListenOptions, listenOn } from './listen.ts';
 export {
   nodeCrypto,
   openNodeCrypto,

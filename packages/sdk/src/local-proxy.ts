@@ -3,7 +3,7 @@
  * on loopback, because whoever reaches it spends the wallet's money.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type ListenOptions, listenOn } from '@haca/platform';
 import { VerificationError } from './errors.ts';
 import type { Haca } from './options.ts';
 
@@ -15,17 +15,13 @@ export interface LocalProxy {
 
 const BODY_MAX_BYTES = 4 * 1024 * 1024;
 
-export async function startLocalProxy(haca: Haca, port: number): Promise<LocalProxy> {
+export async function startLocalProxy(haca: Haca, listen: Omit<ListenOptions, 'host'>): Promise<LocalProxy> {
   const server = createServer((request, response) => {
     forward(haca, request, response).catch((error: unknown) => answerError(response, error));
   });
-  await new Promise<void>((settle, fail) => {
-    server.once('error', fail);
-    server.listen(port, '127.0.0.1', settle);
-  });
-  const { port: bound } = server.address() as AddressInfo;
+  const port = await listenOn(server, { ...listen, host: '127.0.0.1' });
   return {
-    url: `http://127.0.0.1:${bound}/v1`,
+    url: `http://127.0.0.1:${port}/v1`,
     close: () =>
       new Promise((settle) => {
         server.close(() => settle());

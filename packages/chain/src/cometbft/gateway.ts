@@ -10,15 +10,12 @@ import {
   request as sendRequest,
 } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { type ListenOptions, listenOn } from '@haca/platform';
 import { faultJson, RpcFault } from '../rpc/json-rpc.ts';
-import { listenOn, serverUrl } from '../rpc/listen.ts';
 import { createPipelineLimit } from '../rpc/pipeline.ts';
-import { RPC_LIMITS, refuseUpgrade, type StaticPage } from '../rpc/server.ts';
+import { RPC_LIMITS, refuseUpgrade, type StaticPage, urlOf } from '../rpc/server.ts';
 
-export interface GatewayOptions {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
+export interface GatewayOptions extends ListenOptions {
   /** The port on 127.0.0.1 that CometBFT's RPC listens on now. */
   readonly rpcPort: () => number;
   readonly pages?: ReadonlyMap<string, StaticPage>;
@@ -124,9 +121,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client.pipe(upstream).pipe(client);
   });
 
-  await listenOn(server, options.port, options.host);
+  const { host, port, anyPortIfTaken = false } = options;
+  const url = urlOf(host, await listenOn(server, { host, port, anyPortIfTaken }));
   return {
-    url: serverUrl(server, options.host),
+    url,
     close: async () => {
       for (const tunnel of tunnels) tunnel.destroy();
       agent.destroy();

@@ -7,7 +7,13 @@ import { get } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { AppProcessError, type ProgramProcess, spawnApp, spawnProgram } from '@haca/platform';
+import {
+  AppProcessError,
+  type ListenOptions,
+  type ProgramProcess,
+  spawnApp,
+  spawnProgram,
+} from '@haca/platform';
 import type { StaticPage } from '../rpc/server.ts';
 import { APPLICATION_PROCESS } from './application-process.ts';
 import { type Gateway, startGateway } from './gateway.ts';
@@ -21,9 +27,8 @@ export interface CometBftNodeOptions {
   readonly genesisFile: string;
   /** Seed of the consensus key, 32 bytes. A node votes only where the chain's state gives this key power. */
   readonly validatorSeed: Uint8Array;
-  readonly host: string;
-  /** Of the RPC; 0: any free one. */
-  readonly port: number;
+  /** Where its RPC is to listen. */
+  readonly rpc: ListenOptions;
   readonly settings: CometBftSettings;
   /** Path of CometBFT's program. */
   readonly cometBft: string;
@@ -91,10 +96,9 @@ export async function startCometBftNode(options: CometBftNodeOptions): Promise<C
     rmSync(runFolder, { recursive: true, force: true });
   };
   try {
-    const { host, port, pages } = options;
+    const { rpc, pages } = options;
     gateway = await startGateway({
-      host,
-      port,
+      ...rpc,
       rpcPort: () => rpcPort,
       state: () => state,
       ...(pages === undefined ? {} : { pages }),

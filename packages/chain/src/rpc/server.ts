@@ -1,6 +1,7 @@
 /** The RPC server: JSON-RPC over POST, plain GET, and WebSocket with subscriptions. Bounded in every direction. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { type ListenOptions, listenOn } from '@haca/platform';
 import { WebSocket, WebSocketServer } from 'ws';
 import { breather } from './breather.ts';
 import {
@@ -15,7 +16,6 @@ import {
   requestFault,
   resultJson,
 } from './json-rpc.ts';
-import { listenOn, serverUrl } from './listen.ts';
 import { faultOf, METHODS, type RpcContext } from './methods.ts';
 import { createPipelineLimit } from './pipeline.ts';
 import { createSubscriptions, eventsOfBlock, type Subscriptions } from './subscriptions.ts';
@@ -50,10 +50,7 @@ export interface StaticPage {
   readonly body: string;
 }
 
-export interface RpcServerOptions {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
+export interface RpcServerOptions extends ListenOptions {
   readonly context: RpcContext;
   readonly limits?: Partial<RpcLimits>;
   readonly pages?: ReadonlyMap<string, StaticPage>;
@@ -63,6 +60,11 @@ export interface RpcServerOptions {
 export interface RpcServer {
   readonly url: string;
   readonly close: () => Promise<void>;
+}
+
+/** Where a server on that port is reached. */
+export function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Resolves once it listens; rejects where the port is taken. */
@@ -254,9 +256,10 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   }, limits.pingIntervalMs);
   pinger.unref();
 
-  await listenOn(server, options.port, options.host);
+  const { host, port, anyPortIfTaken = false } = options;
+  const url = urlOf(host, await listenOn(server, { host, port, anyPortIfTaken }));
   return {
-    url: serverUrl(server, options.host),
+    url,
     close: async () => {
       stopEvents();
       clearInterval(pinger);
