@@ -13,7 +13,7 @@ import {
   type CollateralRef,
   collateralIdOf,
   collateralRecordCodec,
-  type NodeKeyRecord,
+  type EvidenceKind,
   nopg,
   OPS_MAX,
   type OpOf,
@@ -283,13 +283,12 @@ export function sizeOfTransaction(
   }
 }
 
-/** What a key is judged by, in the order in which it is asked for; found by judging its facts without any. */
+/** What evidence is judged by, in the order in which it is asked for; found by judging its facts without any. */
 export function collateralNeeds(
   crypto: CryptoProvider,
   config: ChainConfigRecord,
-  { evidence }: Pick<NodeKeyRecord, 'evidence'>,
+  { kind, facts }: { readonly kind: EvidenceKind; readonly facts: Uint8Array },
 ): readonly CollateralRef[] {
-  if (evidence === null) return [];
   const needs = new Map<string, CollateralRef>();
   const rules = evidenceRules(openEvidenceRecords([]), config, 0);
   const context = rescoringContext(crypto, {
@@ -299,7 +298,7 @@ export function collateralNeeds(
       return null;
     },
   });
-  rescoreEvidence(evidence.kind, evidence.facts, context);
+  rescoreEvidence(kind, facts, context);
   return [...needs.values()];
 }
 

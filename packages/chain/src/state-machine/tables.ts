@@ -21,6 +21,8 @@ import {
   governanceRecordCodec,
   type HardwareRecord,
   hardwareRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   type MeasurementIndexRecord,
@@ -94,6 +96,11 @@ export const lanes = table<LaneRecord, [keyId: Uint8Array, channelId: Uint8Array
 export const models = table<ModelRecord, [modelId: Uint8Array]>(modelRecordCodec, recordKey.model);
 export const nodes = table<NodeRecord, [nodeId: Uint8Array]>(nodeRecordCodec, recordKey.node);
 export const nodeKeys = table<NodeKeyRecord, [keyId: Uint8Array]>(nodeKeyRecordCodec, recordKey.nodeKey);
+/** Of keys with evidence, from opening to deletion. */
+export const keyEvidences = table<KeyEvidenceRecord, [keyId: Uint8Array]>(
+  keyEvidenceRecordCodec,
+  recordKey.keyEvidence,
+);
 export const unbondings = table<UnbondingRecord, [nodeId: Uint8Array, due: number]>(
   unbondingRecordCodec,
   recordKey.unbonding,

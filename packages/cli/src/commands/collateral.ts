@@ -1,11 +1,14 @@
 /** Collateral that the chain judges evidence by: posting what vendors signed, and seeing what is there. */
 import { nodeCrypto } from '@haca/platform';
-import { decode, toHex } from '@haca/primitives';
+import { decode, MalformedError, toHex } from '@haca/primitives';
 import {
   type ChainConfigRecord,
   type CollateralRef,
   collateralIdOf,
   formatOpg,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
   type NodeKeyRecord,
   nodeKeyRecordCodec,
   tablePrefix,
@@ -242,21 +245,40 @@ async function showList(call: Call, haca: Haca): Promise<number> {
   return isShort ? 3 : 0;
 }
 
-/** By collateral id: what open keys are judged by. Keys are listed unproven. */
+/** By collateral id: what open keys are judged by. Keys and their evidence are listed unproven. */
 async function neededBy(haca: Haca, config: ChainConfigRecord): Promise<ReadonlyMap<string, Needed>> {
   const needs = new Map<string, Needed>();
-  const { height } = haca.chain.head();
-  for (const [key, bytes] of await listRecords(haca.chain.rpc, tablePrefix('nodeKey'))) {
+  const { rpc, head } = haca.chain;
+  const { height } = head();
+  const keys = await listRecords(rpc, tablePrefix('nodeKey'));
+  // After the keys, so that one that was just opened has its row.
+  const rows = new Map(
+    (await listRecords(rpc, tablePrefix('keyEvidence'))).map(([key, bytes]) => [toHex(key.slice(1)), bytes]),
+  );
+  for (const [key, bytes] of keys) {
     const record = decode(nodeKeyRecordCodec, bytes, 'node-key');
-    if (!isOpen(record, height)) continue;
-    for (const ref of collateralNeeds(nodeCrypto, config, record)) {
+    if (record.evidence === null || !isOpen(record, height)) continue;
+    const keyId = toHex(key.slice(1));
+    const { facts } = evidenceRow(record.evidence, rows.get(keyId));
+    for (const ref of collateralNeeds(nodeCrypto, config, { kind: record.evidence.kind, facts })) {
       const id = toHex(collateralIdOf(ref));
       const known = needs.get(id) ?? { ref, keys: [] };
-      known.keys.push(toHex(key.slice(1)));
+      known.keys.push(keyId);
       needs.set(id, known);
     }
   }
   return needs;
+}
+
+function evidenceRow(
+  { recordHash }: NonNullable<NodeKeyRecord['evidence']>,
+  bytes: Uint8Array | undefined,
+): KeyEvidenceRecord {
+  const row = bytes === undefined ? undefined : decode(keyEvidenceRecordCodec, bytes, 'key-evidence');
+  const got = row === undefined ? 'none' : toHex(keyEvidenceHash(row));
+  if (row === undefined || got !== toHex(recordHash))
+    throw new MalformedError('records.evidence', 'key-evidence', toHex(recordHash), got);
+  return row;
 }
 
 function isOpen({ stop, closingAt, notAfter }: NodeKeyRecord, height: number): boolean {
