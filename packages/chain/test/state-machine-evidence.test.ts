@@ -11,6 +11,7 @@ import {
   type HardwareRecord,
   hardwareIdOf,
   hardwareRecordCodec,
+  keyEvidenceHash,
   LIVE_MEASUREMENTS_MAX,
   type MeasurementRecord,
   measurementIdOf,
@@ -51,6 +52,7 @@ import {
   consensusSigner,
   FAUCET,
   funded,
+  keyEvidenceOf,
   keyOf,
   nodeOf,
   OPG,
@@ -488,16 +490,21 @@ test('TC-22: the record of a key holds what it is judged by again, and the event
     measurementId: measurementIdOf(GPU_MEASUREMENT),
     facts: bytes,
   });
+  const record = keyEvidenceOf(world, key.keyId);
+  assert.ok(record !== undefined);
   assert.deepEqual(keyOf(world, key.keyId).evidence, {
     kind: 'tdx',
-    documentHash: sha256(document),
-    claimsDigest: sha256(document),
     endMs,
     simulated: false,
+    tier: 'unknown-host',
+    recordHash: keyEvidenceHash(record),
+  });
+  assert.deepEqual(record, {
+    documentHash: sha256(document),
+    claimsDigest: sha256(document),
     measurement: 'td',
     measurementId: measurementIdOf(TD_MEASUREMENT),
     facts: document,
-    tier: 'unknown-host',
     hardware: [chip('intel', 'cpu'), chip('nvidia', 'g0'), chip('nvidia', 'g1')].map((each) =>
       hardwareIdOf(each, false),
     ),

@@ -9,7 +9,7 @@ import {
   collateralIdOf,
   collateralRecordCodec,
   DEFAULT_PARAMS,
-  nodeKeyRecordCodec,
+  keyEvidenceRecordCodec,
   recordKey,
 } from '@haca/protocol';
 import {
@@ -174,14 +174,17 @@ test('transactions hold as many pieces as fit and keep their order', () => {
 
 test('what a key needs is what it is judged by', () => {
   const { chain, keyId } = startTdxNetwork();
-  const key = decode(nodeKeyRecordCodec, chain.get(recordKey.nodeKey(keyId)) as Uint8Array, 'key');
+  const row = chain.get(recordKey.keyEvidence(keyId)) as Uint8Array;
+  const { facts } = decode(keyEvidenceRecordCodec, row, 'key-evidence');
   const config = decode(chainConfigRecordCodec, chain.get(recordKey.params()) as Uint8Array, 'config');
-  const needed = collateralNeeds(nodeCrypto, config, key).map((ref) => toHex(collateralIdOf(ref)));
+  const needed = collateralNeeds(nodeCrypto, config, { kind: 'tdx', facts }).map((ref) =>
+    toHex(collateralIdOf(ref)),
+  );
   assert.deepEqual(
     needed.sort(),
     onChain()
       .map(({ id }) => toHex(id))
       .sort(),
   );
-  assert.deepEqual(collateralNeeds(nodeCrypto, config, { evidence: null }), []);
+  assert.deepEqual(collateralNeeds(nodeCrypto, config, { kind: 'nitro', facts: new Uint8Array(0) }), []);
 });
