@@ -50,7 +50,7 @@ const EXAMPLE_MEASUREMENT: Measurement = {
 };
 const EXAMPLE_GPU: Hardware = { vendor: 'nvidia', id: new Uint8Array(16).fill(9) };
 /** The row of evidence of the example key. */
-const EXAMPLE_KEY_EVIDENCE: KeyEvidenceRecord = {
+export const EXAMPLE_KEY_EVIDENCE: KeyEvidenceRecord = {
   documentHash: exampleDigest('document'),
   claimsDigest: exampleDigest('claims'),
   measurement: 'example image',
