@@ -1,13 +1,11 @@
 /** Collateral that the chain judges evidence by: posting what vendors signed, and seeing what is there. */
 import { nodeCrypto } from '@haca/platform';
-import { decode, MalformedError, toHex } from '@haca/primitives';
+import { decode, toHex } from '@haca/primitives';
 import {
   type ChainConfigRecord,
   type CollateralRef,
   collateralIdOf,
   formatOpg,
-  type KeyEvidenceRecord,
-  keyEvidenceHash,
   keyEvidenceRecordCodec,
   type NodeKeyRecord,
   nodeKeyRecordCodec,
@@ -253,14 +251,16 @@ async function neededBy(haca: Haca, config: ChainConfigRecord): Promise<Readonly
   const keys = await listRecords(rpc, tablePrefix('nodeKey'));
   // After the keys, so that one that was just opened has its row.
   const rows = new Map(
-    (await listRecords(rpc, tablePrefix('keyEvidence'))).map(([key, bytes]) => [toHex(key.slice(1)), bytes]),
+    (await listRecords(rpc, tablePrefix('keyEvidence'))).map(([key, bytes]) => [
+      toHex(key.slice(1)),
+      decode(keyEvidenceRecordCodec, bytes, 'key-evidence'),
+    ]),
   );
   for (const [key, bytes] of keys) {
     const record = decode(nodeKeyRecordCodec, bytes, 'node-key');
-    if (record.evidence === null || !isOpen(record, height)) continue;
+    if (!isOpen(record, height)) continue;
     const keyId = toHex(key.slice(1));
-    const { facts } = evidenceRow(record.evidence, rows.get(keyId));
-    for (const ref of collateralNeeds(nodeCrypto, config, { kind: record.evidence.kind, facts })) {
+    for (const ref of collateralNeeds(nodeCrypto, config, record, rows.get(keyId) ?? null)) {
       const id = toHex(collateralIdOf(ref));
       const known = needs.get(id) ?? { ref, keys: [] };
       known.keys.push(keyId);
@@ -268,17 +268,6 @@ async function neededBy(haca: Haca, config: ChainConfigRecord): Promise<Readonly
     }
   }
   return needs;
-}
-
-function evidenceRow(
-  { recordHash }: NonNullable<NodeKeyRecord['evidence']>,
-  bytes: Uint8Array | undefined,
-): KeyEvidenceRecord {
-  const row = bytes === undefined ? undefined : decode(keyEvidenceRecordCodec, bytes, 'key-evidence');
-  const got = row === undefined ? 'none' : toHex(keyEvidenceHash(row));
-  if (row === undefined || got !== toHex(recordHash))
-    throw new MalformedError('records.evidence', 'key-evidence', toHex(recordHash), got);
-  return row;
 }
 
 function isOpen({ stop, closingAt, notAfter }: NodeKeyRecord, height: number): boolean {
