@@ -6,6 +6,7 @@ import {
   type Assurance,
   type AssuranceTier,
   type Bundle,
+  chainConfigRecordCodec,
   collateralRecordCodec,
   decodeBundle,
   encodeBundle,
@@ -20,6 +21,8 @@ import {
   type BundleContext,
   DEFAULT_POLICY,
   type Haca,
+  judgeKeyEvidence,
+  openEvidenceRecords,
   type Policy,
   parseGenesisDocument,
   tierCheck,
@@ -574,6 +577,19 @@ test('TCL-11: a bundle has the row of evidence that the row of its key names: mi
   });
   const failed = stray.verdict.checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
   assert.deepEqual(failed, ['evidence.record']);
+  const key = decode(nodeKeyRecordCodec, signed.key.value as Uint8Array, 'key');
+  for (const method of ['signed', 'zk'] as const) {
+    const { verdict } = judgeKeyEvidence(nodeCrypto, {
+      key: { ...key, method },
+      record: row,
+      evidence: null,
+      config: decode(chainConfigRecordCodec, signed.config.value as Uint8Array, 'config'),
+      registeredAtMs: 0,
+      records: openEvidenceRecords([]),
+      time: null,
+    });
+    assert.deepEqual([verdict.ok, verdict.checks.at(-1)?.id], [false, 'evidence.record'], method);
+  }
 });
 
 test('TCL-9: a bundle judged by what was known long before the answer is refused', async () => {

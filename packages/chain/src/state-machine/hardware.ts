@@ -6,10 +6,11 @@ import {
   type HardwareRecord,
   hardwareIdOf,
   KEY_HARDWARE_MAX,
+  type NodeKeyRecord,
 } from '@haca/protocol';
 import { type Refusal, refuse } from './refusal.ts';
 import type { State } from './state.ts';
-import { hardwares, keyEvidences } from './tables.ts';
+import { hardwares, recordedEvidence } from './tables.ts';
 import type { EvidenceClaims } from './types.ts';
 
 interface Owner {
@@ -78,8 +79,8 @@ function nameOf({ vendor, id }: Hardware): string {
 }
 
 /** When a key is drained: the last one frees the chip, and what nobody decided about is forgotten. */
-export function releaseHardware(state: State, keyId: Uint8Array): void {
-  for (const id of keyEvidences.get(state, keyId)?.hardware ?? []) {
+export function releaseHardware(state: State, keyId: Uint8Array, key: Pick<NodeKeyRecord, 'evidence'>): void {
+  for (const id of recordedEvidence(state, keyId, key)?.hardware ?? []) {
     const known = hardwares.get(state, id);
     if (known?.holder === undefined) continue;
     const { holder, ...rest } = known;

@@ -158,5 +158,5 @@ function forgetUndrained(state: State, keyId: Uint8Array): void {
   const keys = node.keys.filter((other) => !bytesEqual(other, keyId));
   if (keys.length === node.keys.length) return;
   nodes.put(state, { ...node, keys }, key.nodeId);
-  releaseHardware(state, keyId);
+  releaseHardware(state, keyId, key);
 }

@@ -5,8 +5,8 @@
 import type { AssuranceTier, EvidenceKind, NodeKeyRecord, RecordedEvidence } from '@haca/protocol';
 import { evidenceRules, graceRules, mayHaveGrace } from './evidence-rules.ts';
 import { measurementPhase } from './measurements.ts';
-import { type State, StateCorruptError } from './state.ts';
-import { hardwares, keyEvidences, measurements } from './tables.ts';
+import type { State } from './state.ts';
+import { hardwares, measurements, recordedEvidence } from './tables.ts';
 import type {
   BlockHead,
   EvidenceFault,
@@ -64,17 +64,6 @@ export function keyStanding(
     tier: evidence.tier,
     tcbStatus: judged.tcbStatus,
   };
-}
-
-function recordedEvidence(
-  state: State,
-  keyId: Uint8Array,
-  { evidence }: Pick<NodeKeyRecord, 'evidence'>,
-): RecordedEvidence | null {
-  if (evidence === null) return null;
-  const record = keyEvidences.get(state, keyId);
-  if (record === undefined) throw new StateCorruptError('the row of a key names evidence that has no row');
-  return { ...record, ...evidence };
 }
 
 /** The gravest first, so that whoever reads one word reads the one that matters. */

@@ -39,6 +39,7 @@ import {
   type QueueRecord,
   queueRecordCodec,
   type RecentBlockRecord,
+  type RecordedEvidence,
   type RevokedCertificatesRecord,
   recentBlockRecordCodec,
   recordKey,
@@ -137,6 +138,18 @@ export const hardwares = table<HardwareRecord, [hardwareId: Uint8Array]>(
   hardwareRecordCodec,
   recordKey.hardware,
 );
+
+/** Both rows of a key's evidence; null where it has none. */
+export function recordedEvidence(
+  state: State,
+  keyId: Uint8Array,
+  { evidence }: Pick<NodeKeyRecord, 'evidence'>,
+): RecordedEvidence | null {
+  if (evidence === null) return null;
+  const record = keyEvidences.get(state, keyId);
+  if (record === undefined) throw new StateCorruptError('the row of a key names evidence that has no row');
+  return { ...record, ...evidence };
+}
 
 const totalsKey = recordKey.totals();
 const validatorSetKey = recordKey.validatorSet();
