@@ -114,6 +114,16 @@ test('the chain lists what it judges by, and the standing of a key', async () =>
   assert.deepEqual(json['missing'], []);
   const standing = await haca('query', 'key-standing', keyId, '--json');
   assert.deepEqual([standing.code, standing.json['standing']], [0, 'good']);
+  const kept = (await haca('query', 'key-evidence', keyId, '--json')).json['value'] as {
+    readonly measurement: string;
+    readonly gpus: readonly Json[];
+    readonly hardware: readonly string[];
+  };
+  assert.deepEqual(
+    [kept.gpus.length, kept.hardware.length],
+    [1, 2],
+    'a GPU, and its chip beside that of the CPU',
+  );
   const releases = (await haca('measurement', 'list', '--kind', 'tdx', '--json')).json[
     'measurements'
   ] as Json[];

@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type Attester, createTestEnclave, createTestRoot, measureTestImage } from '@haca/attester';
 import { decode, utf8Encode } from '@haca/primitives';
-import { keyIdOf, nodeKeyRecordCodec, type Op, pcrRegisters, recordKey } from '@haca/protocol';
+import {
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
+  keyIdOf,
+  nodeKeyRecordCodec,
+  type Op,
+  pcrRegisters,
+  recordKey,
+} from '@haca/protocol';
 import { CHAIN, openKeyOp, startTestNetwork, type TestNetwork } from './tee-network.ts';
 
 const ROOT = createTestRoot(new Uint8Array(32).fill(4));
@@ -53,7 +61,10 @@ test('a key with fresh evidence of an approved image is opened, and stays marked
   const { evidence, method } = decode(nodeKeyRecordCodec, value, 'node key');
   assert.equal(method, 'tee');
   assert.equal(evidence?.simulated, true);
-  assert.equal(evidence.measurement, 'approved image');
+  const { value: row } = await network.rpc.query('/record', recordKey.keyEvidence(keyId));
+  const record = decode(keyEvidenceRecordCodec, row, 'key evidence');
+  assert.equal(record.measurement, 'approved image');
+  assert.deepEqual(keyEvidenceHash(record), evidence.recordHash);
 });
 
 test('evidence that is not exactly for this key, image, block and time opens nothing', async (t) => {

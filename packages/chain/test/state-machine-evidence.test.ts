@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeCrypto } from '@haca/platform';
-import { sha256, toHex, utf8Encode } from '@haca/primitives';
+import { encode, sha256, toHex, utf8Encode } from '@haca/primitives';
 import {
   type DecreeAction,
   decodeTransaction,
@@ -11,22 +11,27 @@ import {
   type HardwareRecord,
   hardwareIdOf,
   hardwareRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
   LIVE_MEASUREMENTS_MAX,
   type MeasurementRecord,
   measurementIdOf,
   measurementIndexRecordCodec,
   measurementRecordCodec,
+  nodeKeyRecordCodec,
   nopg,
   type Op,
   permanentRows,
   REVOKED_CERTIFICATES_MAX,
   recordKey,
   registrationBindingHash,
+  tableOf,
   transactionGas,
   validatorRecordCodec,
   verdictOf,
 } from '@haca/protocol';
-import { STANDINGS } from '../src/state-machine/index.ts';
+import { checkInvariants, STANDINGS } from '../src/state-machine/index.ts';
 import { verdictRefusal } from '../src/state-machine/verdict-refusal.ts';
 import {
   chip,
@@ -51,14 +56,18 @@ import {
   consensusSigner,
   FAUCET,
   funded,
+  keyEvidenceOf,
   keyOf,
   nodeOf,
   OPG,
+  openKey,
   openKeyOp,
   PROPOSER,
   registerNode,
   registerOp,
   settle,
+  settleOp,
+  statementOf,
   TEST_MEASUREMENT,
   type World,
 } from './state-machine-world.ts';
@@ -488,16 +497,21 @@ test('TC-22: the record of a key holds what it is judged by again, and the event
     measurementId: measurementIdOf(GPU_MEASUREMENT),
     facts: bytes,
   });
+  const record = keyEvidenceOf(world, key.keyId);
+  assert.ok(record !== undefined);
   assert.deepEqual(keyOf(world, key.keyId).evidence, {
     kind: 'tdx',
-    documentHash: sha256(document),
-    claimsDigest: sha256(document),
     endMs,
     simulated: false,
+    tier: 'unknown-host',
+    recordHash: keyEvidenceHash(record),
+  });
+  assert.deepEqual(record, {
+    documentHash: sha256(document),
+    claimsDigest: sha256(document),
     measurement: 'td',
     measurementId: measurementIdOf(TD_MEASUREMENT),
     facts: document,
-    tier: 'unknown-host',
     hardware: [chip('intel', 'cpu'), chip('nvidia', 'g0'), chip('nvidia', 'g1')].map((each) =>
       hardwareIdOf(each, false),
     ),
@@ -506,7 +520,84 @@ test('TC-22: the record of a key holds what it is judged by again, and the event
   assert.equal(standingOf(world, key)?.effectiveEndMs, endMs, 'the earliest end of all documents');
 });
 
-test('TC-22: gas counts each document, and each chip it may name', () => {
+test('TC-25: a batch writes the row of the key and never that of its evidence: as much with 16 GPUs as with none', () => {
+  const { world, node } = readyWorld();
+  // Facts are the whole document here: some 2 kB each.
+  const gpus = Array.from({ length: 16 }, (_, i) => ({ hardware: [`g${i}`], cloud: 'x'.repeat(1_800) }));
+  const settled = [{ kind: 'nitro', doc: { measurement: 'test' } } as const, { gpus }].map((options) => {
+    const key = openDocumentKey(world, node, options);
+    const row = world.get(recordKey.keyEvidence(key.keyId)) as Uint8Array;
+    const tx = world.tx(node.operator, [settleOp(statementOf(key, 1, 0n).bytes)]);
+    const gas = transactionGas(decodeTransaction(tx));
+    const { changes, results } = world.block([tx]);
+    assert.equal(results[0]?.codeName, 'OK');
+    const sizes = changes.map(([name, value]) => [tableOf(name), value?.length ?? 0] as const);
+    const [keyRow, ...others] = sizes.filter(([table]) => table === 'nodeKey');
+    assert.ok(keyRow !== undefined && others.length === 0);
+    assert.ok(!sizes.some(([table]) => table === 'keyEvidence'));
+    assert.deepEqual(world.get(recordKey.keyEvidence(key.keyId)), row);
+    return { gas, keyRow: keyRow[1], evidence: row.length };
+  });
+  const [nitro, tdx] = settled as [(typeof settled)[number], (typeof settled)[number]];
+  assert.ok(tdx.evidence > 30_000 && nitro.evidence < 1_000, `${nitro.evidence} and ${tdx.evidence}`);
+  assert.equal(tdx.gas, nitro.gas);
+  // `tdx` is shorter than `nitro`, and the binding has the root over the GPU documents in the place of null.
+  assert.equal(tdx.keyRow, nitro.keyRow - 2 + 33);
+});
+
+test('TC-25: the row of evidence goes with the row of the key, and keys of other methods have none', () => {
+  const { world, node } = readyWorld();
+  const key = openDocumentKey(world, node, { doc: { hardware: ['cpu'] }, gpus: [{ hardware: ['gpu'] }] });
+  const signed = openKey(world, node);
+  assert.equal(keyEvidenceOf(world, signed.keyId), undefined);
+  assert.equal(keyOf(world, signed.keyId).evidence, null);
+  const row = keyEvidenceOf(world, key.keyId);
+  world.ok(node.operator, [{ kind: 'close-key', keyId: key.keyId }]);
+  let isReleased = false;
+  while (world.read(nodeKeyRecordCodec, recordKey.nodeKey(key.keyId)) !== undefined) {
+    assert.deepEqual(keyEvidenceOf(world, key.keyId), row);
+    world.block();
+    isReleased ||= hardwareRow(world, chip('nvidia', 'gpu')) === undefined;
+  }
+  assert.ok(isReleased, 'its chips are free by then');
+  assert.equal(keyEvidenceOf(world, key.keyId), undefined);
+  assert.ok([...world.state.values()].every(([name]) => tableOf(name) !== 'keyEvidence'));
+});
+
+test('TC-25: the audit finds a row of evidence that is missing, another, of another key, or of no key', () => {
+  const { world, node } = readyWorld();
+  const [first, second] = [1, 2].map(() => openDocumentKey(world, node, { gpus: [{ hardware: ['gpu'] }] }));
+  const signed = openKey(world, node);
+  assert.ok(first !== undefined && second !== undefined);
+  const nameOf = (keyId: Uint8Array): Uint8Array => recordKey.keyEvidence(keyId);
+  const row = keyEvidenceOf(world, first.keyId) as KeyEvidenceRecord;
+  const other = keyEvidenceOf(world, second.keyId) as KeyEvidenceRecord;
+  const audit = (): readonly string[] => checkInvariants(world, world.ctx.config, world.height());
+  const withRow = (keyId: Uint8Array, value: KeyEvidenceRecord | null): readonly string[] => {
+    const name = toHex(nameOf(keyId));
+    const before = world.state.get(name);
+    if (value === null) world.state.delete(name);
+    else world.state.set(name, [nameOf(keyId), encode(keyEvidenceRecordCodec, value)]);
+    const found = audit();
+    if (before === undefined) world.state.delete(name);
+    else world.state.set(name, before);
+    return found;
+  };
+  assert.deepEqual(audit(), []);
+  assert.match(withRow(first.keyId, null).join(), /has no row of its evidence/);
+  assert.match(withRow(first.keyId, other).join(), /is not what its row names/);
+  const altered = { ...row, facts: Uint8Array.of(...row.facts, 32) };
+  assert.match(withRow(first.keyId, altered).join(), /is not what its row names/);
+  assert.match(withRow(first.keyId, { ...row, hardware: [] }).join(), /is not what its row names/);
+  assert.match(withRow(signed.keyId, row).join(), /belongs to no key/);
+  assert.match(withRow(new Uint8Array(32), row).join(), /belongs to no key/);
+  assert.deepEqual(audit(), []);
+  // Nothing is settled on a damaged state.
+  world.state.delete(toHex(nameOf(first.keyId)));
+  assert.throws(() => settle(world, first, 1, 0n), { name: 'StateCorruptError' });
+});
+
+test('TC-22: gas counts each document, a row for what is kept of them, and each chip they may name', () => {
   const { world, node } = readyWorld();
   const gasOf = (op: Op): number => {
     const tx = decodeTransaction(world.tx(node.operator, [op]));
@@ -516,6 +607,7 @@ test('TC-22: gas counts each document, and each chip it may name', () => {
   const bare = gasOf(openWithDocuments(world, node).op);
   const gpu = gasOf(openWithDocuments(world, node, { gpus: [{ hardware: ['g'] }] }).op);
   assert.equal(gpu - bare, 5_300 + 318);
+  assert.equal(bare - gasOf(openKeyOp(world, node).op), 1_100 + 2 * 318);
   const decreeGas = (action: DecreeAction) => decodeTransaction(world.tx(FAUCET, [decreeOp(world, action)]));
   assert.equal(permanentRows(decreeGas(propose())), 1);
   assert.equal(permanentRows(decreeGas({ kind: 'disable-proof-kind', proofKind: 'zk' })), 0);

@@ -30,6 +30,8 @@ import {
   DEFAULT_PARAMS,
   failed,
   governanceRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceRecordCodec,
   keyIdOf,
   type LaneRecord,
   laneRecordCodec,
@@ -458,6 +460,10 @@ export function nodeOf(world: World, nodeId: Uint8Array): NodeRecord {
 
 export function keyOf(world: World, keyId: Uint8Array): NodeKeyRecord {
   return world.read(nodeKeyRecordCodec, recordKey.nodeKey(keyId)) as NodeKeyRecord;
+}
+
+export function keyEvidenceOf(world: World, keyId: Uint8Array): KeyEvidenceRecord | undefined {
+  return world.read(keyEvidenceRecordCodec, recordKey.keyEvidence(keyId));
 }
 
 /** The actor with OPG and fee asset in its account. */

@@ -443,16 +443,10 @@ function evidenceOf({ evidenceEndMs }: World, { evidence }: OpOf<'open-key'>): N
   if (evidence === null) return null;
   return {
     kind: evidence.kind,
-    documentHash: transactionHash(evidence.document),
-    claimsDigest: ZERO_DIGEST,
     endMs: evidenceEndMs,
     simulated: true,
-    measurement: 'image',
-    measurementId: ZERO_DIGEST,
-    facts: new Uint8Array(0),
     tier: 'simulated',
-    hardware: [],
-    gpus: [],
+    recordHash: ZERO_DIGEST,
   };
 }
 

@@ -11,6 +11,7 @@ import {
   type TypeOf,
 } from '@haca/primitives';
 import { chainIdCodec, heightCodec, version } from './common.ts';
+import { keyEvidenceRecordCodec } from './records.ts';
 import {
   EVIDENCE_MAX_BYTES,
   evidenceEnvelopeCodec,
@@ -86,6 +87,8 @@ export const bundleCodec = struct({
   evidenceRecords: optionalField(16, arrayOf(provenRecordCodec, BUNDLE_EVIDENCE_RECORDS_MAX, 1)),
   /** Documents of the node's GPUs, in the order of its registration. */
   gpuEvidence: optionalField(17, arrayOf(bytesOf(1, EVIDENCE_MAX_BYTES), GPUS_MAX, 1)),
+  /** The row of the key's evidence, there exactly where the key's row has its hash: that is its proof. */
+  keyEvidence: optionalField(18, keyEvidenceRecordCodec),
   /**
    * Light blocks in ascending height, each the UTF-8 JSON `{"signed_header","validators","next_validators"}` in CometBFT's
    * own shapes. Their bytes are covered by nothing: hashes and signatures inside decide.

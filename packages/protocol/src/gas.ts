@@ -98,7 +98,8 @@ function opGas(op: Op): number {
         4 * GAS.rowWrite +
         GAS.temporaryRow +
         GAS.ed25519 +
-        (op.evidence === null ? 0 : evidenceGas(op.evidence.kind)) +
+        // What is kept of the documents has a row of its own.
+        (op.evidence === null ? 0 : evidenceGas(op.evidence.kind) + GAS.rowWrite + GAS.temporaryRow) +
         // Each chip that evidence names has a row.
         hardwareRows(op) * (GAS.rowWrite + GAS.temporaryRow) +
         (op.gpuEvidence?.length ?? 0) * GAS.nvidia

@@ -10,6 +10,8 @@ import {
   bytesOf,
   type Codec,
   concatBytes,
+  domainHash,
+  encode,
   field,
   fromHex,
   nullable,
@@ -77,6 +79,7 @@ const TABLES = {
   measurementIndex: 24,
   evidencePolicy: 25,
   revokedCertificates: 26,
+  keyEvidence: 27,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -96,6 +99,7 @@ export const recordKey = {
   model: (modelId: Uint8Array): Uint8Array => keyOf(TABLES.model, modelId),
   node: (nodeId: Uint8Array): Uint8Array => keyOf(TABLES.node, nodeId),
   nodeKey: (keyId: Uint8Array): Uint8Array => keyOf(TABLES.nodeKey, keyId),
+  keyEvidence: (keyId: Uint8Array): Uint8Array => keyOf(TABLES.keyEvidence, keyId),
   /** Maturing bonds of a node, by the height they mature at. */
   unbonding: (nodeId: Uint8Array, height: number): Uint8Array =>
     keyOf(TABLES.unbonding, nodeId, bigEndian(height, 8)),
@@ -482,8 +486,45 @@ export const KEY_HARDWARE_MAX = 64;
 export const KEY_STOPS = ['abandoned', 'frozen', 'revoked'] as const;
 
 /**
+ * What the documents behind a `tee` key say, as the chain keeps it. Written with the key and removed with it, never changed in
+ * between; the key's row holds its hash, so whoever has that row proven needs no proof of this one.
+ */
+export const keyEvidenceRecordCodec = struct({
+  /** SHA-256 of the document, to find and re-check it. */
+  documentHash: field(0, digest32),
+  /** Hash of the verified claims: what identifies the evidence whatever its encoding. */
+  claimsDigest: field(1, digest32),
+  /** Its name, as approved. */
+  measurement: field(2, textOf(1, 64)),
+  measurementId: field(3, digest32),
+  /** What collateral and revocations are judged against again; the verifier's own form. */
+  facts: field(4, factsCodec),
+  /** Rows of the chips it names, those of its GPUs too. */
+  hardware: field(5, arrayOf(digest32, KEY_HARDWARE_MAX)),
+  gpus: field(
+    6,
+    arrayOf(
+      struct({
+        documentHash: field(0, digest32),
+        claimsDigest: field(1, digest32),
+        measurementId: field(2, digest32),
+        facts: field(3, factsCodec),
+      }),
+      GPUS_MAX,
+    ),
+  ),
+});
+export type KeyEvidenceRecord = TypeOf<typeof keyEvidenceRecordCodec>;
+
+/** 32 bytes over the whole record: what the row of its key holds. */
+export function keyEvidenceHash(record: KeyEvidenceRecord): Uint8Array {
+  return domainHash('haca/key-evidence/1', encode(keyEvidenceRecordCodec, record));
+}
+
+/**
  * A node key. No transition is run by a timer: its state is a function of this row and the height. It holds the whole
- * settled history as one log root, so a receipt proof needs this record and nothing else of the chain.
+ * settled history as one log root, so a receipt proof needs this record and nothing else of the chain. Every batch writes it anew:
+ * what is large and never changes has no place in it.
  */
 export const nodeKeyRecordCodec = struct({
   nodeId: field(0, digest32),
@@ -499,34 +540,13 @@ export const nodeKeyRecordCodec = struct({
     nullable(
       struct({
         kind: field(0, evidenceKindCodec),
-        /** SHA-256 of the document, to find and re-check it. */
-        documentHash: field(1, digest32),
-        /** Hash of the verified claims: what identifies the evidence whatever its encoding. */
-        claimsDigest: field(2, digest32),
         /** Milliseconds of block time after which it backs no new batch. */
-        endMs: field(3, uint()),
+        endMs: field(1, uint()),
         /** Appraised under a test root that a simulated genesis names. */
-        simulated: field(4, bool),
-        /** Its name, as approved. */
-        measurement: field(5, textOf(1, 64)),
-        measurementId: field(6, digest32),
-        /** What collateral and revocations are judged against again; the verifier's own form. */
-        facts: field(7, factsCodec),
-        tier: field(8, oneOf(...ASSURANCE_TIERS)),
-        /** Rows of the chips it names, those of its GPUs too. */
-        hardware: field(9, arrayOf(digest32, KEY_HARDWARE_MAX)),
-        gpus: field(
-          10,
-          arrayOf(
-            struct({
-              documentHash: field(0, digest32),
-              claimsDigest: field(1, digest32),
-              measurementId: field(2, digest32),
-              facts: field(3, factsCodec),
-            }),
-            GPUS_MAX,
-          ),
-        ),
+        simulated: field(2, bool),
+        tier: field(3, oneOf(...ASSURANCE_TIERS)),
+        /** `keyEvidenceHash` of the key's row of evidence. */
+        recordHash: field(4, digest32),
       }),
     ),
   ),
@@ -553,6 +573,9 @@ export const nodeKeyRecordCodec = struct({
   lastLane: field(24, nullable(laneRefCodec)),
 });
 export type NodeKeyRecord = TypeOf<typeof nodeKeyRecordCodec>;
+
+/** Both rows of a key's evidence together. */
+export type RecordedEvidence = NonNullable<NodeKeyRecord['evidence']> & KeyEvidenceRecord;
 
 export const unbondingRecordCodec = struct({
   amount: field(0, nopgCodec),

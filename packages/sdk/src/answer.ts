@@ -405,7 +405,7 @@ async function makeBundle(
     key,
     model,
     config,
-    ...evidencePart(route.evidence),
+    ...evidencePart(route),
     ...(evidence.length === 0 ? {} : { evidenceRecords: evidence }),
     receiptProof: final?.proof.bytes ?? null,
     headers: headers.map(encodeLightBlock),
@@ -433,10 +433,14 @@ async function currentEvidence(
   return Promise.all(proofs.evidence.map(({ key }) => chain.record(key, height - 1)));
 }
 
-function evidencePart(evidence: Route['evidence']): Pick<Bundle, 'evidence' | 'gpuEvidence'> {
-  if (evidence === null) return { evidence };
+function evidencePart({
+  evidence,
+  evidenceRecord,
+}: Route): Pick<Bundle, 'evidence' | 'gpuEvidence' | 'keyEvidence'> {
+  const row = evidenceRecord === null ? {} : { keyEvidence: evidenceRecord };
+  if (evidence === null) return { evidence, ...row };
   const { envelope, binding, gpuEvidence = [] } = evidence;
-  return { evidence: { envelope, binding }, ...(gpuEvidence.length === 0 ? {} : { gpuEvidence }) };
+  return { evidence: { envelope, binding }, ...(gpuEvidence.length === 0 ? {} : { gpuEvidence }), ...row };
 }
 
 function signs(crypto: CryptoProvider, record: Uint8Array, voucher: SignedObject<Voucher>): boolean {

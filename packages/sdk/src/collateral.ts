@@ -2,7 +2,7 @@
  * Collateral for the chain: what files hold, appraised as full nodes will appraise it, held against the rows that are there, and
  * what open keys are judged by.
  */
-import { type CryptoProvider, decode, MalformedError, toHex, UsageError } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider, decode, MalformedError, toHex, UsageError } from '@haca/primitives';
 import {
   type ChainConfigRecord,
   COLLATERAL_ITEMS_MAX,
@@ -13,6 +13,8 @@ import {
   type CollateralRef,
   collateralIdOf,
   collateralRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
   type NodeKeyRecord,
   nopg,
   OPS_MAX,
@@ -283,13 +285,21 @@ export function sizeOfTransaction(
   }
 }
 
-/** What a key is judged by, in the order in which it is asked for; found by judging its facts without any. */
+/**
+ * What a key is judged by, in the order in which it is asked for; found by judging its facts without any. Throws `MalformedError`
+ * where `record` is not the row of evidence that the key's row names.
+ */
 export function collateralNeeds(
   crypto: CryptoProvider,
   config: ChainConfigRecord,
   { evidence }: Pick<NodeKeyRecord, 'evidence'>,
+  record: KeyEvidenceRecord | null,
 ): readonly CollateralRef[] {
   if (evidence === null) return [];
+  if (record === null || !bytesEqual(keyEvidenceHash(record), evidence.recordHash)) {
+    const got = record === null ? 'none' : toHex(keyEvidenceHash(record));
+    throw new MalformedError('key-evidence.hash', 'key-evidence', toHex(evidence.recordHash), got);
+  }
   const needs = new Map<string, CollateralRef>();
   const rules = evidenceRules(openEvidenceRecords([]), config, 0);
   const context = rescoringContext(crypto, {
@@ -299,7 +309,7 @@ export function collateralNeeds(
       return null;
     },
   });
-  rescoreEvidence(evidence.kind, evidence.facts, context);
+  rescoreEvidence(evidence.kind, record.facts, context);
   return [...needs.values()];
 }
 

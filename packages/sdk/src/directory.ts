@@ -8,6 +8,7 @@ import {
   type ChainConfigRecord,
   type Check,
   chainConfigRecordCodec,
+  type KeyEvidenceRecord,
   type ModelManifest,
   modelIdOf,
   modelRecordCodec,
@@ -44,6 +45,8 @@ export interface Route {
   readonly key: NodeKeyRecord;
   readonly config: ChainConfigRecord;
   readonly evidence: KeyEvidence | null;
+  /** What the chain keeps of it, as the hash in `key` shows. */
+  readonly evidenceRecord: KeyEvidenceRecord | null;
   readonly evidenceSimulated: boolean;
   /** Null for keys without evidence, and where it could not be judged. */
   readonly tier: AssuranceTier | null;
@@ -276,9 +279,9 @@ export function openDirectory(options: DirectoryOptions): Directory {
   };
 }
 
-function evidenceOf({ evidence, judgement }: JudgedKey) {
+function evidenceOf({ evidence, record, judgement }: JudgedKey) {
   const { simulated, tier, tcbStatus } = judgement;
-  return { evidence, evidenceSimulated: simulated, tier, tcbStatus };
+  return { evidence, evidenceRecord: record, evidenceSimulated: simulated, tier, tcbStatus };
 }
 
 function modelCheck(manifest: ModelManifest, modelId: Uint8Array, stateHeight: number): Check {

@@ -13,11 +13,14 @@ import {
   gpuEvidenceRootOf,
   hardwareIdOf,
   joinVerdicts,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
   type Measurement,
   measurementIdOf,
   type NodeKeyRecord,
   notApplicable,
   passed,
+  type RecordedEvidence,
   type RegistrationBinding,
   registrationBindingCodec,
   skipped,
@@ -45,6 +48,8 @@ export interface AppraisedDocuments {
 
 export interface EvidenceRequest {
   readonly key: NodeKeyRecord;
+  /** The chain's row of the key's evidence, believed for its hash in `key` alone; null where there is none. */
+  readonly record: KeyEvidenceRecord | null;
   readonly evidence: KeyEvidence | null;
   readonly config: ChainConfigRecord;
   /** Time of the block that opened the key, by a verified header; null where none can be had. */
@@ -70,8 +75,6 @@ export interface EvidenceJudgement {
   readonly appraised: AppraisedDocuments | null;
 }
 
-type RecordedEvidence = NonNullable<NodeKeyRecord['evidence']>;
-
 const NOTHING = {
   simulated: true,
   tier: null,
@@ -86,28 +89,31 @@ const NOTHING = {
  * fetch, all from one state, before it is judged again.
  */
 export function judgeKeyEvidence(crypto: CryptoProvider, request: EvidenceRequest): EvidenceJudgement {
-  const { key, evidence, registeredAtMs } = request;
-  if (key.evidence === null) return { ...NOTHING, verdict: verdictOf([noEvidenceCheck(key, evidence)]) };
-  askNamedRecords(request.records, key.evidence);
+  const { key, record, evidence, registeredAtMs } = request;
+  const row = recordCheck(key, record);
+  if (key.evidence === null) return { ...NOTHING, verdict: verdictOf([noEvidenceCheck(key, evidence), row]) };
+  if (record === null || row.status !== 'passed') return { ...NOTHING, verdict: verdictOf([row]) };
+  const recorded: RecordedEvidence = { ...record, ...key.evidence };
+  askNamedRecords(request.records, recorded);
   if (evidence === null || registeredAtMs === null) {
     const what =
       evidence === null
         ? 'the document was not given'
         : 'no verified header of the block that opened the key';
-    return { ...NOTHING, verdict: verdictOf([skipped('evidence.document', 'evidence.unavailable', what)]) };
+    const missing = skipped('evidence.document', 'evidence.unavailable', what);
+    return { ...NOTHING, verdict: verdictOf([row, missing]) };
   }
   const appraised =
-    request.appraised ?? appraiseDocuments(crypto, request, key.evidence, evidence, registeredAtMs);
+    request.appraised ?? appraiseDocuments(crypto, request, recorded, evidence, registeredAtMs);
   const claims = claimsOf(appraised);
-  const own = documentChecks(crypto, key, key.evidence, evidence);
+  const own = [row, ...documentChecks(crypto, key, recorded, evidence)];
   if (claims === null) {
-    const { claimsDigest } = key.evidence;
-    own.push(failed('evidence.claims', 'E_EVIDENCE', toHex(claimsDigest), 'no authentic claims'));
+    own.push(failed('evidence.claims', 'E_EVIDENCE', toHex(recorded.claimsDigest), 'no authentic claims'));
     return { ...NOTHING, appraised, verdict: joined(own, appraised, null) };
   }
-  return judgeClaims(crypto, request, key.evidence, appraised, claims, [
+  return judgeClaims(crypto, request, recorded, appraised, claims, [
     ...own,
-    ...recordedChecks(key.evidence, claims),
+    ...recordedChecks(recorded, claims),
   ]);
 }
 
@@ -119,15 +125,34 @@ function noEvidenceCheck({ method }: NodeKeyRecord, given: KeyEvidence | null): 
     : failed(id, 'E_EVIDENCE', `none behind a '${method}' key`, given.envelope.kind);
 }
 
-/** Asks for everything that the key's own record names, so that it can be fetched in one go. */
-export function askNamedRecords(records: EvidenceRecords, recorded: RecordedEvidence): void {
+/** The row of evidence is the one that the key's row names, and is there exactly where that names one. */
+function recordCheck({ method, evidence }: NodeKeyRecord, record: KeyEvidenceRecord | null): Check {
+  const id = 'evidence.record';
+  const code = 'E_EVIDENCE';
+  if (record === null) {
+    return evidence === null
+      ? notApplicable(id, `a '${method}' key has no row of evidence`)
+      : failed(id, code, toHex(evidence.recordHash), 'none');
+  }
+  const got = keyEvidenceHash(record);
+  return evidence === null ? failed(id, code, 'none', toHex(got)) : equal(id, evidence.recordHash, got);
+}
+
+/** Asks for everything that the row of evidence names, so that it can be fetched in one go. */
+export function askNamedRecords(
+  records: EvidenceRecords,
+  recorded: Pick<KeyEvidenceRecord, 'measurementId' | 'hardware' | 'gpus'>,
+): void {
   records.policy();
   records.revoked();
   for (const id of measurementIdsOf(recorded)) records.measurement(id);
   for (const id of recorded.hardware) records.hardware(id);
 }
 
-function measurementIdsOf({ measurementId, gpus }: RecordedEvidence): readonly Uint8Array[] {
+function measurementIdsOf({
+  measurementId,
+  gpus,
+}: Pick<KeyEvidenceRecord, 'measurementId' | 'gpus'>): readonly Uint8Array[] {
   return [measurementId, ...gpus.map((gpu) => gpu.measurementId)];
 }
 

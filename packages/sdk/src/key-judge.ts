@@ -1,11 +1,14 @@
 /** Judging the evidence behind a key with records from a full node: which ones it takes is found out by judging. */
 import { RpcError } from '@haca/platform/rpc';
-import { type CryptoProvider, toHex } from '@haca/primitives';
+import { type CryptoProvider, decode, toHex } from '@haca/primitives';
 import {
   BUNDLE_EVIDENCE_RECORDS_MAX,
   type ChainConfigRecord,
+  type KeyEvidenceRecord,
+  keyEvidenceRecordCodec,
   type NodeKeyRecord,
   type ProvenRecord,
+  recordKey,
 } from '@haca/protocol';
 import { type ChainView, headerTimeMs } from './chain-view.ts';
 import {
@@ -20,6 +23,8 @@ import type { NodeApi } from './node-api.ts';
 
 export interface JudgedKey {
   readonly evidence: KeyEvidence | null;
+  /** What the chain keeps of it; null where it keeps nothing. */
+  readonly record: KeyEvidenceRecord | null;
   readonly judgement: EvidenceJudgement;
   /** All that the judgement rests on, proven in one state. */
   readonly records: readonly ProvenRecord[];
@@ -36,6 +41,7 @@ export interface KeyToJudge {
 
 interface KnownKey {
   readonly evidence: KeyEvidence;
+  readonly record: KeyEvidenceRecord;
   readonly appraised: AppraisedDocuments;
 }
 
@@ -43,7 +49,7 @@ const ROUNDS_MAX = 3;
 const KNOWN_KEYS_MAX = 1_000;
 
 /**
- * Remembers documents that were accepted and what they say, for they never change; what they are worth now is judged each
+ * Remembers documents that were accepted, what they say and what the chain keeps of them, for none of it ever changes; what they are worth now is judged each
  * time. A failure may be of the moment (no header to be had, another document served), so nothing of it is remembered.
  */
 export function openKeyJudge(
@@ -53,10 +59,16 @@ export function openKeyJudge(
   const knownKeys = new Map<string, KnownKey>();
   return async ({ api, keyId, key, config, stateHeight }) => {
     const known = knownKeys.get(toHex(keyId));
-    const evidence = key.evidence === null ? null : (known?.evidence ?? (await api.attestation(keyId)));
+    const [evidence, record] =
+      key.evidence === null
+        ? [null, null]
+        : known !== undefined
+          ? [known.evidence, known.record]
+          : await Promise.all([api.attestation(keyId), keyEvidenceAt(chain, keyId, stateHeight)]);
     const header = await chain.headerAt(stateHeight + 1);
     const request = {
       key,
+      record,
       evidence,
       config,
       registeredAtMs: evidence === null ? null : await openedAtMs(chain, key.openedAt),
@@ -65,12 +77,22 @@ export function openKeyJudge(
     };
     const judged = await judgeWithRecords(crypto, chain, request, stateHeight);
     const { verdict, appraised } = judged.judgement;
-    if (verdict.ok && evidence !== null && appraised !== null) {
+    if (verdict.ok && evidence !== null && record !== null && appraised !== null) {
       if (knownKeys.size >= KNOWN_KEYS_MAX) knownKeys.clear();
-      knownKeys.set(toHex(keyId), { evidence, appraised });
+      knownKeys.set(toHex(keyId), { evidence, record, appraised });
     }
-    return { ...judged, evidence };
+    return { ...judged, evidence, record };
   };
+}
+
+/** Null where it is proven that there is none. */
+async function keyEvidenceAt(
+  chain: Pick<ChainView, 'record'>,
+  keyId: Uint8Array,
+  stateHeight: number,
+): Promise<KeyEvidenceRecord | null> {
+  const { value } = await chain.record(recordKey.keyEvidence(keyId), stateHeight);
+  return value === null ? null : decode(keyEvidenceRecordCodec, value, 'key-evidence');
 }
 
 /** Judges, fetches what was asked for, and judges again; what is missing after that stays skipped. */
@@ -85,9 +107,9 @@ async function judgeWithRecords(
     const wanted = keys.slice(0, BUNDLE_EVIDENCE_RECORDS_MAX - proven.length);
     proven.push(...(await Promise.all(wanted.map((key) => chain.record(key, stateHeight)))));
   };
-  if (request.key.evidence !== null) {
+  if (request.record !== null) {
     const named = openEvidenceRecords([]);
-    askNamedRecords(named, request.key.evidence);
+    askNamedRecords(named, request.record);
     await prove(named.missing());
   }
   let { appraised = null } = request;

@@ -347,6 +347,7 @@ function judgeEvidence(
   const header = stateHeight === undefined ? undefined : trusted.get(stateHeight + 1);
   const judgement = judgeKeyEvidence(crypto, {
     key,
+    record: bundle.keyEvidence ?? null,
     evidence: keyEvidenceOf(bundle),
     config,
     registeredAtMs: registered === undefined ? null : timestampToMs(registered.time),

@@ -9,6 +9,7 @@ import {
   collateralIdOf,
   collateralRecordCodec,
   DEFAULT_PARAMS,
+  keyEvidenceRecordCodec,
   nodeKeyRecordCodec,
   recordKey,
 } from '@haca/protocol';
@@ -174,14 +175,18 @@ test('transactions hold as many pieces as fit and keep their order', () => {
 
 test('what a key needs is what it is judged by', () => {
   const { chain, keyId } = startTdxNetwork();
+  const row = chain.get(recordKey.keyEvidence(keyId)) as Uint8Array;
+  const record = decode(keyEvidenceRecordCodec, row, 'key-evidence');
   const key = decode(nodeKeyRecordCodec, chain.get(recordKey.nodeKey(keyId)) as Uint8Array, 'key');
   const config = decode(chainConfigRecordCodec, chain.get(recordKey.params()) as Uint8Array, 'config');
-  const needed = collateralNeeds(nodeCrypto, config, key).map((ref) => toHex(collateralIdOf(ref)));
+  const needed = collateralNeeds(nodeCrypto, config, key, record).map((ref) => toHex(collateralIdOf(ref)));
   assert.deepEqual(
     needed.sort(),
     onChain()
       .map(({ id }) => toHex(id))
       .sort(),
   );
-  assert.deepEqual(collateralNeeds(nodeCrypto, config, { evidence: null }), []);
+  assert.deepEqual(collateralNeeds(nodeCrypto, config, { evidence: null }, null), []);
+  for (const other of [null, { ...record, facts: flipBit(record.facts, 3) }])
+    assert.throws(() => collateralNeeds(nodeCrypto, config, key, other), { code: 'key-evidence.hash' });
 });

@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeCrypto, portableCrypto } from '@haca/platform';
-import { bytesEqual, decode, fromHex, toHex } from '@haca/primitives';
+import { bytesEqual, decode, encode, fromHex, toHex } from '@haca/primitives';
 import {
   type Assurance,
   type AssuranceTier,
+  type Bundle,
+  chainConfigRecordCodec,
   collateralRecordCodec,
   decodeBundle,
   encodeBundle,
   gpuEvidenceRootOf,
+  keyEvidenceRecordCodec,
+  nodeKeyRecordCodec,
   recordKey,
   tableOf,
   verdictExitCode,
@@ -17,6 +21,8 @@ import {
   type BundleContext,
   DEFAULT_POLICY,
   type Haca,
+  judgeKeyEvidence,
+  openEvidenceRecords,
   type Policy,
   parseGenesisDocument,
   tierCheck,
@@ -26,7 +32,7 @@ import {
 import { parseCertificate } from '@haca/verifier';
 import fc from 'fast-check';
 import { GENESIS_MS } from './fake-chain.ts';
-import type { FakeNode } from './fake-node.ts';
+import { type FakeNode, startFakeNetwork } from './fake-node.ts';
 import { flipBit } from './flip.ts';
 import {
   collateralRows,
@@ -158,6 +164,36 @@ for (const [id, change] of RECORDED_LIES) {
     assert.ok(all.includes(id), `${id} in ${all.join(' ')}`);
   });
 }
+
+test('TCL-1: a row of evidence that the row of the key does not name is not read, and none at all is no evidence', async () => {
+  const other = await refusedAtOnce({ recordHash: other32 });
+  assert.ok(other.failed.includes('evidence.record'));
+  assert.deepEqual(other.skipped, ['assurance.tier'], 'nothing was judged by it');
+  const node = startTdxNetwork();
+  node.chain.change([[recordKey.keyEvidence(node.keyId), null]]);
+  const haca = await openTestClient(node, { policy: SIMULATED });
+  assert.ok((await refusal(haca.chat({ prompt: 'hi' }))).failed.includes('evidence.record'));
+  assert.equal(node.requests(), 0, 'nothing is paid or sent');
+});
+
+test('TCL-8: the row of evidence is fetched once, and held against the row of the key each time', async () => {
+  const node = startTdxNetwork();
+  let fetched = 0;
+  node.chain.tamper = (method, { key }, answer) => {
+    if (method === 'abci_query' && tableOf(key as Uint8Array) === 'keyEvidence') fetched++;
+    return answer;
+  };
+  const haca = await openTestClient(node, { policy: SIMULATED });
+  await haca.chat({ prompt: 'hi' });
+  later(node);
+  await haca.chat({ prompt: 'hi again' });
+  assert.equal(fetched, 1);
+  const key = decode(nodeKeyRecordCodec, node.chain.get(recordKey.nodeKey(node.keyId)) as Uint8Array, 'key');
+  assert.ok(key.evidence !== null);
+  node.setKey({ evidence: { ...key.evidence, recordHash: other32 } });
+  later(node);
+  assert.ok((await refusal(haca.chat({ prompt: 'and again' }))).failed.includes('evidence.record'));
+});
 
 test('TCL-3: without a piece of collateral on chain nothing is called tee: it is skipped, not passed', async () => {
   const checks = ['root-crl', 'pck-crl', 'tcb-info.signature', 'qe-identity.signature'];
@@ -322,7 +358,14 @@ test('a release that is deprecated backs what is open', async () => {
 });
 
 test('TCL-3: a full node that withholds, forges or swaps a record that evidence is judged by is not believed', async () => {
-  const wanted = new Set(['collateral', 'measurement', 'hardware', 'evidencePolicy', 'revokedCertificates']);
+  const wanted = new Set([
+    'keyEvidence',
+    'collateral',
+    'measurement',
+    'hardware',
+    'evidencePolicy',
+    'revokedCertificates',
+  ]);
   interface Answer {
     value: Uint8Array;
     proof: Uint8Array | null;
@@ -469,6 +512,86 @@ test('TCL-10: a bundle without a record is incomplete; one with another, a forei
   assert.notEqual(judged([newer, ...records.slice(1)]).exitCode, 0);
 });
 
+test('TCL-11: a bundle has the row of evidence that the row of its key names: missing, altered, of another key or stray fails', async () => {
+  const { bundle, context } = await finalBundle();
+  const { keyEvidence: row, ...rest } = decodeBundle(bundle);
+  assert.ok(row !== undefined);
+  const judged = (change: Partial<Bundle>, of: Omit<Bundle, 'keyEvidence'> = rest) => {
+    const verification = verifyBundle(encodeBundle({ ...of, ...change }), context);
+    const { verdict, standing, tier, assurance } = verification;
+    const failed = verdict.checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
+    return { exitCode: verdictExitCode(verdict), failed, judged: [standing, tier, assurance] };
+  };
+  assert.deepEqual(judged({ keyEvidence: row }).failed, []);
+  const another = startTdxNetwork({ gpu: { ...gpu, root: gpuRoot } });
+  const anotherRow = decode(
+    keyEvidenceRecordCodec,
+    another.chain.get(recordKey.keyEvidence(another.keyId)) as Uint8Array,
+    'row',
+  );
+  assert.notDeepEqual(anotherRow, row);
+  const [chipId] = row.hardware as [Uint8Array];
+  const lies: readonly Partial<Bundle>[] = [
+    {},
+    { evidence: null },
+    { keyEvidence: anotherRow },
+    { keyEvidence: { ...row, facts: flipBit(row.facts, 9) } },
+    { keyEvidence: { ...row, claimsDigest: other32 } },
+    { keyEvidence: { ...row, documentHash: other32 } },
+    { keyEvidence: { ...row, measurement: 'another name' } },
+    { keyEvidence: { ...row, measurementId: other32 } },
+    { keyEvidence: { ...row, hardware: [] } },
+    { keyEvidence: { ...row, hardware: [chipId, other32] } },
+    {
+      keyEvidence: {
+        ...row,
+        gpus: [{ documentHash: other32, claimsDigest: other32, measurementId: other32, facts: other32 }],
+      },
+    },
+  ];
+  for (const [i, lie] of lies.entries()) {
+    const refused = judged(lie);
+    assert.equal(refused.exitCode, 1, `${i}`);
+    assert.ok(refused.failed.includes('evidence.record'), `${i}: ${refused.failed.join(' ')}`);
+    assert.deepEqual(refused.judged, [null, null, 'tee-simulated'], `${i}`);
+  }
+  // The document is another matter: without it nothing is refused and nothing passes.
+  const { evidenceRecords: _, ...bare } = rest;
+  assert.deepEqual(judged({ keyEvidence: row, evidence: null }, bare), {
+    exitCode: 3,
+    failed: [],
+    judged: [null, null, 'tee-simulated'],
+  });
+  const plain = startFakeNetwork();
+  const haca = await openTestClient(plain);
+  const { answer } = await haca.chat({ prompt: 'hi' });
+  plain.settle();
+  await answer.until('final');
+  const signed = decodeBundle(await answer.bundle());
+  assert.equal(signed.keyEvidence, undefined);
+  const trust = { genesis: parseGenesisDocument(plain.chain.genesis) };
+  const stray = verifyBundle(encodeBundle({ ...signed, keyEvidence: row }), {
+    ...context,
+    trust,
+    policy: { minAssurance: 'signed' },
+  });
+  const failed = stray.verdict.checks.filter(({ status }) => status === 'failed').map(({ id }) => id);
+  assert.deepEqual(failed, ['evidence.record']);
+  const key = decode(nodeKeyRecordCodec, signed.key.value as Uint8Array, 'key');
+  for (const method of ['signed', 'zk'] as const) {
+    const { verdict } = judgeKeyEvidence(nodeCrypto, {
+      key: { ...key, method },
+      record: row,
+      evidence: null,
+      config: decode(chainConfigRecordCodec, signed.config.value as Uint8Array, 'config'),
+      registeredAtMs: 0,
+      records: openEvidenceRecords([]),
+      time: null,
+    });
+    assert.deepEqual([verdict.ok, verdict.checks.at(-1)?.id], [false, 'evidence.record'], method);
+  }
+});
+
 test('TCL-9: a bundle judged by what was known long before the answer is refused', async () => {
   const { node, haca } = await workingClient();
   const stale = await Promise.all((await routeRecords(haca)).map((key) => haca.chain.record(fromHex(key))));
@@ -550,6 +673,7 @@ test('TCL-9: no flipped bit of a bundle with evidence is accepted, and none make
   const decoded = decodeBundle(bundle);
   const parts = [
     decoded.evidence?.envelope.document,
+    decoded.keyEvidence === undefined ? null : encode(keyEvidenceRecordCodec, decoded.keyEvidence),
     ...(decoded.evidenceRecords ?? []).map(({ value }) => value),
   ];
   // Where evidence and its records lie, for headers are text that fills most of a bundle.
@@ -557,7 +681,7 @@ test('TCL-9: no flipped bit of a bundle with evidence is accepted, and none make
     const at = part === null || part === undefined ? -1 : Buffer.from(bundle).indexOf(part);
     return at < 0 ? [] : [{ at, length: (part as Uint8Array).length }];
   });
-  assert.ok(spans.length > 6);
+  assert.ok(spans.length > 8);
   const bits = fc
     .record({
       span: fc.constantFrom(...spans),

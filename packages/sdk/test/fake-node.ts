@@ -23,6 +23,8 @@ import {
   DEFAULT_PARAMS,
   encodeReceiptProof,
   inputTokensBound,
+  type KeyEvidenceRecord,
+  keyEvidenceRecordCodec,
   keyIdOf,
   type Method,
   type ModelManifest,
@@ -38,6 +40,7 @@ import {
   type Offer,
   RECEIPT,
   type Receipt,
+  type RecordedEvidence,
   type RegistrationBinding,
   receiptLeafHash,
   recordKey,
@@ -112,7 +115,7 @@ interface Sent {
 
 export interface FakeNetworkOptions {
   readonly method?: Method;
-  readonly evidence?: NodeKeyRecord['evidence'];
+  readonly evidence?: RecordedEvidence | null;
   readonly document?: Uint8Array;
   /** In place of `evidence` and `document`: made over the binding of the key. */
   readonly makeEvidence?: (binding: RegistrationBinding) => FakeEvidence;
@@ -121,7 +124,7 @@ export interface FakeNetworkOptions {
 }
 
 export interface FakeEvidence {
-  readonly evidence: NonNullable<NodeKeyRecord['evidence']>;
+  readonly evidence: RecordedEvidence;
   readonly document: Uint8Array;
   readonly gpuEvidence?: readonly Uint8Array[];
   readonly testRoots: readonly Uint8Array[];
@@ -129,6 +132,14 @@ export interface FakeEvidence {
   readonly records: readonly (readonly [Uint8Array, Uint8Array])[];
   /** Changes the binding that key and node show, e.g. for GPUs. */
   readonly binding?: RegistrationBinding;
+}
+
+/** The row that a key's own row names by its hash. */
+export function keyEvidenceRow(
+  keyId: Uint8Array,
+  evidence: KeyEvidenceRecord,
+): readonly [Uint8Array, Uint8Array] {
+  return [recordKey.keyEvidence(keyId), encode(keyEvidenceRecordCodec, evidence)];
 }
 
 export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
@@ -162,6 +173,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
   };
   const made = options.makeEvidence?.(plain);
   const binding = made?.binding ?? plain;
+  const evidence = made?.evidence ?? options.evidence ?? null;
   let key: NodeKeyRecord = {
     nodeId,
     keyEpoch: 1,
@@ -170,7 +182,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     modelId: null,
     modelIds: [modelId],
     binding,
-    evidence: made?.evidence ?? options.evidence ?? null,
+    evidence,
     openedAt: 1,
     notAfter: 86_400,
     settledSeq: 0,
@@ -226,6 +238,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
       [recordKey.node(nodeId), encode(nodeRecordCodec, node)],
       [recordKey.nodeKey(keyId), encode(nodeKeyRecordCodec, key)],
       [recordKey.model(modelId), encode(modelRecordCodec, { manifest, registrant: operatorId, height: 1 })],
+      ...(evidence === null ? [] : [keyEvidenceRow(keyId, evidence)]),
       ...(made?.records ?? []),
     ],
   );

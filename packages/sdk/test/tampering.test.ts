@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519SignerFromSeed } from '@haca/platform';
 import { utf8Encode } from '@haca/primitives';
-import { credit, type Receipt } from '@haca/protocol';
+import { credit, type KeyEvidenceRecord, keyEvidenceHash, type Receipt } from '@haca/protocol';
 import { type Haca, VerificationError } from '@haca/sdk';
 import OpenAI from 'openai';
 import { type FakeNode, type Lies, MODEL_NAME, startFakeNetwork } from './fake-node.ts';
@@ -212,25 +212,24 @@ test('a chain that does not start from the trusted genesis or header is refused'
   assert.deepEqual(await failedChecks(openTestClient(node, { trust })), ['anchor.hash']);
 });
 
-const approval = {
-  measurement: 'm',
-  measurementId: other32,
-  facts: new Uint8Array(0),
-  tier: 'unknown-host' as const,
-  hardware: [],
-  gpus: [],
-};
-
 test('evidence is appraised here too: garbage, another binding or another document back no tee answer', async () => {
-  const evidence = {
-    kind: 'nitro' as const,
+  const record: KeyEvidenceRecord = {
     documentHash: other32,
     claimsDigest: other32,
+    measurement: 'm',
+    measurementId: other32,
+    facts: new Uint8Array(0),
+    hardware: [],
+    gpus: [],
+  };
+  const summary = {
+    kind: 'nitro' as const,
     endMs: 9_000_000_000_000,
     simulated: false,
-    ...approval,
+    tier: 'unknown-host' as const,
+    recordHash: keyEvidenceHash(record),
   };
-  const node = startFakeNetwork({ method: 'tee', evidence });
+  const node = startFakeNetwork({ method: 'tee', evidence: { ...record, ...summary } });
   const haca = await openTestClient(node, { policy: { minAssurance: 'tee' } });
   const ids = await failedChecks(haca.chat({ prompt: 'hi' }));
   for (const id of ['evidence.document', 'evidence.claims']) assert.ok(ids.includes(id), id);

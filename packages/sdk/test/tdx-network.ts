@@ -10,13 +10,16 @@ import {
   type HardwareRecord,
   hardwareIdOf,
   hardwareRecordCodec,
+  keyEvidenceHash,
   type MeasurementRecord,
   measurementIdOf,
   measurementRecordCodec,
   type NodeKeyRecord,
+  type RecordedEvidence,
   recordKey,
   registrationBindingHash,
   revokedCertificatesRecordCodec,
+  ZERO_DIGEST,
 } from '@haca/protocol';
 import { createTdxPlatform, type TdxCollateralOptions, type TdxPlatform } from '@haca/testkit';
 import { NO_COLLATERAL, registrationContext, verifyTdx } from '@haca/verifier';
@@ -29,7 +32,6 @@ export const measurementId = measurementIdOf(platform.measurement);
 export const hardwareId = hardwareIdOf(platform.hardware, true);
 
 type Row = readonly [Uint8Array, Uint8Array];
-type RecordedEvidence = NonNullable<NodeKeyRecord['evidence']>;
 
 /** Rows of collateral as the chain writes them, in the order of the platform's pieces. */
 export function collateralRows(
@@ -88,6 +90,8 @@ export function revokedRow(
 
 export interface TdxNetworkOptions {
   readonly recorded?: (evidence: RecordedEvidence) => RecordedEvidence;
+  /** Hash of the row of evidence that the key's row says; that of `recorded` by default. */
+  readonly recordHash?: Uint8Array;
   readonly rows?: (rows: readonly Row[]) => readonly Row[];
   readonly gpu?: { readonly documents: readonly Uint8Array[]; readonly root: Uint8Array };
   /** The node gives the documents of its GPUs. */
@@ -97,13 +101,17 @@ export interface TdxNetworkOptions {
 
 export function startTdxNetwork(options: TdxNetworkOptions = {}): FakeNode {
   const { gpu, hidesGpus, isUntrusted, recorded = (each) => each, rows = (all) => all } = options;
+  const named = (evidence: RecordedEvidence): RecordedEvidence => ({
+    ...evidence,
+    recordHash: options.recordHash ?? keyEvidenceHash(evidence),
+  });
   return startFakeNetwork({
     method: 'tee',
     makeEvidence: (plain) => {
       const binding = gpu === undefined ? plain : { ...plain, gpuEvidenceRoot: gpu.root };
       const document = platform.quote(registrationBindingHash(nodeCrypto, binding));
       return {
-        evidence: recorded(recordedEvidence(document, binding)),
+        evidence: named(recorded(recordedEvidence(document, binding))),
         document,
         binding,
         testRoots: isUntrusted === true ? [] : [platform.rootSha256],
@@ -144,5 +152,6 @@ function recordedEvidence(document: Uint8Array, binding: NodeKeyRecord['binding'
     tier: 'simulated',
     hardware: [hardwareId],
     gpus: [],
+    recordHash: ZERO_DIGEST,
   };
 }

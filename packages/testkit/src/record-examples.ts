@@ -16,6 +16,9 @@ import {
   type Hardware,
   hardwareIdOf,
   hardwareRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
   laneRecordCodec,
   type Measurement,
   measurementIdOf,
@@ -46,6 +49,23 @@ const EXAMPLE_MEASUREMENT: Measurement = {
   registers: [{ register: 'pcr0', value: new Uint8Array(48).fill(1) }],
 };
 const EXAMPLE_GPU: Hardware = { vendor: 'nvidia', id: new Uint8Array(16).fill(9) };
+/** The row of evidence of the example key. */
+export const EXAMPLE_KEY_EVIDENCE: KeyEvidenceRecord = {
+  documentHash: exampleDigest('document'),
+  claimsDigest: exampleDigest('claims'),
+  measurement: 'example image',
+  measurementId: measurementIdOf(EXAMPLE_MEASUREMENT),
+  facts: utf8Encode('facts'),
+  hardware: [hardwareIdOf(EXAMPLE_GPU, true)],
+  gpus: [
+    {
+      documentHash: exampleDigest('gpu document'),
+      claimsDigest: exampleDigest('gpu claims'),
+      measurementId: exampleDigest('gpu measurement'),
+      facts: utf8Encode('gpu facts'),
+    },
+  ],
+};
 
 export interface RecordVector {
   readonly name: string;
@@ -67,23 +87,10 @@ export function exampleKeyRecord({ receipts, binding, statement }: Examples): No
     binding,
     evidence: {
       kind: 'nitro',
-      documentHash: exampleDigest('document'),
-      claimsDigest: exampleDigest('claims'),
       endMs: 1_800_010_800_000,
       simulated: true,
-      measurement: 'example image',
-      measurementId: measurementIdOf(EXAMPLE_MEASUREMENT),
-      facts: utf8Encode('facts'),
       tier: 'simulated',
-      hardware: [hardwareIdOf(EXAMPLE_GPU, true)],
-      gpus: [
-        {
-          documentHash: exampleDigest('gpu document'),
-          claimsDigest: exampleDigest('gpu claims'),
-          measurementId: exampleDigest('gpu measurement'),
-          facts: utf8Encode('gpu facts'),
-        },
-      ],
+      recordHash: keyEvidenceHash(EXAMPLE_KEY_EVIDENCE),
     },
     openedAt: 42,
     notAfter: 86_442,
@@ -177,6 +184,7 @@ export function recordVectors(examples: Examples): readonly RecordVector[] {
       unbondingDue: [],
     }),
     vector('node-key', recordKey.nodeKey(keyId), nodeKeyRecordCodec, exampleKeyRecord(examples)),
+    vector('key-evidence', recordKey.keyEvidence(keyId), keyEvidenceRecordCodec, EXAMPLE_KEY_EVIDENCE),
     vector('unbonding', recordKey.unbonding(nodeId, 1_209_700), unbondingRecordCodec, {
       amount: nopg(1_000_000_000n),
       sinceHeight: 100,

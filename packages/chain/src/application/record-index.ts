@@ -13,6 +13,7 @@ const LISTED: ReadonlySet<TableName> = new Set([
   'model',
   'node',
   'nodeKey',
+  'keyEvidence',
   'validator',
   'validatorUnbonding',
   'claim',

@@ -10,7 +10,7 @@ import {
 } from '@haca/protocol';
 import { type Refusal, refuse } from './refusal.ts';
 import type { State } from './state.ts';
-import { hardwares } from './tables.ts';
+import { hardwares, recordedEvidence } from './tables.ts';
 import type { EvidenceClaims } from './types.ts';
 
 interface Owner {
@@ -79,8 +79,8 @@ function nameOf({ vendor, id }: Hardware): string {
 }
 
 /** When a key is drained: the last one frees the chip, and what nobody decided about is forgotten. */
-export function releaseHardware(state: State, { evidence }: Pick<NodeKeyRecord, 'evidence'>): void {
-  for (const id of evidence?.hardware ?? []) {
+export function releaseHardware(state: State, keyId: Uint8Array, key: Pick<NodeKeyRecord, 'evidence'>): void {
+  for (const id of recordedEvidence(state, keyId, key)?.hardware ?? []) {
     const known = hardwares.get(state, id);
     if (known?.holder === undefined) continue;
     const { holder, ...rest } = known;

@@ -29,6 +29,9 @@ import {
   type HardwareRecord,
   hardwareIdOf,
   hardwareRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   type MeasurementIndexRecord,
@@ -126,6 +129,7 @@ interface Records {
   readonly measurement: (readonly [string, MeasurementRecord])[];
   readonly measurementIndex: (readonly [string, MeasurementIndexRecord])[];
   readonly hardware: (readonly [string, HardwareRecord])[];
+  readonly keyEvidence: (readonly [string, KeyEvidenceRecord])[];
 }
 
 const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
@@ -155,6 +159,7 @@ const CODECS: Readonly<Record<TableName, Codec<unknown>>> = {
   measurementIndex: measurementIndexRecordCodec as Codec<unknown>,
   evidencePolicy: evidencePolicyRecordCodec as Codec<unknown>,
   revokedCertificates: revokedCertificatesRecordCodec as Codec<unknown>,
+  keyEvidence: keyEvidenceRecordCodec as Codec<unknown>,
 };
 
 /** The decoded content of a record, whatever its table; throws `MalformedError` on anything that is no record. */
@@ -212,6 +217,7 @@ function readAll(view: EnumerableView, found: string[]): Records {
     measurement: [],
     measurementIndex: [],
     hardware: [],
+    keyEvidence: [],
   };
   const entries = [...view.entries()].sort(([a], [b]) => compareBytes(a, b));
   for (const [key, value] of entries) {
@@ -471,7 +477,23 @@ function evidenceViolations(records: Records): readonly string[] {
     const isRising = versions.every(({ number }, i) => i === 0 || number > (versions[i - 1]?.number ?? 0));
     if (!isRising) found.push(`collateral ${id} superseded what was not older`);
   }
-  return [...found, ...hardwareViolations(records)];
+  return [...found, ...keyEvidenceViolations(records), ...hardwareViolations(records)];
+}
+
+/** A key whose row says that it has evidence has the row with that hash, and no other key has one. */
+function keyEvidenceViolations(records: Records): readonly string[] {
+  const found: string[] = [];
+  const rows = new Map(records.keyEvidence);
+  for (const [id, { evidence }] of records.nodeKey) {
+    const row = rows.get(id);
+    if (evidence === null) continue;
+    rows.delete(id);
+    if (row === undefined) found.push(`key ${id} has no row of its evidence`);
+    else if (toHex(keyEvidenceHash(row)) !== toHex(evidence.recordHash))
+      found.push(`the evidence of key ${id} is not what its row names`);
+  }
+  for (const id of rows.keys()) found.push(`evidence ${id} belongs to no key that has any`);
+  return found;
 }
 
 /** One chip, one operator: a row counts the keys that are not drained, and all of them are its holder's. */
@@ -480,10 +502,10 @@ function hardwareViolations(records: Records): readonly string[] {
   const operators = new Map(records.node.map(([id, { operator }]) => [id, toHex(operator)]));
   const undrained = new Set(records.node.flatMap(([, { keys }]) => keys.map(toHex)));
   const holders = new Map<string, NodeKeyRecord[]>();
+  const evidenceOf = new Map(records.keyEvidence);
   for (const [keyId, key] of records.nodeKey) {
-    const { evidence } = key;
     if (!undrained.has(keyId)) continue;
-    for (const id of evidence?.hardware ?? [])
+    for (const id of evidenceOf.get(keyId)?.hardware ?? [])
       holders.set(toHex(id), [...(holders.get(toHex(id)) ?? []), key]);
   }
   for (const [id, { hardware, simulated, holder, provider, revokedAt }] of records.hardware) {

@@ -8,7 +8,7 @@ import { eventOf } from './events.ts';
 import { releaseHardware } from './hardware.ts';
 import { schedule } from './queue.ts';
 import type { State } from './state.ts';
-import { lanes, nodeKeys, nodes } from './tables.ts';
+import { keyEvidences, lanes, nodeKeys, nodes } from './tables.ts';
 import type { ChainEvent } from './types.ts';
 
 export type KeyStop = NonNullable<NodeKeyRecord['stop']>;
@@ -117,14 +117,17 @@ export function drainKey(state: State, task: QueueTask, height: number, budget: 
   forgetUndrained(state, task.subject);
 }
 
-/** Removes the key row itself. Its id can never return: it contains an epoch below the node's. */
+/** Removes the key's rows themselves. Its id can never return: it contains an epoch below the node's. */
 export function deleteKey(state: State, task: QueueTask, height: number, budget: SweepBudget): void {
   if (!sweepLanes(state, task.subject, budget)) {
     schedule(state, height + 1, task);
     return;
   }
   forgetUndrained(state, task.subject);
-  if (nodeKeys.get(state, task.subject) !== undefined) nodeKeys.remove(state, task.subject);
+  const key = nodeKeys.get(state, task.subject);
+  if (key === undefined) return;
+  nodeKeys.remove(state, task.subject);
+  if (key.evidence !== null) keyEvidences.remove(state, task.subject);
 }
 
 /** Whether all lane rows of the key are gone. */
@@ -155,5 +158,5 @@ function forgetUndrained(state: State, keyId: Uint8Array): void {
   const keys = node.keys.filter((other) => !bytesEqual(other, keyId));
   if (keys.length === node.keys.length) return;
   nodes.put(state, { ...node, keys }, key.nodeId);
-  releaseHardware(state, key);
+  releaseHardware(state, keyId, key);
 }

@@ -43,7 +43,7 @@ export function keyStandingOf(
   const key = nodeKeys.get(state, keyId);
   if (key === undefined) return undefined;
   const phase = keyPhase(key, block.height, ctx.config.params);
-  return { ...keyStanding(state, ctx, key, block), phase };
+  return { ...keyStanding(state, ctx, keyId, key, block), phase };
 }
 
 /** Height of the newest block that paid gas: up to there the state holds the block hashes (CHAIN-9). */

@@ -1,12 +1,12 @@
 /**
- * Whether the evidence behind a key is still good. Computed from the key's row, the rows of what it hangs on, the height and the
+ * Whether the evidence behind a key is still good. Computed from the key's rows, those of what it hangs on, the height and the
  * block time, wherever it is used, and stored nowhere: a TCB recovery or a revocation takes effect for all keys at once.
  */
-import type { AssuranceTier, EvidenceKind, NodeKeyRecord } from '@haca/protocol';
+import type { AssuranceTier, EvidenceKind, NodeKeyRecord, RecordedEvidence } from '@haca/protocol';
 import { evidenceRules, graceRules, mayHaveGrace } from './evidence-rules.ts';
 import { measurementPhase } from './measurements.ts';
 import type { State } from './state.ts';
-import { hardwares, measurements } from './tables.ts';
+import { hardwares, measurements, recordedEvidence } from './tables.ts';
 import type {
   BlockHead,
   EvidenceFault,
@@ -38,18 +38,18 @@ export interface KeyStanding {
   readonly tcbStatus: string | null;
 }
 
-type KeyEvidence = NonNullable<NodeKeyRecord['evidence']>;
 type Context = Pick<ExecutionContext, 'config' | 'crypto' | 'evidence'>;
 
 /** Keys of other methods than `tee` have nothing to lose: they are good. */
 export function keyStanding(
   state: State,
   ctx: Context,
+  keyId: Uint8Array,
   key: Pick<NodeKeyRecord, 'method' | 'evidence'>,
   block: BlockHead,
 ): KeyStanding {
-  const { evidence } = key;
-  if (key.method !== 'tee' || evidence === null) {
+  const evidence = key.method === 'tee' ? recordedEvidence(state, keyId, key) : null;
+  if (evidence === null) {
     const isGood = key.method !== 'tee';
     const standing = isGood ? 'good' : 'expired';
     return { standing, isBacking: isGood, effectiveEndMs: null, tier: null, tcbStatus: null };
@@ -67,7 +67,7 @@ export function keyStanding(
 }
 
 /** The gravest first, so that whoever reads one word reads the one that matters. */
-function firstFault(state: State, evidence: KeyEvidence, judged: Judgement, block: BlockHead): Standing {
+function firstFault(state: State, evidence: RecordedEvidence, judged: Judgement, block: BlockHead): Standing {
   const ids = [evidence.measurementId, ...evidence.gpus.map(({ measurementId }) => measurementId)];
   const phases = ids.map((id) => {
     const record = measurements.get(state, id);
@@ -90,7 +90,7 @@ interface Judgement {
 }
 
 /** By the collateral of the moment; where that finds the TCB out of date, by what it superseded, while its grace runs. */
-function judgeFacts(state: State, ctx: Context, evidence: KeyEvidence, nowMs: number): Judgement {
+function judgeFacts(state: State, ctx: Context, evidence: RecordedEvidence, nowMs: number): Judgement {
   const { config } = ctx;
   const now = rescoreAll(ctx, evidence, evidenceRules(state, config, nowMs));
   const endOf = ({ collateralEndMs }: EvidenceRescoring): number =>
@@ -112,7 +112,7 @@ export function effectiveEndMs(endMs: number, collateralEndMs: number | null, gr
 }
 
 /** The document itself and those of the GPUs: the first fault counts. */
-function rescoreAll(ctx: Context, evidence: KeyEvidence, rules: StateEvidenceRules): EvidenceRescoring {
+function rescoreAll(ctx: Context, evidence: RecordedEvidence, rules: StateEvidenceRules): EvidenceRescoring {
   const rescore = (kind: EvidenceKind, facts: Uint8Array): EvidenceRescoring =>
     ctx.evidence.rescore(kind, facts, rules, ctx.crypto);
   const own = rescore(evidence.kind, evidence.facts);

@@ -21,6 +21,8 @@ import {
   governanceRecordCodec,
   type HardwareRecord,
   hardwareRecordCodec,
+  type KeyEvidenceRecord,
+  keyEvidenceRecordCodec,
   type LaneRecord,
   laneRecordCodec,
   type MeasurementIndexRecord,
@@ -37,6 +39,7 @@ import {
   type QueueRecord,
   queueRecordCodec,
   type RecentBlockRecord,
+  type RecordedEvidence,
   type RevokedCertificatesRecord,
   recentBlockRecordCodec,
   recordKey,
@@ -94,6 +97,11 @@ export const lanes = table<LaneRecord, [keyId: Uint8Array, channelId: Uint8Array
 export const models = table<ModelRecord, [modelId: Uint8Array]>(modelRecordCodec, recordKey.model);
 export const nodes = table<NodeRecord, [nodeId: Uint8Array]>(nodeRecordCodec, recordKey.node);
 export const nodeKeys = table<NodeKeyRecord, [keyId: Uint8Array]>(nodeKeyRecordCodec, recordKey.nodeKey);
+/** Of keys with evidence, from opening to deletion. */
+export const keyEvidences = table<KeyEvidenceRecord, [keyId: Uint8Array]>(
+  keyEvidenceRecordCodec,
+  recordKey.keyEvidence,
+);
 export const unbondings = table<UnbondingRecord, [nodeId: Uint8Array, due: number]>(
   unbondingRecordCodec,
   recordKey.unbonding,
@@ -130,6 +138,18 @@ export const hardwares = table<HardwareRecord, [hardwareId: Uint8Array]>(
   hardwareRecordCodec,
   recordKey.hardware,
 );
+
+/** Both rows of a key's evidence; null where it has none. */
+export function recordedEvidence(
+  state: State,
+  keyId: Uint8Array,
+  { evidence }: Pick<NodeKeyRecord, 'evidence'>,
+): RecordedEvidence | null {
+  if (evidence === null) return null;
+  const record = keyEvidences.get(state, keyId);
+  if (record === undefined) throw new StateCorruptError('the row of a key names evidence that has no row');
+  return { ...record, ...evidence };
+}
 
 const totalsKey = recordKey.totals();
 const validatorSetKey = recordKey.validatorSet();

@@ -6,6 +6,7 @@ import {
   type CollateralRef,
   collateralIdOf,
   formatOpg,
+  keyEvidenceRecordCodec,
   type NodeKeyRecord,
   nodeKeyRecordCodec,
   tablePrefix,
@@ -242,17 +243,27 @@ async function showList(call: Call, haca: Haca): Promise<number> {
   return isShort ? 3 : 0;
 }
 
-/** By collateral id: what open keys are judged by. Keys are listed unproven. */
+/** By collateral id: what open keys are judged by. Keys and their evidence are listed unproven. */
 async function neededBy(haca: Haca, config: ChainConfigRecord): Promise<ReadonlyMap<string, Needed>> {
   const needs = new Map<string, Needed>();
-  const { height } = haca.chain.head();
-  for (const [key, bytes] of await listRecords(haca.chain.rpc, tablePrefix('nodeKey'))) {
+  const { rpc, head } = haca.chain;
+  const { height } = head();
+  const keys = await listRecords(rpc, tablePrefix('nodeKey'));
+  // After the keys, so that one that was just opened has its row.
+  const rows = new Map(
+    (await listRecords(rpc, tablePrefix('keyEvidence'))).map(([key, bytes]) => [
+      toHex(key.slice(1)),
+      decode(keyEvidenceRecordCodec, bytes, 'key-evidence'),
+    ]),
+  );
+  for (const [key, bytes] of keys) {
     const record = decode(nodeKeyRecordCodec, bytes, 'node-key');
     if (!isOpen(record, height)) continue;
-    for (const ref of collateralNeeds(nodeCrypto, config, record)) {
+    const keyId = toHex(key.slice(1));
+    for (const ref of collateralNeeds(nodeCrypto, config, record, rows.get(keyId) ?? null)) {
       const id = toHex(collateralIdOf(ref));
       const known = needs.get(id) ?? { ref, keys: [] };
-      known.keys.push(toHex(key.slice(1)));
+      known.keys.push(keyId);
       needs.set(id, known);
     }
   }

@@ -15,6 +15,7 @@ import {
   type Hardware,
   hardwareIdOf,
   hardwareRecordCodec,
+  keyEvidenceRecordCodec,
   laneRecordCodec,
   measurementIndexRecordCodec,
   measurementRecordCodec,
@@ -72,6 +73,11 @@ const RECORDS: Readonly<Record<string, RecordKind>> = {
     operands: 'ID',
     key: ([a]) => recordKey.nodeKey(id(a, 'a node key')),
     decode: decoded(nodeKeyRecordCodec),
+  },
+  'key-evidence': {
+    operands: 'ID',
+    key: ([a]) => recordKey.keyEvidence(id(a, 'a node key')),
+    decode: decoded(keyEvidenceRecordCodec),
   },
   model: {
     operands: 'ID',

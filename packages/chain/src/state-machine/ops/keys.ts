@@ -1,6 +1,7 @@
 /** Opening, closing and abandoning node keys. */
 import {
   bytesEqual,
+  type Codec,
   compareBytes,
   decode,
   encode,
@@ -12,6 +13,9 @@ import {
   type Assurance,
   type EvidenceEnvelope,
   gpuEvidenceRootOf,
+  type KeyEvidenceRecord,
+  keyEvidenceHash,
+  keyEvidenceRecordCodec,
   keyIdOf,
   measurementIdOf,
   type NodeKeyRecord,
@@ -32,7 +36,7 @@ import { closeKey, keyClosingAt, keyPhase, liveKeys, scheduleKey } from '../node
 import { recentBlockHash } from '../recent-blocks.ts';
 import { type Refusal, refuse } from '../refusal.ts';
 import { effectiveEndMs } from '../standing.ts';
-import { models, nodeKeys, nodes } from '../tables.ts';
+import { keyEvidences, models, nodeKeys, nodes } from '../tables.ts';
 import type { EvidenceAppraisal, EvidenceClaims, StateEvidenceRules } from '../types.ts';
 import { verdictRefusal } from '../verdict-refusal.ts';
 import { ownNode } from './registry.ts';
@@ -59,10 +63,10 @@ export function applyOpenKey(step: Step, op: OpOf<'open-key'>): Outcome {
   if (evidence !== null && 'code' in evidence) return evidence;
 
   const keyId = keyIdOf(chainId, binding.nodeId, binding.keyEpoch, binding.signPublicKey);
-  const opened = newKey(op, evidence, step.block.height, step.block.height + params.keyTtl);
-  // What the verifier claims comes from outside this machine: a row that can't be read again must not be written.
-  const key = decode(nodeKeyRecordCodec, encode(nodeKeyRecordCodec, opened), 'key');
+  const opened = newKey(op, evidence?.summary ?? null, step.block.height, step.block.height + params.keyTtl);
+  const key = readAgain(nodeKeyRecordCodec, opened);
   nodeKeys.put(step.state, key, keyId);
+  if (evidence !== null) keyEvidences.put(step.state, evidence.record, keyId);
   nodes.put(step.state, { ...node, keyEpoch: binding.keyEpoch, keys: [...node.keys, keyId] }, binding.nodeId);
   scheduleKey(step.state, keyId, key, params);
   step.emit('open-key', {
@@ -73,11 +77,11 @@ export function applyOpenKey(step: Step, op: OpOf<'open-key'>): Outcome {
     publicKey: binding.signPublicKey,
     method: op.method,
     assurance: assuranceOf(key),
-    evidenceKind: evidence?.kind,
-    measurement: evidence?.measurement,
-    evidenceEndMs: evidence?.endMs,
-    tier: evidence?.tier,
-    gpus: evidence?.gpus.length,
+    evidenceKind: evidence?.summary.kind,
+    measurement: evidence?.record.measurement,
+    evidenceEndMs: evidence?.summary.endMs,
+    tier: evidence?.summary.tier,
+    gpus: evidence?.record.gpus.length,
     notAfter: key.notAfter,
   });
   return undefined;
@@ -206,11 +210,17 @@ interface KeyDocuments {
   readonly gpus: readonly EvidenceClaims[];
 }
 
+/** What is kept of them: in the key's own row, and in the row of its evidence. */
+interface KeptEvidence {
+  readonly summary: NonNullable<NodeKeyRecord['evidence']>;
+  readonly record: KeyEvidenceRecord;
+}
+
 function checkEvidence(
   step: Step,
   op: OpOf<'open-key'>,
   bindingHash: Uint8Array,
-): NodeKeyRecord['evidence'] | Refusal {
+): KeptEvidence | null | Refusal {
   const documents = op.gpuEvidence ?? [];
   const root = gpuEvidenceRootOf(documents);
   const isSameRoot =
@@ -276,20 +286,16 @@ function keptEvidence(
   { binding, gpuEvidence }: OpOf<'open-key'>,
   { kind, document }: EvidenceEnvelope,
   { own, gpus }: KeyDocuments,
-): NonNullable<NodeKeyRecord['evidence']> | Refusal {
-  const hardware = takeHardware(step.state, [own, ...gpus], binding);
-  if ('code' in hardware) return hardware;
+): KeptEvidence | Refusal {
   const documents = [own, ...gpus];
-  return {
-    kind,
+  const hardware = takeHardware(step.state, documents, binding);
+  if ('code' in hardware) return hardware;
+  const kept: KeyEvidenceRecord = {
     documentHash: sha256(document),
     claimsDigest: own.claimsDigest,
-    endMs: Math.min(...documents.map(({ endMs }) => endMs)),
-    simulated: documents.some(({ simulated }) => simulated),
     measurement: own.measurement.name,
     measurementId: measurementIdOf(own.measurement),
     facts: own.facts,
-    tier: tierOf(step.state, own, gpus),
     hardware,
     gpus: gpus.map(({ claimsDigest, measurement, facts }, i) => ({
       documentHash: sha256(gpuEvidence?.[i] as Uint8Array),
@@ -298,6 +304,20 @@ function keptEvidence(
       facts,
     })),
   };
+  const record = readAgain(keyEvidenceRecordCodec, kept);
+  const summary = {
+    kind,
+    endMs: Math.min(...documents.map(({ endMs }) => endMs)),
+    simulated: documents.some(({ simulated }) => simulated),
+    tier: tierOf(step.state, own, gpus),
+    recordHash: keyEvidenceHash(record),
+  };
+  return { summary, record };
+}
+
+/** What the verifier claims comes from outside this machine: a row that can't be read again must not be written. */
+function readAgain<T>(codec: Codec<T>, row: T): T {
+  return decode(codec, encode(codec, row), 'key');
 }
 
 export function applyCloseKey(step: Step, op: OpOf<'close-key'>): Outcome {

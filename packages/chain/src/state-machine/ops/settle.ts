@@ -43,7 +43,7 @@ export function applySettle(
   if (receipts?.length !== ends) {
     return refuse('E_COUNT', `receipts of ${ends ?? 'no'} lines`, receipts?.length ?? 'none');
   }
-  const refusal = batch === null ? checkRedeemOnly(step, key, charges) : checkBatch(step, key, batch);
+  const refusal = batch === null ? checkRedeemOnly(step, key, charges) : checkBatch(step, keyId, key, batch);
   if (refusal !== undefined) return refusal;
   if (!STATEMENT.verify(step.ctx.crypto, statement, key.publicKey)) {
     return refuse('E_SIG', 'a statement signed by the key', 'another signature');
@@ -60,10 +60,10 @@ function checkRedeemOnly(step: Step, key: NodeKeyRecord, charges: readonly Charg
   return charges.length > 0 ? undefined : refuse('E_COUNT', 'a batch or charge lines', 'neither');
 }
 
-function checkBatch(step: Step, key: NodeKeyRecord, batch: ReceiptBatch): Outcome {
+function checkBatch(step: Step, keyId: Uint8Array, key: NodeKeyRecord, batch: ReceiptBatch): Outcome {
   if (batch.count === 0) return refuse('E_SEQ', 'at least one receipt', 0);
   const lastSeq = batch.firstSeq + batch.count - 1;
-  const closed = checkOpen(step, key, lastSeq);
+  const closed = checkOpen(step, keyId, key, lastSeq);
   if (closed !== undefined) return closed;
   if (batch.firstSeq !== key.settledSeq + 1) {
     return refuse('E_SEQ', `first seq ${key.settledSeq + 1}`, batch.firstSeq);
@@ -84,13 +84,18 @@ function checkZkBatch(step: Step, key: NodeKeyRecord, batch: ReceiptBatch): Outc
 }
 
 /** s1 for a batch: whether the key takes receipts up to `lastSeq` at this height and time. */
-function checkOpen({ state, block, ctx }: Step, key: NodeKeyRecord, lastSeq: number): Outcome {
+function checkOpen(
+  { state, block, ctx }: Step,
+  keyId: Uint8Array,
+  key: NodeKeyRecord,
+  lastSeq: number,
+): Outcome {
   const { params } = ctx.config;
   if (key.stop !== undefined) return refuse('E_KEY', 'a key that was not stopped', key.stop);
   if (block.height >= keyDrainedAt(key, params))
     return refuse('E_KEY', 'a key that is not drained', 'drained');
   const inTime = block.height <= keyClosingAt(key) + params.settleWindow;
-  const { standing, isBacking, effectiveEndMs } = keyStanding(state, ctx, key, block);
+  const { standing, isBacking, effectiveEndMs } = keyStanding(state, ctx, keyId, key, block);
   const isForced = key.c1Due >= block.height && key.c1Seq > key.settledSeq && lastSeq <= key.c1Seq;
   if ((inTime && isBacking) || isForced) return undefined;
   return inTime
