@@ -71,6 +71,7 @@ function appraise(
     crypto: nodeCrypto,
     config,
     onChain: rows,
+    revoked: [],
     nowMs: GENESIS_MS,
   });
 }

@@ -28,4 +28,3 @@ export { type KeyStanding, STANDINGS, type Standing } from './standing.ts';
 export { StateCorruptError } from './state.ts';
 export type * from './types.ts';
 export { consensusAddress, NOPG_PER_POWER } from './validators.ts';
-export { REVOKED_ISSUER_CHECK } from './verdict-refusal.ts';
