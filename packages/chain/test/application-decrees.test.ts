@@ -180,7 +180,7 @@ function bogusDecrees(round: number): readonly (readonly [code: string, tx: Uint
   });
 }
 
-test('a flood of bogus decrees with high tips, by many, keeps a genuine one out of no block', async (t) => {
+test('CHAIN-14: a flood of bogus decrees with high tips, by many, keeps a genuine one out of no block', async (t) => {
   const { application, codeOf, block, serial } = await start(t);
   const bogus = bogusDecrees(0);
   assert.ok(bogus.length > 200);
@@ -195,7 +195,7 @@ test('a flood of bogus decrees with high tips, by many, keeps a genuine one out 
   assert.notEqual(application.checkTx(genuine, 'recheck').code, 0);
 });
 
-test('one decree waits once, whoever brings it; another one of its serial beside it', async (t) => {
+test('CHAIN-14: one decree waits once, whoever brings it; another one of its serial beside it', async (t) => {
   const { codeOf, block, serial } = await start(t);
   const first = transaction(ALICE, 0, [decreeOp()]);
   assert.equal(codeOf(first), 'OK');
@@ -287,7 +287,7 @@ function proposable(
   return { name, tx: utf8Encode(name), admitted, arrival: 0, isReady };
 }
 
-test('a proposer takes decrees first: no settlements fill their room, and no other transaction of a sender holds one back', () => {
+test('CHAIN-15: a proposer takes decrees first: no settlements fill their room, and no other transaction of a sender holds one back', () => {
   const sender = utf8Encode('sender');
   const all = [
     ...Array.from({ length: 5 }, (_, i) => proposable(`settle ${i}`, { class: 'S', tip: 9n })),
