@@ -17,7 +17,7 @@ import {
   refuseAllProofs,
 } from '@haca/chain';
 import { ed25519SignerFromSeed, nodeCrypto } from '@haca/platform';
-import { decode, sha256, toHex, utf8Decode, utf8Encode } from '@haca/primitives';
+import { bytesEqual, decode, sha256, toHex, utf8Decode, utf8Encode } from '@haca/primitives';
 import {
   accountIdOf,
   type Collateral,
@@ -34,7 +34,12 @@ import {
   tablePrefix,
 } from '@haca/protocol';
 import { appraisePieces, type CollateralEntry, type CollateralPiece, isPostable } from '@haca/sdk';
-import { type CollateralFile, parseCertificate, readCollateral } from '@haca/verifier';
+import {
+  type CollateralFile,
+  type CollateralLibrary,
+  parseCertificate,
+  readCollateral,
+} from '@haca/verifier';
 import fc from 'fast-check';
 import { ROOTS } from './tee-test-world.ts';
 
@@ -45,6 +50,7 @@ const DAY_MS = 24 * HOUR_MS;
 const FIRST = createTdxTestRoot(new Uint8Array(32).fill(1));
 /** The same root with another signer. */
 const SECOND = renewTcbSigning(FIRST, new Uint8Array(32).fill(2));
+const OTHER = createTdxTestRoot(new Uint8Array(32).fill(3));
 const SIGNERS = [FIRST, SECOND] as const;
 
 /** CometBFT's address of an Ed25519 key. */
@@ -59,7 +65,7 @@ interface TestChain {
   /** By decree. */
   readonly revoke: (certificate: Uint8Array) => void;
   /** What a client sees of it. */
-  readonly appraise: (files: readonly CollateralFile[], nowMs: number) => readonly CollateralPiece[];
+  readonly appraise: (library: CollateralLibrary, nowMs: number) => readonly CollateralPiece[];
 }
 
 /** The state machine with the verifier of full nodes, without a network. */
@@ -76,7 +82,7 @@ function startChain(): TestChain {
     validators: [{ consensusKey: keeper.publicKey, operator: accountIdOf(sender), selfBond }],
     assets: [],
     measurements: [],
-    testRoots: [FIRST.sha256, ROOTS.genoa.sha256],
+    testRoots: [FIRST.sha256, OTHER.sha256, ROOTS.genoa.sha256],
   };
   const apply = (changes: readonly (readonly [Uint8Array, Uint8Array | null])[]): void => {
     for (const [key, value] of changes) {
@@ -145,7 +151,7 @@ function startChain(): TestChain {
       const signatures = [{ validator: consensusAddress(keeper.publicKey), signature }];
       assert.deepEqual(execute([[{ kind: 'decree', ...decree, signatures }]], NOW_MS), [true]);
     },
-    appraise: (files, nowMs) => {
+    appraise: (library, nowMs) => {
       const prefix = toHex(tablePrefix('collateral'));
       const onChain: readonly CollateralEntry[] = [...state]
         .filter(([key]) => key.startsWith(prefix))
@@ -154,7 +160,7 @@ function startChain(): TestChain {
           record: decode(collateralRecordCodec, value, 'collateral'),
         }));
       const revoked = decodeRow(revokedCertificatesRecordCodec, recordKey.revokedCertificates()) ?? [];
-      return appraisePieces(readCollateral(files), { crypto: nodeCrypto, config, onChain, revoked, nowMs });
+      return appraisePieces(library, { crypto: nodeCrypto, config, onChain, revoked, nowMs });
     },
   };
 }
@@ -189,7 +195,7 @@ function postAsSaid(
   items: readonly Collateral[],
   timeMs = NOW_MS,
 ): readonly CollateralPiece[] {
-  const pieces = chain.appraise(filesOf(items), timeMs);
+  const pieces = chain.appraise(readCollateral(filesOf(items)), timeMs);
   const taken = chain.post(
     pieces.map(({ item }) => item),
     timeMs,
@@ -267,6 +273,24 @@ test('of several versions in the files that is posted which the chain takes, not
     ],
   );
   assert.deepEqual(statesOf(postAsSaid(chain, [stolen])), ['refused']);
+});
+
+test('what brings its own chain is one piece, however many roots are at hand, and the newest of its name', () => {
+  const [rootList] = mint({});
+  const [, , , otherIdentity] = mintTdxCollateral(OTHER, { nowMs: NOW_MS }) as ReturnType<typeof mint>;
+  const old = infoOf(18);
+  const library = readCollateral(filesOf([rootList, old, infoOf(19), otherIdentity]));
+  const withChain = library.signedJson.map((entry) =>
+    'body' in old && bytesEqual(entry.body, old.body) ? { ...entry, issuerChain: old.issuerChain } : entry,
+  );
+  for (const certificates of [library.certificates, [...library.certificates].reverse()]) {
+    const pieces = startChain().appraise({ ...library, certificates, signedJson: withChain }, NOW_MS);
+    const infos = pieces.filter(({ ref }) => ref.kind === 'intel-tcb-info');
+    assert.deepEqual(
+      infos.map(({ state, facts }) => [state, facts?.version[0]]),
+      [['new', 19]],
+    );
+  }
 });
 
 const step = fc.record({

@@ -36,6 +36,7 @@ import {
   collateralSource,
   findTrustRoot,
   isDisowned,
+  isNewer,
   parseCertificate,
   parseCrl,
   parseQeIdentity,
@@ -154,11 +155,11 @@ export function appraisePieces(
   const trusted = rootCertificates(library, certificates, roots, crypto);
   return namesOf(library, trusted).flatMap((name) => {
     const refs = trusted.filter((root) => fits(name, root)).map((root) => refOf(name, root));
-    const pieces = refs.flatMap((ref) => bestPiece(choices(ref).map((item) => judge(ref, item))));
-    // What brings its own chain is found under the name of every root.
-    const good = [...new Map(pieces.filter(isGood).map((piece) => [nameOf(piece), piece])).values()];
-    for (const { ref, item } of good.filter(isPostable)) accepted.set(toHex(collateralIdOf(ref)), item);
-    return good.length > 0 ? good : pieces.slice(0, 1);
+    const judged = refs.flatMap((ref) => choices(ref).map((item) => judge(ref, item)));
+    // By the name that it turned out to have: what brings its own chain is found under those of other roots too.
+    const good = [...Map.groupBy(judged.filter(isGood), nameOf).values()].map(bestOf);
+    for (const piece of good.filter(isPostable)) accepted.set(nameOf(piece), piece.item);
+    return good.length > 0 ? good : judged.slice(0, 1);
   });
 }
 
@@ -170,10 +171,14 @@ export function isPostable({ state }: Pick<CollateralPiece, 'state'>): boolean {
   return state === 'new' || state === 'newer';
 }
 
-/** The best of a name, first of all such as the chain takes: what was signed with a stolen key keeps nothing genuine out here either. */
-function bestPiece(ranked: readonly CollateralPiece[]): readonly CollateralPiece[] {
-  const best = ranked.find(isPostable) ?? ranked.find(isGood) ?? ranked[0];
-  return best === undefined ? [] : [best];
+/** Such as the chain takes before others, then the newest: what was signed with a stolen key keeps nothing genuine out here either. */
+function bestOf(pieces: readonly CollateralPiece[]): CollateralPiece {
+  return pieces.reduce((best, each) => (isBetter(each, best) ? each : best));
+}
+
+function isBetter(a: CollateralPiece, b: CollateralPiece): boolean {
+  if (isPostable(a) !== isPostable(b)) return isPostable(a);
+  return a.facts !== null && b.facts !== null && isNewer(a.facts, b.facts);
 }
 
 function stateOf(

@@ -37,8 +37,9 @@ export function createDecreeProofs(
   const refusalOf = (decrees: Decrees): Refusal | undefined => {
     const asked = askFor(decrees);
     if ('code' in asked) return asked;
+    const ranked = asked.map((each) => ({ each, rank: wastedBy(each) })).sort((a, b) => a.rank - b.rank);
     const fresh: AskedSignature[] = [];
-    for (const each of [...asked].sort((a, b) => wastedBy(a) - wastedBy(b))) {
+    for (const { each } of ranked) {
       const name = verdictName(sha256, { scheme: 'ed25519', ...each });
       if (good.find(name) !== undefined) continue;
       if (verifyEd25519(each.publicKey, each.message, each.signature)) {
