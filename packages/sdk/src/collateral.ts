@@ -157,7 +157,7 @@ export function appraisePieces(
     const refs = trusted.filter((root) => fits(name, root)).map((root) => refOf(name, root));
     const judged = refs.flatMap((ref) => choices(ref).map((item) => judge(ref, item)));
     // By the name that it turned out to have: what brings its own chain is found under those of other roots too.
-    const good = [...Map.groupBy(judged.filter(isGood), nameOf).values()].map(bestOf);
+    const good = [...Map.groupBy(judged.filter(isGood), nameOf).values()].map(newestOf);
     for (const piece of good.filter(isPostable)) accepted.set(nameOf(piece), piece.item);
     return good.length > 0 ? good : judged.slice(0, 1);
   });
@@ -171,14 +171,11 @@ export function isPostable({ state }: Pick<CollateralPiece, 'state'>): boolean {
   return state === 'new' || state === 'newer';
 }
 
-/** Such as the chain takes before others, then the newest: what was signed with a stolen key keeps nothing genuine out here either. */
-function bestOf(pieces: readonly CollateralPiece[]): CollateralPiece {
-  return pieces.reduce((best, each) => (isBetter(each, best) ? each : best));
-}
-
-function isBetter(a: CollateralPiece, b: CollateralPiece): boolean {
-  if (isPostable(a) !== isPostable(b)) return isPostable(a);
-  return a.facts !== null && b.facts !== null && isNewer(a.facts, b.facts);
+/** Of good ones: what was signed with a stolen key keeps nothing genuine out here either. */
+function newestOf(pieces: readonly CollateralPiece[]): CollateralPiece {
+  return pieces.reduce((best, each) =>
+    each.facts !== null && best.facts !== null && isNewer(each.facts, best.facts) ? each : best,
+  );
 }
 
 function stateOf(

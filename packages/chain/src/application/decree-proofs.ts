@@ -20,9 +20,9 @@ export interface DecreeProofs {
 }
 
 /**
- * `askFor` says which signatures decrees hang on, with power enough behind them, or refuses them without looking at any. Of decrees that
- * are refused all the same, one signature is verified at the most, but for those that show once per validator and block:
- * what was good is remembered, and whoever signs what is not carried by others is asked after them.
+ * `askFor` says which signatures decrees hang on, with power enough behind them, or refuses them without looking at any. The first bad
+ * one ends it. What was good is remembered, so that copies of it cost nothing; and who signed what others did not is asked
+ * after them, so that some validators together make nobody verify more than a few of theirs a block.
  */
 export function createDecreeProofs(
   askFor: (decrees: Decrees) => readonly AskedSignature[] | Refusal,
