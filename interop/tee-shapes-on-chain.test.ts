@@ -12,7 +12,6 @@ import {
   snpRegisters,
   tdxRegisters,
 } from '@haca/attester';
-import { REVOKED_ISSUER_CHECK } from '@haca/chain';
 import { nodeCrypto } from '@haca/platform';
 import { decode, toHex, utf8Encode } from '@haca/primitives';
 import {
@@ -26,7 +25,7 @@ import {
   type OpOf,
   recordKey,
 } from '@haca/protocol';
-import { appraiseCollateral, genesisTrustRoots } from '@haca/verifier';
+import { appraiseCollateral, genesisTrustRoots, REVOKED_ISSUER_CHECK } from '@haca/verifier';
 import { CHAIN, openKeyOp, startTestNetwork, type TestNetwork } from './tee-network.ts';
 import { judge, NONCE, ROOTS, sourceOf, TEST_ROOTS } from './tee-test-world.ts';
 

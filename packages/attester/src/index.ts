@@ -30,7 +30,7 @@ export {
   mintTdxCollateral,
 } from './intel-test-collateral.ts';
 export { type IntelTestPlatform, intelTestPlatform, TEST_TCB } from './intel-test-platform.ts';
-export { createTdxTestRoot, type IntelTestRoot } from './intel-test-root.ts';
+export { createTdxTestRoot, type IntelTestRoot, renewTcbSigning } from './intel-test-root.ts';
 export { encodeNsmRequest, type NitroOptions, openNitroAttester, parseNsmResponse } from './nitro-device.ts';
 export {
   encodeNitroPayload,

@@ -7,6 +7,7 @@ import {
   ROOT_NOT_AFTER_MS,
   ROOT_NOT_BEFORE_MS,
   selfSign,
+  serialOf,
   type TestRoot,
 } from './authority.ts';
 import {
@@ -54,14 +55,34 @@ export function createTdxTestRoot(seed: Uint8Array = randomBytes(32)): IntelTest
       caConstraints(0),
     ],
   });
-  const tcbSigning = issue(root, {
+  const tcbSigning = issueTcbSigning(root, tcbSigner, SERIALS.tcbSigning);
+  return { ...root, platformCa, tcbSigning, serials: SERIALS };
+}
+
+/** The same root, signing from now on with another key and certificate, as a vendor does whose signing key was stolen. */
+export function renewTcbSigning(root: IntelTestRoot, seed: Uint8Array = randomBytes(32)): IntelTestRoot {
+  const signer = p256SignerFromSeed(seed, 'haca test intel renewed tcb signing');
+  const serial = serialOf('tcb signing', signer);
+  return {
+    ...root,
+    tcbSigning: issueTcbSigning(root, signer, serial),
+    serials: { ...root.serials, tcbSigning: serial },
+  };
+}
+
+function issueTcbSigning(
+  root: TestRoot,
+  signer: P256Signer,
+  serial: Uint8Array,
+): IntelTestRoot['tcbSigning'] {
+  const certificate = issue(root, {
     ...WINDOW,
     commonName: 'HACA test SGX TCB Signing',
-    signer: tcbSigner,
-    serial: SERIALS.tcbSigning,
-    extensions: leafExtensions(tcbSigner, rootSigner),
+    signer,
+    serial,
+    extensions: leafExtensions(signer, root.signer),
   });
-  return { ...root, platformCa, tcbSigning: { ...tcbSigning, signer: tcbSigner }, serials: SERIALS };
+  return { ...certificate, signer };
 }
 
 /** Of a certificate whose key signs data. */

@@ -3,7 +3,7 @@
  * nonce and prints what the GPUs answered, as JSON of the vendor's own form.
  */
 import { X509Certificate } from 'node:crypto';
-import { bytesEqual, encode, toHex } from '@haca/primitives';
+import { BASE64, bytesEqual, encode, readBase64, toHex } from '@haca/primitives';
 import { GPUS_MAX, nvidiaDocumentCodec } from '@haca/protocol';
 import {
   AttesterError,
@@ -96,9 +96,9 @@ function chainOf(pem: Uint8Array, where: string): readonly Uint8Array[] {
 
 function base64(value: unknown, where: string): Uint8Array {
   if (typeof value !== 'string' || value === '') throw malformed(`${where} is no text`);
-  const bytes = Buffer.from(value, 'base64');
-  if (bytes.toString('base64') !== value) throw malformed(`${where} is not base64`);
-  return new Uint8Array(bytes);
+  const reading = readBase64(value, BASE64);
+  if (!reading.ok) throw malformed(`${where} is not base64`);
+  return reading.bytes;
 }
 
 function jsonOf(text: string): unknown {

@@ -27,6 +27,7 @@ import { createArrivals } from './application/arrivals.ts';
 import { createBlockHashes } from './application/block-hashes.ts';
 import { type BlockResults, decodeBlockResults, encodeBlockResults } from './application/block-results.ts';
 import { createCandidates } from './application/candidates.ts';
+import { createDecreeProofs } from './application/decree-proofs.ts';
 import { createKnownTransactions } from './application/known-transactions.ts';
 import { createPendingPool, type PendingLimits, refused } from './application/pending-pool.ts';
 import { answerProofCheck, type Checker, checkedProofSystem } from './application/proof-checks.ts';
@@ -40,8 +41,8 @@ import { createVerification, VERIFICATION_LIMITS, type VerifyAsync } from './app
 import { ZK_BACKEND, type ZkBackend } from './application/zk-backend.ts';
 import { createStateSync, type SnapshotOptions } from './snapshots/index.ts';
 import {
-  type AdmissionWindow,
   applyGenesis,
+  type BlockHead,
   type BlockInput,
   type BlockOutput,
   type ChainConfig,
@@ -54,6 +55,7 @@ import {
   openAdmission,
   readChainConfig,
   rehearseTransactions,
+  signaturesOfDecrees,
 } from './state-machine/index.ts';
 import { lastPaidHeight } from './state-machine/queries.ts';
 import { createStateTree, type StagedState, type StateTree } from './state-tree/index.ts';
@@ -142,11 +144,19 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     zk: checkedProofSystem(zk.system, checker),
     decode: (tx) => known.lookUp(tx).decoded,
   });
-  const openMempoolWindow = (): AdmissionWindow => {
-    const head = { height: tree.height + 1, timeMs: lastTimeMs };
-    return openAdmission(tree, head, context(verification.tentative), 'mempool');
-  };
-  const pending = createPendingPool(openMempoolWindow, known, options.pendingLimits);
+  const nextHead = (): BlockHead => ({ height: tree.height + 1, timeMs: lastTimeMs });
+  const decreeProofs = createDecreeProofs(
+    (decrees) => signaturesOfDecrees(tree, nextHead(), context(verification.tentative), decrees),
+    verification.tentative,
+  );
+  const pending = createPendingPool(
+    {
+      openWindow: () => openAdmission(tree, nextHead(), context(verification.tentative), 'mempool'),
+      known,
+      decreeRefusal: decreeProofs.refusalOf,
+    },
+    options.pendingLimits,
+  );
   const arrivals = createArrivals((tx) => {
     const input: BlockInput = {
       height: tree.height + 1,
@@ -311,6 +321,7 @@ export function openApplication(options: ApplicationOptions): HacaApplication {
     lastTimeMs = block.results.timeMs;
     blockHashes.add(height, block.results.blockHash, chainConfig().params.settleWindow);
     pending.reset();
+    decreeProofs.reset();
     if (invariants.enabled && (stateChanged || invariants.height === 0)) {
       const broken = checkInvariants(tree, chainConfig(), height);
       invariants = { enabled: true, ok: broken.length === 0, height, broken };

@@ -96,7 +96,6 @@ export {
   type KeyPhase,
   keyPhase,
   openAdmission,
-  REVOKED_ISSUER_CHECK,
   readChainConfig,
   refuseAllEvidence,
   refuseAllProofs,

@@ -21,13 +21,13 @@ import {
   type Verdict,
   verdictOf,
 } from '@haca/protocol';
+import { REVOKED_ISSUER_CHECK } from '@haca/verifier';
 import {
   consensusAddress,
   type EvidenceFault,
   type EvidenceRescoring,
   type EvidenceVerifier,
   keyStandingOf,
-  REVOKED_ISSUER_CHECK,
   type StateEvidenceRules,
 } from '../src/state-machine/index.ts';
 import {

@@ -6,7 +6,7 @@
  * Every input of the model is named. A row is a nested array with the input's shape without its batch axis, or a flat one
  * with as many numbers; `type` is u8, i8, i32 or f32 (little-endian). `labels` are positions in the model's first output.
  */
-import { MalformedError } from '@haca/primitives';
+import { BASE64, MalformedError, readBase64 } from '@haca/primitives';
 import type { FloatGraph, FloatValue } from './float/graph.ts';
 import { cellsOf, formatShape, type Tensor, tensorOf } from './float/tensor.ts';
 
@@ -191,9 +191,10 @@ function readPacked(
       `[N, ${value.shape.slice(1).join(', ')}]`,
       formatShape(extents),
     );
-  if (typeof base64 !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(base64))
+  const reading = typeof base64 === 'string' ? readBase64(base64, BASE64) : null;
+  if (reading === null || !reading.ok)
     throw new MalformedError('calibration.value', `${path}.base64`, 'base64', typeof base64);
-  const bytes = Buffer.from(base64, 'base64');
+  const { bytes } = reading;
   if (bytes.length !== rows * width * format.sizeBytes)
     throw new MalformedError(
       'calibration.shape',

@@ -1,40 +1,5 @@
 import { MalformedError } from './errors.ts';
 
-const HEX_DIGITS = '0123456789abcdef';
-const BYTE_TO_HEX: readonly string[] = Array.from(
-  { length: 256 },
-  (_, byte) => `${HEX_DIGITS[byte >> 4]}${HEX_DIGITS[byte & 15]}`,
-);
-
-/** Lower-case hexadecimal, two digits a byte. */
-export function toHex(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i++) text += BYTE_TO_HEX[bytes[i] as number];
-  return text;
-}
-
-/** Lower-case hexadecimal only, so that one byte string has one spelling. Throws `MalformedError` otherwise. */
-export function fromHex(text: string, path = ''): Uint8Array {
-  if (text.length % 2 !== 0)
-    throw new MalformedError('hex.length', path, 'an even number of digits', `${text.length}`);
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) {
-    const high = hexDigit(text.charCodeAt(2 * i));
-    const low = hexDigit(text.charCodeAt(2 * i + 1));
-    if (high < 0 || low < 0) {
-      throw new MalformedError('hex.digit', path, 'digits 0-9 and a-f', `'${text.slice(2 * i, 2 * i + 2)}'`);
-    }
-    bytes[i] = (high << 4) | low;
-  }
-  return bytes;
-}
-
-function hexDigit(charCode: number): number {
-  if (charCode >= 0x30 && charCode <= 0x39) return charCode - 0x30;
-  if (charCode >= 0x61 && charCode <= 0x66) return charCode - 0x61 + 10;
-  return -1;
-}
-
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;

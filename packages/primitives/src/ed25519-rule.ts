@@ -6,7 +6,7 @@
  * Accepted iff: public key and R are canonical encodings (y < p, and not "x = 0 with the sign bit set") of points that are
  * not of small order; S < L; and encode(S*B - k*A) equals R byte for byte (no cofactor).
  */
-import { toHex } from './bytes.ts';
+import { toHex } from './hex.ts';
 
 /** The eight points of small order, canonical encodings (order 1, 2, 4, 4, 8, 8, 8, 8). */
 const SMALL_ORDER_POINTS: ReadonlySet<string> = new Set([

@@ -1,6 +1,7 @@
 import { sha256 as portableSha256 } from '@noble/hashes/sha2.js';
-import { bytesEqual, fromHex, utf8Encode } from './bytes.ts';
+import { bytesEqual, utf8Encode } from './bytes.ts';
 import { UsageError } from './errors.ts';
+import { fromHex } from './hex.ts';
 
 export type HashFunction = (bytes: Uint8Array) => Uint8Array;
 

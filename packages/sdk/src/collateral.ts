@@ -20,6 +20,7 @@ import {
   OPS_MAX,
   type OpOf,
   recordKey,
+  revokedCertificatesRecordCodec,
   signTransaction,
   TRANSACTION_MAX_BYTES,
   tablePrefix,
@@ -28,7 +29,7 @@ import {
 } from '@haca/protocol';
 import {
   AMD_DEVIATIONS,
-  appraiseCollateral,
+  appraisePosted,
   type Certificate,
   type CollateralFacts,
   type CollateralLibrary,
@@ -36,14 +37,17 @@ import {
   collateralRoots,
   collateralSource,
   findTrustRoot,
+  isDisowned,
   isNewer,
   parseCertificate,
   parseCrl,
   parseQeIdentity,
   parseTcbInfo,
+  type RevokedCertificate,
   rescoreEvidence,
   rescoringContext,
   type TrustRoot,
+  whatKeepsOut,
 } from '@haca/verifier';
 import type { ChainView } from './chain-view.ts';
 import { evidenceRules, openEvidenceRecords } from './evidence-records.ts';
@@ -64,6 +68,12 @@ export async function listCollateral(chain: ChainView): Promise<readonly Collate
     entries.push({ id: key.slice(1), record: decode(collateralRecordCodec, value, 'collateral') });
   }
   return entries;
+}
+
+/** Certificates that the chain took back by decree; proven. */
+export async function listRevokedCertificates(chain: ChainView): Promise<readonly RevokedCertificate[]> {
+  const { value } = await chain.record(recordKey.revokedCertificates());
+  return value === null ? [] : decode(revokedCertificatesRecordCodec, value, 'revoked-certificates');
 }
 
 /** A reference as people read it: `TDX:90c06f000000`, `TD_QE`, or the common name of a list's issuer. */
@@ -89,7 +99,11 @@ function printable(bytes: Uint8Array): string {
   );
 }
 
-/** `new` and `newer` can be posted; `refused` says why in the verdict. */
+/**
+ * `new` and `newer` can be posted: the chain has none of the name, or none that counts and is as new. What it has counts for nothing once
+ * its issuer was taken back, however high its number. `same` and `older` are kept out by what it has; `refused` says why in the
+ * verdict.
+ */
 export type PieceState = 'new' | 'newer' | 'same' | 'older' | 'refused';
 
 export interface CollateralPiece {
@@ -106,6 +120,8 @@ export interface PieceContext {
   readonly crypto: CryptoProvider;
   readonly config: Pick<ChainConfigRecord, 'simulated' | 'testRoots'>;
   readonly onChain: readonly CollateralEntry[];
+  /** Certificates that the chain took back by decree. */
+  readonly revoked: readonly RevokedCertificate[];
   /** Block time to judge at. */
   readonly nowMs: number;
 }
@@ -118,41 +134,62 @@ export function appraisePieces(
   library: CollateralLibrary,
   context: PieceContext,
 ): readonly CollateralPiece[] {
-  const { crypto, config, onChain, nowMs } = context;
+  const { crypto, config, onChain, revoked, nowMs } = context;
   const roots = collateralRoots(config);
   const rows = new Map(onChain.map(({ id, record }) => [toHex(id), record]));
   const certificates = certificatesOf(onChain);
-  const chosen = collateralSource(library, { crypto, nowMs, certificates }).source;
+  const { choices } = collateralSource(library, { crypto, nowMs, certificates });
   const accepted = new Map<string, Collateral>();
   const source: CollateralSource = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) => {
     const name = toHex(collateralIdOf(ref));
     const item = accepted.get(name) ?? rows.get(name)?.item ?? null;
     return item?.kind === ref.kind ? (item as CollateralOf<K>) : null;
   };
-  const judge = (ref: CollateralRef): readonly CollateralPiece[] => {
-    const item = chosen(ref);
-    if (item === null) return [];
-    const { verdict, facts } = appraiseCollateral(item, { crypto, nowMs, roots, collateral: source });
-    const name = toHex(collateralIdOf(facts?.ref ?? ref));
-    const row = rows.get(name) ?? null;
-    if (facts === null) return [{ ref, item, verdict, facts, state: 'refused', onChain: row }];
-    const state = stateOf(facts, row);
-    if (state === 'new' || state === 'newer') accepted.set(name, item);
-    return [{ ref: facts.ref, item, verdict, facts, state, onChain: row }];
+  const appraise = (item: Collateral) =>
+    appraisePosted(item, { crypto, nowMs, roots, collateral: source, revoked });
+  const judge = (ref: CollateralRef, item: Collateral): CollateralPiece => {
+    const { verdict, facts } = appraise(item);
+    const onRow = rows.get(toHex(collateralIdOf(facts?.ref ?? ref))) ?? null;
+    if (facts === null) return { ref, item, verdict, facts, state: 'refused', onChain: onRow };
+    const state = stateOf(facts, onRow, (held) => isDisowned(appraise(held)));
+    return { ref: facts.ref, item, verdict, facts, state, onChain: onRow };
   };
   const trusted = rootCertificates(library, certificates, roots, crypto);
   return namesOf(library, trusted).flatMap((name) => {
-    const pieces = trusted.filter((root) => fits(name, root)).flatMap((root) => judge(refOf(name, root)));
-    const good = pieces.filter(({ facts }) => facts !== null);
-    return good.length > 0 ? good : pieces.slice(0, 1);
+    const refs = trusted.filter((root) => fits(name, root)).map((root) => refOf(name, root));
+    const judged = refs.flatMap((ref) => choices(ref).map((item) => judge(ref, item)));
+    // By the name that it turned out to have: what brings its own chain is found under those of other roots too.
+    const good = [...Map.groupBy(judged.filter(isGood), nameOf).values()].map(newestOf);
+    for (const piece of good.filter(isPostable)) accepted.set(nameOf(piece), piece.item);
+    return good.length > 0 ? good : judged.slice(0, 1);
   });
 }
 
-function stateOf(facts: CollateralFacts, row: CollateralRecord | null): PieceState {
+const nameOf = ({ ref }: CollateralPiece): string => toHex(collateralIdOf(ref));
+const isGood = ({ state }: CollateralPiece): boolean => state !== 'refused';
+
+/** Whether the chain would take it. */
+export function isPostable({ state }: Pick<CollateralPiece, 'state'>): boolean {
+  return state === 'new' || state === 'newer';
+}
+
+/** Of good ones: what was signed with a stolen key keeps nothing genuine out here either. */
+function newestOf(pieces: readonly CollateralPiece[]): CollateralPiece {
+  return pieces.reduce((best, each) =>
+    each.facts !== null && best.facts !== null && isNewer(each.facts, best.facts) ? each : best,
+  );
+}
+
+function stateOf(
+  { version }: CollateralFacts,
+  row: CollateralRecord | null,
+  isOut: (item: Collateral) => boolean,
+): PieceState {
   if (row === null) return 'new';
-  const known = { version: [row.version.number, row.version.issuedMs] as const };
-  if (isNewer(facts, known)) return 'newer';
-  return isNewer(known, facts) ? 'older' : 'same';
+  const newest = whatKeepsOut(version, row, isOut);
+  if (newest === null) return 'newer';
+  const [number, issuedMs] = version;
+  return newest.number === number && newest.issuedMs === issuedMs ? 'same' : 'older';
 }
 
 function certificatesOf(entries: readonly CollateralEntry[]): readonly Certificate[] {

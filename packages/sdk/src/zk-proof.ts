@@ -1,5 +1,5 @@
 /** Getting hold of what proves an answer, and verifying it before anything is called proved. */
-import { decodeTxProof, fromBase64, headerHash, verifyTxProof } from '@haca/light-client';
+import { decodeTxProof, fromBase64, headerHash, toBase64, verifyTxProof } from '@haca/light-client';
 import { RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, decode, toHex } from '@haca/primitives';
 import {
@@ -155,7 +155,7 @@ async function callTx(
   prove: boolean,
 ): Promise<{ readonly tx: Uint8Array; readonly proof: unknown } | null> {
   try {
-    const params = { hash: btoa(String.fromCharCode(...hash)), prove };
+    const params = { hash: toBase64(hash), prove };
     const { tx, proof } = (await chain.rpc.call('tx', params)) as Readonly<Record<string, unknown>>;
     const bytes = typeof tx === 'string' ? fromBase64(tx, 'tx') : null;
     return bytes !== null && bytesEqual(transactionHash(bytes), hash) ? { tx: bytes, proof } : null;

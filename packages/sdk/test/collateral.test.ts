@@ -72,6 +72,7 @@ function appraise(
     crypto: nodeCrypto,
     config,
     onChain: rows,
+    revoked: [],
     nowMs: GENESIS_MS,
   });
 }

@@ -73,6 +73,15 @@ export {
   INTEL_COLLATERAL_CHECKS,
   isNewer,
 } from './tee/collateral-appraisal.ts';
+export {
+  appraisePosted,
+  isDisowned,
+  type PostingFault,
+  type PostingTrust,
+  postingFault,
+  REVOKED_ISSUER_CHECK,
+  whatKeepsOut,
+} from './tee/collateral-posting.ts';
 export { appraiseDstack, type DstackContext } from './tee/dstack/appraise.ts';
 export type { DstackClaims } from './tee/dstack/claims.ts';
 export {

@@ -1,35 +1,23 @@
 /** Evidence and collateral as a full node verifies them: by `@haca/verifier`, against what the state says. */
-import { bytesEqual, type CryptoProvider, MalformedError } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider } from '@haca/primitives';
+import { type Check, type EvidenceKind, failed, type Measurement, verdictOf } from '@haca/protocol';
 import {
-  type Check,
-  type Collateral,
-  type EvidenceKind,
-  failed,
-  type Measurement,
-  verdictOf,
-} from '@haca/protocol';
-import {
-  AMD_DEVIATIONS,
-  appraiseCollateral,
   appraiseEvidence,
+  appraisePosted,
   collateralRoots,
-  parseCertificate,
-  type RevokedCertificate,
   registrationContext,
   requiredRegisters,
   rescoreEvidence,
   rescoringContext,
-  revocationFault,
   type TeeClaims,
 } from '@haca/verifier';
-import {
-  type EvidenceAppraisal,
-  type EvidenceClaims,
-  type EvidenceFault,
-  type EvidenceRescoring,
-  type EvidenceVerifier,
-  REVOKED_ISSUER_CHECK,
-  type StateEvidenceRules,
+import type {
+  EvidenceAppraisal,
+  EvidenceClaims,
+  EvidenceFault,
+  EvidenceRescoring,
+  EvidenceVerifier,
+  StateEvidenceRules,
 } from '../state-machine/index.ts';
 import { createJudgementMemo } from './judgement-memo.ts';
 
@@ -48,36 +36,9 @@ export const EVIDENCE_VERIFIER: EvidenceVerifier = {
   rescore: createJudgementMemo(rescore),
   appraiseCollateral: (item, rules, crypto) => {
     const { nowMs, collateral, revoked } = rules;
-    const appraisal = appraiseCollateral(item, { crypto, nowMs, roots: collateralRoots(rules), collateral });
-    const refusal = revokedIssuer(item, revoked);
-    if (refusal === null) return appraisal;
-    return { verdict: verdictOf([...appraisal.verdict.checks, refusal]), facts: null };
+    return appraisePosted(item, { crypto, nowMs, roots: collateralRoots(rules), collateral, revoked });
   },
 };
-
-/** What validators took back signs nothing any more; the lists of the root itself are the verifier's to look at. */
-function revokedIssuer(
-  { issuerChain }: Collateral,
-  revoked: readonly RevokedCertificate[],
-): ReturnType<typeof failed> | null {
-  if (revoked.length === 0) return null;
-  const chain = certificatesOf(issuerChain);
-  const [root] = chain;
-  if (root === undefined) return null;
-  // A root may stand alone, which is no chain.
-  const fault = revocationFault(chain.length === 1 ? [root, root] : chain, revoked);
-  return fault === null ? null : failed(REVOKED_ISSUER_CHECK, fault.code, fault.expected, fault.got);
-}
-
-/** None where one is malformed: then the piece is refused for that. */
-function certificatesOf(chain: readonly Uint8Array[]): readonly RevokedCertificate[] {
-  try {
-    return chain.map((der, i) => parseCertificate(der, `issuerChain.${i}`, AMD_DEVIATIONS));
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
-    return [];
-  }
-}
 
 /**
  * The measurement that the verifier named. Names need not be unique, so its registers are looked at again, and that none of those is

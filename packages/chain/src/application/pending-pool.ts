@@ -3,14 +3,16 @@ import { sha256, toHex } from '@haca/primitives';
 import {
   accountIdOf,
   codeNumber,
+  decreeMessage,
   type ErrorCode,
   type Op,
+  type OpOf,
   type SignedObject,
   type Statement,
   transactionClass,
 } from '@haca/protocol';
 import type { CheckTxResponse } from '../abci.ts';
-import type { AdmissionWindow, AdmittedTransaction } from '../state-machine/index.ts';
+import type { AdmissionWindow, AdmittedTransaction, Refusal } from '../state-machine/index.ts';
 import type { KnownTransaction, KnownTransactions } from './known-transactions.ts';
 import { CODESPACE } from './responses.ts';
 
@@ -24,6 +26,9 @@ export interface PendingLimits {
 
 export const PENDING_LIMITS: PendingLimits = { slots: 5_000, bytes: 64 * 1024 * 1024, generalPerPayer: 16 };
 
+/** One part in so many of the whole mempool's slots and bytes is for decrees only. */
+const DECREE_SHARE = 64;
+
 /**
  * And never more bytes than this, of those that wait and of those that were replaced: CometBFT hands a proposer the oldest of
  * its mempool up to the bytes of a block (4 MiB), and what is behind them does not exist for it, whatever its class.
@@ -35,6 +40,8 @@ export interface PendingTransaction {
   readonly admitted: AdmittedTransaction;
   /** It carries evidence or proofs, too dear to verify for the mempool. */
   readonly hasEvidence: boolean;
+  /** In order, where it has nothing but decrees; else empty. */
+  readonly decreeNames: readonly string[];
 }
 
 export interface PendingPool {
@@ -46,13 +53,22 @@ export interface PendingPool {
   readonly inspect: (tx: Uint8Array) => PendingTransaction | undefined;
 }
 
-/** `openWindow` opens phase 1 for the next block over the committed state. */
+export interface PendingContext {
+  /** Opens phase 1 for the next block over the committed state. */
+  readonly openWindow: () => AdmissionWindow;
+  readonly known: KnownTransactions;
+  /** Why the next block would not apply these decrees in their order; undefined where it would. */
+  readonly decreeRefusal: (decrees: readonly OpOf<'decree'>[]) => Refusal | undefined;
+}
+
 export function createPendingPool(
-  openWindow: () => AdmissionWindow,
-  known: KnownTransactions,
+  { openWindow, known, decreeRefusal }: PendingContext,
   limits: PendingLimits = PENDING_LIMITS,
 ): PendingPool {
   let window: AdmissionWindow | null = null;
+  /** Of all classes but decrees. */
+  let otherCount = 0;
+  let otherBytes = 0;
   let generalCount = 0;
   let generalBytes = 0;
   /** Replaced since the last block: they fill the mempool until their recheck. */
@@ -62,6 +78,7 @@ export function createPendingPool(
   const byNonce = new Map<string, PendingTransaction>();
   const generalOfPayer = new Map<string, number>();
   const settlementSlots = new Set<string>();
+  const decreesWaiting = new Set<string>();
   const replaced = new Set<string>();
   /** As long as they are known. */
   const outlines = new WeakMap<KnownTransaction, Outline>();
@@ -75,11 +92,13 @@ export function createPendingPool(
 
   const reset = (): void => {
     window = null;
+    otherCount = 0;
+    otherBytes = 0;
     generalCount = 0;
     generalBytes = 0;
     staleCount = 0;
     staleBytes = 0;
-    for (const table of [byHash, byNonce, generalOfPayer, settlementSlots]) table.clear();
+    for (const table of [byHash, byNonce, generalOfPayer, settlementSlots, decreesWaiting]) table.clear();
     // Those replaced leave by their recheck; what a block took all the same would stay for ever.
     if (replaced.size > limits.slots) replaced.clear();
   };
@@ -92,6 +111,11 @@ export function createPendingPool(
         'a settlement, proof or key of the same subject waits: send the next after the block',
       );
     }
+    if (outline.decrees.length > 0) return null;
+    const isCrowded =
+      DECREE_SHARE * (otherCount + staleCount + 1) > (DECREE_SHARE - 1) * limits.slots ||
+      DECREE_SHARE * (otherBytes + staleBytes + outline.sizeBytes) > (DECREE_SHARE - 1) * limits.bytes;
+    if (isCrowded) return refused('E_CLASS', 'the mempool has room left for decrees only');
     if (!outline.isGeneral) return null;
     const waiting = generalOfPayer.get(outline.payer) ?? 0;
     if (waiting >= limits.generalPerPayer) {
@@ -103,11 +127,26 @@ export function createPendingPool(
     return isFull ? refused('E_CLASS', 'the mempool has no room left for general transactions') : null;
   };
 
+  /** What takes room of the decrees is one, and waits once, whoever brings it: a second could only ever pay for nothing. */
+  const decreeFault = (outline: Outline): CheckTxResponse | null => {
+    if (outline.decrees.length === 0) return null;
+    if (outline.decreeNames.some((name) => decreesWaiting.has(name))) {
+      return refused('E_CLASS', 'this decree waits already, in another transaction');
+    }
+    const refusal = decreeRefusal(outline.decrees);
+    return refusal === undefined ? null : refused(refusal.code, refusal.info);
+  };
+
   const add = (outline: Outline, admitted: AdmittedTransaction): void => {
-    const pending = { hash: outline.hash, admitted, hasEvidence: outline.hasEvidence };
+    const pending = pendingOf(outline, admitted);
     byHash.set(outline.hash, pending);
     byNonce.set(outline.nonceName, pending);
     for (const slot of outline.slots) settlementSlots.add(slot);
+    for (const name of outline.decreeNames) decreesWaiting.add(name);
+    if (outline.decrees.length === 0) {
+      otherCount++;
+      otherBytes += outline.sizeBytes;
+    }
     if (!outline.isGeneral) return;
     generalOfPayer.set(outline.payer, (generalOfPayer.get(outline.payer) ?? 0) + 1);
     generalCount++;
@@ -116,6 +155,12 @@ export function createPendingPool(
 
   /** It takes the place of `old`, and of its slots and fee, if it offers a quarter more and is payable by itself. */
   const replace = (outline: Outline, tx: Uint8Array, old: PendingTransaction): CheckTxResponse => {
+    // Else a decree would come in without its proof, or keep its place for nothing.
+    if (outline.decreeNames.join() !== old.decreeNames.join()) {
+      return refused('E_NONCE', 'a transaction with this nonce waits that has not the same decrees');
+    }
+    const unproven = outline.decrees.length === 0 ? undefined : decreeRefusal(outline.decrees);
+    if (unproven !== undefined) return refused(unproven.code, unproven.info);
     // Each leaves another one behind, so without a bound replacing would fill the room of every class.
     const isFull =
       4 * (staleCount + 1) > limits.slots ||
@@ -137,8 +182,7 @@ export function createPendingPool(
     staleCount++;
     staleBytes += outline.sizeBytes;
     replaced.add(old.hash);
-    const { hash, hasEvidence } = outline;
-    const pending = { hash, admitted: admission.admitted, hasEvidence };
+    const pending = pendingOf(outline, admission.admitted);
     byHash.delete(old.hash);
     byHash.set(outline.hash, pending);
     byNonce.set(outline.nonceName, pending);
@@ -156,7 +200,7 @@ export function createPendingPool(
     }
     const old = byNonce.get(outline.nonceName);
     if (old !== undefined) return replace(outline, tx, old);
-    const limit = overLimit(outline);
+    const limit = overLimit(outline) ?? decreeFault(outline);
     if (limit !== null) return limit;
     window ??= openWindow();
     const admission = window.admit(tx);
@@ -172,9 +216,9 @@ export function createPendingPool(
     if (waiting !== undefined) return waiting;
     const outline = outlineOf(tx);
     if (outline === null || replaced.has(outline.hash)) return undefined;
+    if (decreeFault(outline) !== null) return undefined;
     const admission = openWindow().admit(tx);
-    const { hash, hasEvidence } = outline;
-    return admission.ok ? { hash, admitted: admission.admitted, hasEvidence } : undefined;
+    return admission.ok ? pendingOf(outline, admission.admitted) : undefined;
   };
 
   return { reset, check, find, inspect };
@@ -191,6 +235,10 @@ interface Outline {
   /** Settlement slots it takes: per node key one statement with a batch and one without, per claim one proof. And
    * one verifying key per sender: each keeps this thread busy for a while. */
   readonly slots: readonly string[];
+  /** Where it has nothing else. */
+  readonly decrees: readonly OpOf<'decree'>[];
+  /** What was signed names them. */
+  readonly decreeNames: readonly string[];
 }
 
 function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
@@ -198,7 +246,9 @@ function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
   const { transaction, statements } = decoded;
   const { sender, feePayer, nonce, ops } = transaction.body;
   // Only class S takes settlement slots: its sender must own the node, so nobody can block another's settlement.
-  const isGeneral = transactionClass(transaction) === 'G';
+  const kind = transactionClass(transaction);
+  const isGeneral = kind === 'G';
+  const decrees = kind === 'E' ? ops.filter((op) => op.kind === 'decree') : [];
   const senderName = toHex(accountIdOf(sender));
   return {
     hash,
@@ -211,7 +261,18 @@ function makeOutline({ hash, decoded }: KnownTransaction): Outline | null {
       ...(isGeneral ? [] : ops.flatMap((op, i) => settlementSlot(op, statements[i]))),
       ...(ops.some((op) => op.kind === 'register-model' && op.zk !== undefined) ? [`${senderName}/key`] : []),
     ],
+    decrees,
+    decreeNames: decrees.map(({ serial, action }) =>
+      toHex(sha256(decreeMessage({ chainId: transaction.body.chainId, serial, action }))),
+    ),
   };
+}
+
+function pendingOf(
+  { hash, hasEvidence, decreeNames }: Outline,
+  admitted: AdmittedTransaction,
+): PendingTransaction {
+  return { hash, admitted, hasEvidence, decreeNames };
 }
 
 function isDear(op: Op): boolean {

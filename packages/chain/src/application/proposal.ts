@@ -11,11 +11,13 @@ export interface ProposableTransaction {
   readonly isReady: boolean;
 }
 
-const CLASS_RANK: Readonly<Record<TransactionClass, number>> = { S: 0, E: 1, G: 2 };
+const CLASS_RANK: Readonly<Record<TransactionClass, number>> = { E: 0, S: 1, G: 2 };
 
 /**
- * Classes S, E, G; in a class by tip, then arrival; of one sender by nonce whatever the class. `window` is phase 1 of the
- * block, the function that every validator checks the proposal with: it holds the budgets of classes, gas, rows and bytes.
+ * Classes E, S, G: what a class has to itself is worth nothing if what comes before it may fill the block. In a class by tip, then
+ * arrival; of one sender by nonce whatever the class, but for decrees, which count on nothing that their sender did, so that
+ * nobody who brings one can make it wait. `window` is phase 1 of the block, the function that every validator checks the
+ * proposal with: it holds the budgets of classes, gas, rows and bytes.
  */
 export function selectTransactions(
   proposable: readonly ProposableTransaction[],
@@ -23,26 +25,32 @@ export function selectTransactions(
   maxTxBytes: number,
 ): readonly Uint8Array[] {
   const chosen: Uint8Array[] = [];
-  const left = new Set<string>();
   let sizeBytes = 0;
-  for (const { tx, admitted, isReady } of inNonceOrder([...proposable].sort(byRank))) {
-    const sender = toHex(admitted.sender);
-    // What follows a transaction that was left for later may count on its effects.
-    if (left.has(sender)) continue;
+  /** `later`: not in this block, but it may be in one after it. */
+  const take = ({ tx, isReady }: ProposableTransaction): 'chosen' | 'later' | 'refused' => {
     const encodedBytes = encodedTxBytes(tx.length);
-    if (!isReady || sizeBytes + encodedBytes > maxTxBytes) {
-      left.add(sender);
-      continue;
-    }
+    if (!isReady || sizeBytes + encodedBytes > maxTxBytes) return 'later';
     const admission = window.admit(tx);
     if (!admission.ok) {
-      if (admission.code === 'E_CLASS' || admission.code === 'E_BUCKET') left.add(sender);
-      continue;
+      return admission.code === 'E_CLASS' || admission.code === 'E_BUCKET' ? 'later' : 'refused';
     }
     sizeBytes += encodedBytes;
     chosen.push(tx);
+    return 'chosen';
+  };
+  const sorted = [...proposable].sort(byRank);
+  for (const decree of sorted.filter(isDecree)) take(decree);
+  const left = new Set<string>();
+  for (const each of inNonceOrder(sorted.filter((other) => !isDecree(other)))) {
+    const sender = toHex(each.admitted.sender);
+    // What follows a transaction that was left for later may count on its effects.
+    if (!left.has(sender) && take(each) === 'later') left.add(sender);
   }
   return chosen;
+}
+
+function isDecree({ admitted }: ProposableTransaction): boolean {
+  return admitted.class === 'E';
 }
 
 function byRank(a: ProposableTransaction, b: ProposableTransaction): number {

@@ -13,6 +13,7 @@ export { applyGenesis, type GenesisState } from './genesis.ts';
 export { checkInvariants, decodeRecordValue, runningViolations, transitionViolations } from './invariants.ts';
 export { type MeasurementPhase, measurementPhase } from './measurements.ts';
 export { type KeyPhase, keyClosingAt, keyDrainedAt, keyPhase } from './node-keys.ts';
+export { type AskedSignature, signaturesOfDecrees } from './ops/decree.ts';
 export { assuranceOf } from './ops/keys.ts';
 export {
   checkRunningTotals,
@@ -28,4 +29,3 @@ export { type KeyStanding, STANDINGS, type Standing } from './standing.ts';
 export { StateCorruptError } from './state.ts';
 export type * from './types.ts';
 export { consensusAddress, NOPG_PER_POWER } from './validators.ts';
-export { REVOKED_ISSUER_CHECK } from './verdict-refusal.ts';

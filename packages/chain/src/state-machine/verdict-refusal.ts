@@ -1,9 +1,6 @@
 import type { ErrorCode, Verdict } from '@haca/protocol';
 import type { Refusal } from './refusal.ts';
 
-/** Id of the check of collateral that fails where its issuer was taken back. */
-export const REVOKED_ISSUER_CHECK = 'collateral.issuer-revocation';
-
 /** Failed checks that have a code of their own, by the last part of their id. */
 const CODES: readonly (readonly [RegExp, ErrorCode])[] = [
   [/\.measurement$/, 'E_MEASUREMENT'],

@@ -20,8 +20,10 @@ import {
   fetchBaseFee,
   type Haca,
   headerTimeMs,
+  isPostable,
   listCollateral,
   listRecords,
+  listRevokedCertificates,
   scopeText,
   sizeOfTransaction,
   subjectOf,
@@ -37,7 +39,7 @@ export const collateralPostCommand: Command = {
   name: 'collateral post',
   summary: `Brings TCB information, identities and revocation lists to the chain, where all evidence is judged by them.
 Files and folders are read as by 'haca evidence verify --collateral': bundles, JSON, DER, PEM. Each piece authenticates itself,
-so anybody may post it; only what is newer than the chain's own is. Each is appraised here first, at the time of the newest block.
+so anybody may post it; only what is newer than the chain's own is, or than what counts of it where an issuer was taken back. Each is appraised here first, at the time of the newest block.
 Exit code 0: posted, or nothing newer. 1: a piece that would be refused (the others are posted), or a transaction that failed.`,
   operands: 'FILE-OR-FOLDER...',
   flags: {
@@ -68,9 +70,10 @@ async function runPost(call: Call): Promise<number> {
     const { record: config } = await haca.directory.config();
     const onChain = await listCollateral(haca.chain);
     const nowMs = headerTimeMs(haca.chain.head());
-    const pieces = appraisePieces(library, { crypto: nodeCrypto, config, onChain, nowMs });
+    const revoked = await listRevokedCertificates(haca.chain);
+    const pieces = appraisePieces(library, { crypto: nodeCrypto, config, onChain, revoked, nowMs });
     if (!call.json) printPieces(call, pieces);
-    const wanted = pieces.filter(({ state }) => state === 'new' || state === 'newer').map(({ item }) => item);
+    const wanted = pieces.filter(isPostable).map(({ item }) => item);
     const transactions = collateralTransactions(wanted, haca.chain.chainId, config.params.gasTarget);
     const posted = isDryRun
       ? await estimate(haca, transactions)
@@ -157,7 +160,7 @@ function printOutcome(
   pieces: readonly CollateralPiece[],
   posted: readonly Posted[],
 ): void {
-  const wanted = pieces.filter(({ state }) => state === 'new' || state === 'newer').length;
+  const wanted = pieces.filter(isPostable).length;
   if (pieces.length === 0)
     call.out('nothing here hangs on a root that this network trusts, or on one that is at hand');
   else if (wanted === 0) call.out('nothing here is newer than what the chain has');

@@ -1,4 +1,4 @@
-import { decodeTxProof, encodeHeaderJson, headerHash, verifyTxProof } from '@haca/light-client';
+import { decodeTxProof, encodeHeaderJson, headerHash, toBase64, verifyTxProof } from '@haca/light-client';
 import { bytesEqual, type Codec, decode, fromHex, MalformedError, toHex } from '@haca/primitives';
 import {
   accountRecordCodec,
@@ -378,7 +378,7 @@ async function showTx(call: Call, haca: Haca, hash: Uint8Array): Promise<number>
     return 1;
   }
   const header = await haca.chain.headerAt(result.height);
-  const params = { hash: btoa(String.fromCharCode(...hash)), prove: true };
+  const params = { hash: toBase64(hash), prove: true };
   const { proof } = (await rpc.call('tx', params)) as { readonly proof?: unknown };
   const decoded = proof === undefined || proof === null ? null : decodeTxProof(proof);
   const inclusion =

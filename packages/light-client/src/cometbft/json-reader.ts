@@ -3,11 +3,18 @@
  * and each failure is a `MalformedError` that says where. Members nobody asked for are passed over, because versions of
  * CometBFT differ in them; nothing that is not hashed or signed is believed anyway.
  */
-import { MalformedError, toHex } from '@haca/primitives';
+import {
+  BASE64,
+  readBase64 as decodeBase64,
+  readHex as decodeHex,
+  type HexForm,
+  MalformedError,
+  toHex,
+  writeBase64,
+} from '@haca/primitives';
 
 const INTEGER = /^(0|-?[1-9][0-9]{0,18})$/;
-const BASE64_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
-const BASE64_VALUES: ReadonlyMap<string, number> = new Map([...BASE64_ALPHABET].map((char, i) => [char, i]));
+const UPPER: HexForm = { digits: 'upper', blanks: 'forbidden' };
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 
@@ -115,47 +122,19 @@ export function toUpperHex(bytes: Uint8Array): string {
 }
 
 export function fromUpperHex(text: string, path = ''): Uint8Array {
-  if (text.length % 2 !== 0 || !/^[0-9A-F]*$/.test(text)) {
-    throw new MalformedError('hex.format', path, 'pairs of the digits 0-9 and A-F', show(text));
-  }
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) =>
-    Number.parseInt(text.slice(2 * i, 2 * i + 2), 16),
-  );
+  const reading = decodeHex(text, UPPER);
+  if (reading.ok) return reading.bytes;
+  throw new MalformedError('hex.format', path, 'pairs of the digits 0-9 and A-F', show(text));
 }
 
 /** Base64 with padding (RFC 4648 section 4). */
 export function toBase64(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i += 3) {
-    const left = bytes.length - i;
-    const group = ((bytes[i] ?? 0) << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
-    text += BASE64_ALPHABET.charAt(group >> 18) + BASE64_ALPHABET.charAt((group >> 12) & 63);
-    text += left > 1 ? BASE64_ALPHABET.charAt((group >> 6) & 63) : '=';
-    text += left > 2 ? BASE64_ALPHABET.charAt(group & 63) : '=';
-  }
-  return text;
+  return writeBase64(bytes, BASE64);
 }
 
 /** Canonical base64 only: padded, no other characters, unused bits zero. */
 export function fromBase64(text: string, path = ''): Uint8Array {
-  const malformed = () => new MalformedError('base64.format', path, 'canonical padded base64', show(text));
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-  if (text.length % 4 !== 0) throw malformed();
-  const digits = text.length - padding;
-  const bytes = new Uint8Array(Math.floor((digits * 3) / 4));
-  let pending = 0;
-  let bits = 0;
-  let offset = 0;
-  for (let i = 0; i < digits; i++) {
-    const digit = BASE64_VALUES.get(text.charAt(i));
-    if (digit === undefined) throw malformed();
-    pending = ((pending << 6) | digit) & 0xffff;
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes[offset++] = pending >> bits;
-    pending &= (1 << bits) - 1;
-  }
-  if (pending !== 0) throw malformed();
-  return bytes;
+  const reading = decodeBase64(text, BASE64);
+  if (reading.ok) return reading.bytes;
+  throw new MalformedError('base64.format', path, 'canonical padded base64', show(text));
 }

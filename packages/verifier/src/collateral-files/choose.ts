@@ -4,7 +4,7 @@
  * the nearest is given, so that its failure says why.
  */
 import { bytesEqual, type CryptoProvider, concatBytes, MalformedError, toHex } from '@haca/primitives';
-import type { CollateralKind, CollateralOf, CollateralRef } from '@haca/protocol';
+import type { Collateral, CollateralKind, CollateralOf, CollateralRef } from '@haca/protocol';
 import type { Certificate } from '../der/certificate.ts';
 import { ecdsaSignatureFromDer } from '../der/ecdsa-signature.ts';
 import type { CollateralSource } from '../tee/collateral.ts';
@@ -17,6 +17,8 @@ const ECDSA_P256_BYTES = 64;
 
 export interface ChosenCollateral {
   readonly source: CollateralSource;
+  /** All that fits, best first: the first is what `source` gives. */
+  readonly choices: (ref: CollateralRef) => readonly Collateral[];
   /** Where the pieces that were asked for stood, in the order in which they were first asked for. */
   readonly used: () => readonly string[];
 }
@@ -37,20 +39,21 @@ interface Candidate<Entry> {
 
 export function collateralSource(library: CollateralLibrary, context: ChoiceContext): ChosenCollateral {
   const used: string[] = [];
-  const remembered = new Map<string, ReturnType<typeof chooseFor>>();
+  const remembered = new Map<string, readonly Chosen[]>();
   const search = openSearch(library, context);
-  const find = (ref: CollateralRef): ReturnType<typeof chooseFor> => {
+  const find = (ref: CollateralRef): readonly Chosen[] => {
     const key = `${ref.kind} ${toHex(concatBytes(ref.scope, ref.rootCertificate))}`;
     const known = remembered.get(key);
     if (known !== undefined) return known;
     const chosen = chooseFor(ref, search);
     remembered.set(key, chosen);
-    if (chosen !== null && !used.includes(chosen.origin)) used.push(chosen.origin);
+    const [best] = chosen;
+    if (best !== undefined && !used.includes(best.origin)) used.push(best.origin);
     return chosen;
   };
   const source = <K extends CollateralKind>(ref: CollateralRef & { readonly kind: K }) =>
-    (find(ref)?.item ?? null) as CollateralOf<K> | null;
-  return { source, used: () => used };
+    (find(ref)[0]?.item ?? null) as CollateralOf<K> | null;
+  return { source, choices: (ref) => find(ref).map(({ item }) => item), used: () => used };
 }
 
 interface Search extends ChoiceContext {
@@ -77,26 +80,26 @@ function openSearch(library: CollateralLibrary, context: ChoiceContext): Search 
 
 interface Chosen {
   readonly origin: string;
-  readonly item: CollateralOf<CollateralKind>;
+  readonly item: Collateral;
 }
 
-function chooseFor(ref: CollateralRef, search: Search): Chosen | null {
-  switch (ref.kind) {
+function chooseFor(ref: CollateralRef, search: Search): readonly Chosen[] {
+  const { kind } = ref;
+  switch (kind) {
     case 'intel-tcb-info':
-    case 'intel-qe-identity': {
-      const best = bestOf(signedJsonCandidates(ref, ref.kind, search), search.nowMs);
-      if (best === null) return null;
-      const { entry, issuerChain } = best;
-      const { origin, body, signature } = entry;
-      return { origin, item: { kind: ref.kind, body, signature, issuerChain } };
-    }
+    case 'intel-qe-identity':
+      return ranked(signedJsonCandidates(ref, kind, search), search.nowMs).map(({ entry, issuerChain }) => {
+        const { origin, body, signature } = entry;
+        return { origin, item: { kind, body, signature, issuerChain } };
+      });
     case 'intel-crl':
-    case 'amd-crl': {
-      const best = bestOf(listCandidates(ref, search), search.nowMs);
-      if (best === null) return null;
-      const { entry, issuerChain } = best;
-      return { origin: entry.origin, item: { kind: ref.kind, crl: entry.crl, issuerChain } };
-    }
+    case 'amd-crl':
+      return ranked(listCandidates(ref, search), search.nowMs).map(
+        ({ entry: { origin, crl }, issuerChain }) => ({
+          origin,
+          item: { kind, crl, issuerChain },
+        }),
+      );
   }
 }
 
@@ -235,25 +238,20 @@ function isValid({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): boole
   return notBeforeMs <= nowMs && nowMs <= notAfterMs;
 }
 
-function bestOf<Entry extends { readonly facts: PieceFacts | null }>(
+function ranked<Entry extends { readonly facts: PieceFacts | null }>(
   candidates: readonly Candidate<Entry>[],
   nowMs: number,
-): Candidate<Entry> | null {
-  return candidates.reduce<Candidate<Entry> | null>(
-    (best, each) => (best === null || isBetter(each, best, nowMs) ? each : best),
-    null,
-  );
+): readonly Candidate<Entry>[] {
+  const order = candidates.map((each) => ({
+    each,
+    rank: [each.isSigned ? 1 : 0, ...rankOf(each.entry.facts, nowMs)],
+  }));
+  return order.sort((a, b) => compareRanks(b.rank, a.rank)).map(({ each }) => each);
 }
 
-function isBetter<Entry extends { readonly facts: PieceFacts | null }>(
-  a: Candidate<Entry>,
-  b: Candidate<Entry>,
-  nowMs: number,
-): boolean {
-  if (a.isSigned !== b.isSigned) return a.isSigned;
-  const [own, other] = [rankOf(a.entry.facts, nowMs), rankOf(b.entry.facts, nowMs)];
-  const at = own.findIndex((value, i) => value !== other[i]);
-  return at >= 0 && (own[at] as number) > (other[at] as number);
+function compareRanks(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at < 0 ? 0 : (a[at] as number) - (b[at] as number);
 }
 
 /** Current ones by version and issue; then those that ended, newest first; then those to come, next first. */

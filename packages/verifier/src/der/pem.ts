@@ -1,5 +1,4 @@
-import { MalformedError } from '@haca/primitives';
-import { base64Of } from '../file-forms/text-forms.ts';
+import { BASE64, MalformedError, readBase64 } from '@haca/primitives';
 
 const BEGIN = '-----BEGIN CERTIFICATE-----';
 const END = '-----END CERTIFICATE-----';
@@ -32,10 +31,10 @@ export function parsePemCertificates(text: string, name: string): readonly Uint8
 
 /** Canonical and padded. */
 function decodeBase64(text: string, path: string): Uint8Array {
-  const isPadded = text.length > 0 && text.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(text);
-  return (
-    (isPadded ? base64Of(text) : null) ?? fail(path, 'canonical base64 in groups of four', 'another text')
-  );
+  const reading = readBase64(text, BASE64);
+  return reading.ok && text.length > 0
+    ? reading.bytes
+    : fail(path, 'canonical base64 in groups of four', 'another text');
 }
 
 function fail(path: string, expected: string, got: string): never {

@@ -9,12 +9,13 @@ import {
   type OpOf,
   SUPERSEDED_COLLATERAL_MAX,
 } from '@haca/protocol';
+import { isDisowned, postingFault, whatKeepsOut } from '@haca/verifier';
 import { changeEvidencePolicy } from '../evidence-policy.ts';
 import { evidenceRules } from '../evidence-rules.ts';
 import { refuse } from '../refusal.ts';
 import { collaterals } from '../tables.ts';
 import type { CollateralFacts } from '../types.ts';
-import { REVOKED_ISSUER_CHECK, verdictRefusal } from '../verdict-refusal.ts';
+import { verdictRefusal } from '../verdict-refusal.ts';
 import type { Outcome, Step } from './step.ts';
 
 /** In order: a piece may rest on one before it. */
@@ -36,8 +37,13 @@ function postItem(step: Step, item: Collateral): Outcome {
   if (unfit !== undefined) return unfit;
   const id = collateralIdOf(facts.ref);
   const known = collaterals.get(state, id);
-  const newer = known === undefined ? undefined : whatIsNewer(step, facts.version, known);
-  if (newer !== undefined) {
+  const newer =
+    known === undefined
+      ? null
+      : whatKeepsOut(facts.version, known, (held) =>
+          isDisowned(evidence.appraiseCollateral(held, rules, crypto)),
+        );
+  if (newer !== null) {
     const [number, issuedMs] = facts.version;
     return refuse(
       'E_COLLATERAL',
@@ -68,46 +74,8 @@ function checkFacts({ ctx, block }: Step, item: Collateral, facts: CollateralFac
   if (facts.simulated && !ctx.config.simulated) {
     return refuse('E_COLLATERAL', 'what a vendor signed', 'what a test root did');
   }
-  const [number, issuedMs] = facts.version;
-  if (![number, issuedMs, facts.nextUpdateMs].every((value) => Number.isSafeInteger(value) && value >= 0)) {
-    return refuse('E_COLLATERAL', 'numbers and times that are safe integers', 'others');
-  }
-  const isCurrent = issuedMs <= block.timeMs && block.timeMs < facts.nextUpdateMs;
-  return isCurrent
-    ? undefined
-    : refuse('E_COLLATERAL', `current at ${block.timeMs}`, `${issuedMs} to ${facts.nextUpdateMs}`);
-}
-
-type Version = CollateralRecord['version'];
-
-/**
- * What the row holds that is as new as a piece of this version. Where the issuer of the piece in force was taken back, however high its
- * number, it keeps nothing genuine out: then only what it superseded counts, which may come again.
- */
-function whatIsNewer(
-  step: Step,
-  version: CollateralFacts['version'],
-  { item, version: held, superseded }: CollateralRecord,
-): Version | undefined {
-  if (isNewer(version, held)) return undefined;
-  if (!isDisowned(step, item)) return held;
-  const [number, issuedMs] = version;
-  return superseded.find(
-    (each) =>
-      isNewer([each.version.number, each.version.issuedMs], { number, issuedMs }) &&
-      !isDisowned(step, each.item),
-  )?.version;
-}
-
-function isDisowned({ state, ctx, block }: Step, item: Collateral): boolean {
-  const rules = evidenceRules(state, ctx.config, block.timeMs);
-  const { verdict } = ctx.evidence.appraiseCollateral(item, rules, ctx.crypto);
-  return verdict.checks.some(({ id, status }) => id === REVOKED_ISSUER_CHECK && status === 'failed');
-}
-
-/** Never a lower number, however late its issue. */
-function isNewer([number, issuedMs]: CollateralFacts['version'], than: Version): boolean {
-  return number > than.number || (number === than.number && issuedMs > than.issuedMs);
+  const fault = postingFault(facts, block.timeMs);
+  return fault === null ? undefined : refuse('E_COLLATERAL', fault.expected, fault.got);
 }
 
 /** Kinds whose number is a TCB evaluation: platforms get time to take up a higher one. */

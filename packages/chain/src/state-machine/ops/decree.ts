@@ -21,6 +21,7 @@ import { changeEvidencePolicy } from '../evidence-policy.ts';
 import { isKindDisabled } from '../governance.ts';
 import { addMeasurement, liveIndex, measurementPhase } from '../measurements.ts';
 import { type Refusal, refuse } from '../refusal.ts';
+import { openState } from '../state.ts';
 import {
   evidencePolicyOf,
   governanceOf,
@@ -34,14 +35,17 @@ import {
   validatorSetOf,
   validators,
 } from '../tables.ts';
+import type { BlockHead, ExecutionContext, StateView } from '../types.ts';
 import type { EventValue, Outcome, Step } from './step.ts';
 
+/** What of the block a decree sees. */
+type DecreeStep = Pick<Step, 'state' | 'ctx' | 'emit'> & { readonly block: BlockHead };
 type ActionOf<K extends DecreeAction['kind']> = Extract<DecreeAction, { readonly kind: K }>;
 /** What is told of a decree that was applied, besides its serial and kind. */
 type Told = Readonly<Record<string, EventValue>>;
 
 /** Signatures last: they cost the most, and what changes nothing needs none. Refused, it leaves nothing behind. */
-export function applyDecree(step: Step, op: OpOf<'decree'>): Outcome {
+export function applyDecree(step: DecreeStep, op: OpOf<'decree'>): Outcome {
   const { state } = step;
   const { serial, action } = op;
   const known = governanceOf(state) ?? { serial: 0, disabledKinds: [] };
@@ -55,11 +59,42 @@ export function applyDecree(step: Step, op: OpOf<'decree'>): Outcome {
   return undefined;
 }
 
+/** Ed25519. */
+export interface AskedSignature {
+  readonly publicKey: Uint8Array;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/**
+ * The signatures on which it hangs whether `block` would apply these decrees, in their order; or why it would not, whatever is signed.
+ * None is verified, and nothing is kept.
+ */
+export function signaturesOfDecrees(
+  view: StateView,
+  block: BlockHead,
+  ctx: ExecutionContext,
+  decrees: readonly OpOf<'decree'>[],
+): readonly AskedSignature[] | Refusal {
+  const asked: AskedSignature[] = [];
+  const verifyEd25519 = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
+    asked.push({ publicKey, message, signature });
+    return true;
+  };
+  const believing = { ...ctx, crypto: { ...ctx.crypto, verifyEd25519 } };
+  const step = { state: openState(view, false), ctx: believing, block, emit: () => undefined };
+  for (const op of decrees) {
+    const refusal = applyDecree(step, op);
+    if (refusal !== undefined) return refusal;
+  }
+  return asked;
+}
+
 function isRefusal(outcome: Told | Refusal): outcome is Refusal {
   return 'code' in outcome && 'info' in outcome;
 }
 
-function applyAction(step: Step, action: DecreeAction): Told | Refusal {
+function applyAction(step: DecreeStep, action: DecreeAction): Told | Refusal {
   switch (action.kind) {
     case 'disable-proof-kind':
     case 'enable-proof-kind':
@@ -92,7 +127,7 @@ function applyAction(step: Step, action: DecreeAction): Told | Refusal {
 }
 
 function switchProofKind(
-  { state }: Step,
+  { state }: DecreeStep,
   { kind, proofKind }: ActionOf<'disable-proof-kind' | 'enable-proof-kind'>,
 ): Told | Refusal {
   const isDisabled = kind === 'disable-proof-kind';
@@ -108,7 +143,7 @@ function switchProofKind(
 
 /** Slow to open: nobody can use it before the delay is over, unless nearly all of the power says so. */
 function proposeMeasurement(
-  { state, block, ctx }: Step,
+  { state, block, ctx }: DecreeStep,
   { measurement, release, isEmergency }: ActionOf<'propose-measurement'>,
 ): Told | Refusal {
   const { height } = block;
@@ -133,7 +168,7 @@ function proposeMeasurement(
 
 /** A height that has not come yet may be moved; one that has is final. */
 function deprecateMeasurement(
-  { state, block }: Step,
+  { state, block }: DecreeStep,
   { measurementId, height }: ActionOf<'deprecate-measurement'>,
 ): Told | Refusal {
   const record = liveMeasurement(state, measurementId, block.height);
@@ -147,7 +182,7 @@ function deprecateMeasurement(
 
 /** Fast to close. */
 function revokeMeasurement(
-  { state, block }: Step,
+  { state, block }: DecreeStep,
   { measurementId }: ActionOf<'revoke-measurement'>,
 ): Told | Refusal {
   const record = measurements.get(state, measurementId);
@@ -159,7 +194,11 @@ function revokeMeasurement(
   return { measurementId };
 }
 
-function liveMeasurement(state: Step['state'], id: Uint8Array, height: number): MeasurementRecord | Refusal {
+function liveMeasurement(
+  state: DecreeStep['state'],
+  id: Uint8Array,
+  height: number,
+): MeasurementRecord | Refusal {
   const record = measurements.get(state, id);
   if (record === undefined) return refuse('E_MEASUREMENT', 'a measurement', 'none');
   const phase = measurementPhase(record, height);
@@ -168,7 +207,7 @@ function liveMeasurement(state: Step['state'], id: Uint8Array, height: number): 
     : record;
 }
 
-function revokeCertificate(step: Step, action: ActionOf<'revoke-certificate'>): Told | Refusal {
+function revokeCertificate(step: DecreeStep, action: ActionOf<'revoke-certificate'>): Told | Refusal {
   const { issuer, serial } = action.certificate;
   // AMD gives it to all its endorsement keys, so it names none of them, and the verifier matches it with nothing.
   if (serial.every((byte) => byte === 0)) {
@@ -190,7 +229,7 @@ function revokeCertificate(step: Step, action: ActionOf<'revoke-certificate'>): 
   return { issuer, certificateSerial: serial };
 }
 
-function setTcbFloor(step: Step, action: ActionOf<'set-tcb-floor'>): Told | Refusal {
+function setTcbFloor(step: DecreeStep, action: ActionOf<'set-tcb-floor'>): Told | Refusal {
   const { product, floor } = action;
   if (floor !== null && (floor.fmc === null) === (product === 'turin')) {
     return refuse('E_DECREE', 'an FMC version for turin and for no other', product);
@@ -210,7 +249,7 @@ function floorText(floor: SnpTcbFloor | null): string {
   return [bootloader, tee, snp, microcode, fmc].join();
 }
 
-function setTcbStatuses(step: Step, action: ActionOf<'set-tcb-statuses'>): Told | Refusal {
+function setTcbStatuses(step: DecreeStep, action: ActionOf<'set-tcb-statuses'>): Told | Refusal {
   const { evidenceKind } = action;
   const statuses = inOrder(action.statuses, TCB_STATUSES, (status) => status);
   if (new Set(statuses).size < statuses.length || statuses.join() !== action.statuses.join()) {
@@ -236,7 +275,7 @@ function inOrder<T, N>(list: readonly T[], names: readonly N[], nameOf: (of: T) 
 }
 
 function changePolicy(
-  { state }: Step,
+  { state }: DecreeStep,
   action: DecreeAction,
   members: Parameters<typeof changeEvidencePolicy>[2] = {},
 ): void {
@@ -246,7 +285,7 @@ function changePolicy(
 
 /** `change` gives the new row, or null where it would be the old one. A row that says nothing is none. */
 function changeHardware(
-  { state }: Step,
+  { state }: DecreeStep,
   { kind }: DecreeAction,
   hardware: Hardware,
   change: (row: HardwareRecord) => HardwareRecord | null,
@@ -261,7 +300,7 @@ function changeHardware(
 }
 
 /** Each signer once, each with power, and together more than two thirds of all power there is, or five sixths. */
-function checkSignatures(step: Step, { serial, action, signatures }: OpOf<'decree'>): Outcome {
+function checkSignatures(step: DecreeStep, { serial, action, signatures }: OpOf<'decree'>): Outcome {
   const { state, ctx } = step;
   const message = decreeMessage({ chainId: ctx.config.chainId, serial, action });
   let signed = 0;
