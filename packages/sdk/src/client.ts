@@ -1,16 +1,16 @@
 /** The client: picks a proven node, pays, calls, verifies, and only then hands over. */
 import { toHex } from '@haca/primitives';
 import type { Answer } from './answer.ts';
+import { listValidators } from './chain/validators.ts';
 import { chat } from './chat.ts';
 import type { Directory } from './directory.ts';
 import { NodeError, PaymentError, TransactionError } from './errors.ts';
-import { errorResponse } from './http.ts';
 import { inferTensors } from './infer.ts';
 import type { Haca, HacaOptions } from './options.ts';
-import { bodyBytes } from './request.ts';
-import { infer } from './send.ts';
-import { type Inference, openSession } from './session.ts';
-import { listValidators } from './validators.ts';
+import { bodyBytes } from './request/body.ts';
+import { errorResponse } from './request/http.ts';
+import { infer } from './request/send.ts';
+import { type Inference, openSession } from './request/session.ts';
 
 export const HACA_BASE_URL = 'https://haca.invalid/v1';
 

@@ -43,9 +43,9 @@ import {
   rescoringContext,
   type TrustRoot,
 } from '@haca/verifier';
-import type { ChainView } from './chain-view.ts';
+import { listRecords } from './chain/record-list.ts';
+import type { ChainView } from './chain/view.ts';
 import { evidenceRules, openEvidenceRecords } from './evidence-records.ts';
-import { listRecords } from './record-list.ts';
 
 export interface CollateralEntry {
   readonly id: Uint8Array;

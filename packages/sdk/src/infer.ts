@@ -12,11 +12,11 @@ import type { Answer } from './answer.ts';
 import { NodeError, PaymentError } from './errors.ts';
 import { nodeErrorOf } from './node-api.ts';
 import { randomBytes } from './platform.ts';
-import { ZK_PATH } from './request.ts';
-import { infer as send } from './send.ts';
-import type { Session } from './session.ts';
-import type { ProvenVerifyingKey } from './zk-proof.ts';
-import { decodeOutputs, encodeInputs, type TensorInput } from './zk-tensors.ts';
+import { ZK_PATH } from './request/body.ts';
+import { infer as send } from './request/send.ts';
+import type { Session } from './request/session.ts';
+import type { ProvenVerifyingKey } from './zk/proof.ts';
+import { decodeOutputs, encodeInputs, type TensorInput } from './zk/tensors.ts';
 
 export interface InferOptions {
   /** Name or id (hex) of a model of method `zk`. */

@@ -7,7 +7,7 @@ import {
   type NodeKeyRecord,
   type ProvenRecord,
 } from '@haca/protocol';
-import { type ChainView, headerTimeMs } from './chain-view.ts';
+import { type ChainView, headerTimeMs } from './chain/view.ts';
 import {
   type AppraisedDocuments,
   askNamedRecords,

@@ -1,13 +1,13 @@
 import type { RpcClient } from '@haca/platform/rpc';
 import type { Answer } from './answer.ts';
-import type { ChainView } from './chain-view.ts';
+import type { Trust } from './chain/trust.ts';
+import type { ValidatorEntry } from './chain/validators.ts';
+import type { ChainView } from './chain/view.ts';
+import type { Wallet, WalletKey } from './chain/wallet.ts';
 import type { Directory, ModelEntry, NodeEntry } from './directory.ts';
 import type { InferOptions, InferResult } from './infer.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
-import type { Trust } from './trust.ts';
-import type { ValidatorEntry } from './validators.ts';
-import type { Wallet, WalletKey } from './wallet.ts';
 
 export interface ChannelOptions {
   readonly asset: number;

@@ -2,15 +2,15 @@
 
 import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
-import type { Route } from './directory.ts';
-import { NodeError, VerificationError } from './errors.ts';
+import type { Route } from '../directory.ts';
+import { NodeError, VerificationError } from '../errors.ts';
+import { readBounded } from '../node-api.ts';
+import { sleep } from '../platform.ts';
+import { type Policy, policyChecks } from '../policy.ts';
+import { parseRequest } from './body.ts';
 import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
-import { readBounded } from './node-api.ts';
 import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
-import { sleep } from './platform.ts';
-import { type Policy, policyChecks } from './policy.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
-import { parseRequest } from './request.ts';
 import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
 import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
 

@@ -1,6 +1,6 @@
 import { base64url } from '@haca/platform/rpc';
 import { SEALED_TYPE } from '@haca/platform/sealing';
-import { nodeErrorOf, readBounded } from './node-api.ts';
+import { nodeErrorOf, readBounded } from '../node-api.ts';
 import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
 import type { Attempt, Session } from './session.ts';
 

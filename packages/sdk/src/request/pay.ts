@@ -1,11 +1,11 @@
 import { toHex } from '@haca/primitives';
 import { failed, reserveFor, type Voucher, verdictOf } from '@haca/protocol';
-import { headerTimeMs } from './chain-view.ts';
-import type { Route } from './directory.ts';
-import { PaymentError, VerificationError } from './errors.ts';
-import { randomBytes } from './platform.ts';
+import { headerTimeMs } from '../chain/view.ts';
+import type { Channel } from '../chain/wallet.ts';
+import type { Route } from '../directory.ts';
+import { PaymentError, VerificationError } from '../errors.ts';
+import { randomBytes } from '../platform.ts';
 import type { Attempt, Session } from './session.ts';
-import type { Channel } from './wallet.ts';
 
 export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash' | 'zk'>;
 

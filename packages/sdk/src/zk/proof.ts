@@ -17,11 +17,11 @@ import {
   verdictOf,
 } from '@haca/protocol';
 import type { ZkVerifier } from '@haca/verifier';
-import type { ChainView } from './chain-view.ts';
-import type { Route } from './directory.ts';
-import { VerificationError } from './errors.ts';
-import type { ClaimStatus, ReceiptStatus } from './node-api.ts';
-import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify-zk.ts';
+import type { ChainView } from '../chain/view.ts';
+import type { Route } from '../directory.ts';
+import { VerificationError } from '../errors.ts';
+import type { ClaimStatus, ReceiptStatus } from '../node-api.ts';
+import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify.ts';
 
 /** The verifying key of a model, proven, as `infer` got it before it asked. */
 export interface ProvenVerifyingKey {

@@ -18,8 +18,8 @@ import {
   streamStart,
   verdictOf,
 } from '@haca/protocol';
-import { VerificationError } from './errors.ts';
-import type { Policy } from './policy.ts';
+import { VerificationError } from '../errors.ts';
+import type { Policy } from '../policy.ts';
 import { commentText, isDoneEvent, looksDone, type SseBlock, splitSse } from './sse.ts';
 
 export interface StreamExpectations {

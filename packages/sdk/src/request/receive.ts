@@ -13,17 +13,17 @@ import {
   type Verdict,
   verdictOf,
 } from '@haca/protocol';
-import { openAnswer, type PendingAnswer } from './answer.ts';
-import { type ChainView, headerTimeMs } from './chain-view.ts';
-import { TimeoutError, VerificationError } from './errors.ts';
+import { openAnswer, type PendingAnswer } from '../answer.ts';
+import { type ChainView, headerTimeMs } from '../chain/view.ts';
+import { TimeoutError, VerificationError } from '../errors.ts';
+import { nodeErrorOf } from '../node-api.ts';
+import { sleep } from '../platform.ts';
+import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from '../verify-answer.ts';
+import { decodeOutputs } from '../zk/tensors.ts';
 import { handedHeaders, post, rebuilt } from './http.ts';
-import { nodeErrorOf } from './node-api.ts';
-import { sleep } from './platform.ts';
 import { sealCheck } from './seal.ts';
 import type { Attempt, Inference, Session } from './session.ts';
 import { verifiedStream } from './stream-verifier.ts';
-import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
-import { decodeOutputs } from './zk-tensors.ts';
 
 export interface Received {
   readonly response: Response;
