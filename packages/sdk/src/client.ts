@@ -7,10 +7,11 @@ import type { Directory } from './directory.ts';
 import { NodeError, PaymentError, TransactionError } from './errors.ts';
 import { inferTensors } from './infer.ts';
 import type { Haca, HacaOptions } from './options.ts';
+import type { Inference } from './request/attempt.ts';
 import { bodyBytes } from './request/body.ts';
 import { errorResponse } from './request/http.ts';
-import { infer } from './request/send.ts';
-import { type Inference, openSession } from './request/session.ts';
+import { sendRequest } from './request/send.ts';
+import { openSession } from './request/session.ts';
 
 export const HACA_BASE_URL = 'https://haca.invalid/v1';
 
@@ -33,7 +34,7 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
     if (method !== 'POST' || path === null || !PAID_PATHS.has(path)) {
       return errorResponse(404, 'E_REQUEST', `${method} ${url} is not part of this API`);
     }
-    const result = await infer(session, path, body, headers, signal).catch(asErrorResponse);
+    const result = await sendRequest(session, path, body, headers, signal).catch(asErrorResponse);
     if (result.pending !== null) answers.set(result.response, result.pending.answer);
     return result.response;
   };

@@ -82,7 +82,6 @@ export {
   type KeyEvidence,
 } from './evidence.ts';
 export { type EvidenceRecords, type EvidenceTime, openEvidenceRecords } from './evidence-records.ts';
-export type { InferOptions, InferResult, ModelShapes } from './infer.ts';
 export { type JudgedKey, type KeyToJudge, openKeyJudge } from './key-judge.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 export {
@@ -95,7 +94,16 @@ export {
   type ReceiptState,
   type ReceiptStatus,
 } from './node-api.ts';
-export type { ChannelOptions, ChatOptions, ChatResult, Haca, HacaOptions } from './options.ts';
+export type {
+  ChannelOptions,
+  ChatOptions,
+  ChatResult,
+  Haca,
+  HacaOptions,
+  InferOptions,
+  InferResult,
+  ModelShapes,
+} from './options.ts';
 export { type Platform, randomBytes, type Signer } from './platform.ts';
 export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy, tierCheck } from './policy.ts';
 export { parseRequest, type RequestParams } from './request/body.ts';

@@ -1,43 +1,16 @@
 /** Inference that is proved: tensors in, tensors out, one canonical encoding of both. */
-import {
-  parseVerifyingKey,
-  publicTensorShapes,
-  type TensorShape,
-  type TensorValues,
-  verifyingKeyHash,
-} from '@haca/circuit';
+import { parseVerifyingKey, publicTensorShapes, verifyingKeyHash } from '@haca/circuit';
 import { bytesEqual, decode, toHex } from '@haca/primitives';
 import { encodeZkRequest, type ModelManifest, recordKey, verifyingKeyRecordCodec } from '@haca/protocol';
-import type { Answer } from './answer.ts';
 import { NodeError, PaymentError } from './errors.ts';
 import { nodeErrorOf } from './node-api.ts';
+import type { InferOptions, InferResult } from './options.ts';
 import { randomBytes } from './platform.ts';
 import { ZK_PATH } from './request/body.ts';
-import { infer as send } from './request/send.ts';
+import { sendRequest } from './request/send.ts';
 import type { Session } from './request/session.ts';
 import type { ProvenVerifyingKey } from './zk/proof.ts';
-import { decodeOutputs, encodeInputs, type TensorInput } from './zk/tensors.ts';
-
-export interface InferOptions {
-  /** Name or id (hex) of a model of method `zk`. */
-  readonly model: string;
-  /** One for each input of the model, in its order. A `Uint8Array` of as many bytes as the tensor has is taken as it is. */
-  readonly tensors: readonly TensorInput[];
-  readonly signal?: AbortSignal;
-}
-
-export interface InferResult {
-  /** Integers of each output, row-major. */
-  readonly outputs: readonly TensorValues[];
-  readonly shapes: ModelShapes;
-  /** Signed and paid for; `answer.until('verified')` verifies the proof once it is there. */
-  readonly answer: Answer;
-}
-
-export interface ModelShapes {
-  readonly inputs: readonly TensorShape[];
-  readonly outputs: readonly TensorShape[];
-}
+import { decodeOutputs, encodeInputs } from './zk/tensors.ts';
 
 const SALT_BYTES = 32;
 const KEYS_REMEMBERED = 64;
@@ -50,7 +23,10 @@ export async function inferTensors(session: Session, options: InferOptions): Pro
   const body = encodeZkRequest({ modelId, salt: randomBytes(SALT_BYTES), tensors });
   const headers = new Headers({ 'content-type': 'application/cbor', accept: 'application/cbor' });
   const signal = options.signal ?? new AbortController().signal;
-  const { response, pending } = await send(session, ZK_PATH, body, headers, signal, { verifyingKey, shapes });
+  const { response, pending } = await sendRequest(session, ZK_PATH, body, headers, signal, {
+    verifyingKey,
+    shapes,
+  });
   if (pending === null) {
     const error = nodeErrorOf(response.status, await response.json().catch(() => null), 'infer');
     throw response.status === 402 ? new PaymentError(error.code, error.message) : error;

@@ -1,8 +1,9 @@
 import { base64url } from '@haca/platform/rpc';
 import { SEALED_TYPE } from '@haca/platform/sealing';
 import { nodeErrorOf, readBounded } from '../node-api.ts';
+import type { Attempt } from './attempt.ts';
 import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
-import type { Attempt, Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** Sends a request, sealed where the policy and the key's record say so; the response is the plain one either way. */
 export async function post(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Response> {

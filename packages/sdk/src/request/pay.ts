@@ -5,9 +5,8 @@ import type { Channel } from '../chain/wallet.ts';
 import type { Route } from '../directory.ts';
 import { PaymentError, VerificationError } from '../errors.ts';
 import { randomBytes } from '../platform.ts';
-import type { Attempt, Session } from './session.ts';
-
-export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash' | 'zk'>;
+import type { Attempt, RequestParts } from './attempt.ts';
+import type { Session } from './session.ts';
 
 const SYNC_EVERY_MS = 2_000;
 

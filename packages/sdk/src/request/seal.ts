@@ -17,8 +17,9 @@ import type { Route } from '../directory.ts';
 import { VerificationError } from '../errors.ts';
 import { readBounded } from '../node-api.ts';
 import type { Policy } from '../policy.ts';
+import type { Attempt } from './attempt.ts';
 import { ZK_PATH } from './body.ts';
-import type { Attempt, Session } from './session.ts';
+import type { Session } from './session.ts';
 import { type SseBlock, splitSse } from './sse.ts';
 
 /** What requests to this route are sealed to; null: they go as they are. */

@@ -7,14 +7,15 @@ import { NodeError, VerificationError } from '../errors.ts';
 import { readBounded } from '../node-api.ts';
 import { sleep } from '../platform.ts';
 import { type Policy, policyChecks } from '../policy.ts';
+import type { Attempt, Inference, RequestParts, ZkExpectation } from './attempt.ts';
 import { parseRequest } from './body.ts';
 import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
-import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
+import { payIn, prepareAttempt } from './pay.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
 import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
-import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
+import type { Session } from './session.ts';
 
-export async function infer(
+export async function sendRequest(
   session: Session,
   path: string,
   body: Uint8Array,
