@@ -58,6 +58,9 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
   return haca;
 }
 
+/** Nobody knows yet whether the node did it: no status says that. */
+const OUTCOME_OPEN: ReadonlySet<string> = new Set(['E_UNREACHABLE', 'E_INTERRUPTED']);
+
 /**
  * What an API answers with a status becomes a response, so that client libraries see their own error classes. A failed
  * verification and an unknown outcome stay exceptions.
@@ -67,7 +70,7 @@ function asErrorResponse(error: unknown): Inference {
   if (error instanceof PaymentError || error instanceof TransactionError) {
     return { response: errorResponse(402, error.code, error.message), pending };
   }
-  if (error instanceof NodeError && error.code !== 'E_UNREACHABLE') {
+  if (error instanceof NodeError && !OUTCOME_OPEN.has(error.code)) {
     return { response: errorResponse(error.status ?? 503, error.code, error.message), pending };
   }
   throw error;

@@ -1,6 +1,6 @@
 import { base64url } from '@haca/platform/rpc';
 import { SEALED_TYPE } from '@haca/platform/sealing';
-import { nodeErrorOf, readBounded } from '../node-api.ts';
+import { BrokenBodyError, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import type { Attempt } from './attempt.ts';
 import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
 import type { Session } from './session.ts';
@@ -78,9 +78,7 @@ export function errorResponse(status: number, code: string, message: string): Re
 
 export async function errorCodeOf(response: Response): Promise<string> {
   try {
-    const bytes = await readBounded(response.clone(), 1 << 20);
-    const body: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    return nodeErrorOf(response.status, body, '').code;
+    return nodeErrorOf(response.status, jsonOrNull(await readBounded(response.clone(), 1 << 20)), '').code;
   } catch {
     return `HTTP_${response.status}`;
   }
@@ -88,6 +86,7 @@ export async function errorCodeOf(response: Response): Promise<string> {
 
 /** Certain that no byte of the request reached the node. */
 export function isConnectionRefused(error: unknown): boolean {
+  if (error instanceof BrokenBodyError) return false;
   const cause = (error as { cause?: { code?: unknown; errors?: readonly { code?: unknown }[] } } | null)
     ?.cause;
   const codes = [cause?.code, ...(cause?.errors ?? []).map(({ code }) => code)];

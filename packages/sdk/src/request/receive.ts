@@ -3,8 +3,8 @@ import { fromBase64url } from '@haca/platform/rpc';
 import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { failed, RECEIPT, verdictOf } from '@haca/protocol';
 import { openAnswer, type PendingAnswer } from '../answer.ts';
-import { VerificationError } from '../errors.ts';
-import { nodeErrorOf } from '../node-api.ts';
+import { NodeError, VerificationError } from '../errors.ts';
+import { answerIdOf, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import type { Attempt, Inference } from './attempt.ts';
 import { concludeAnswer } from './conclude.ts';
 import { handedHeaders, post, rebuilt } from './http.ts';
@@ -29,7 +29,7 @@ export async function takeResponse(
     chain: session.chain,
     route: attempt.route,
     clock: session.clock,
-    id: response.headers.get('x-haca-receipt-id') ?? '',
+    id: answerIdOf(response) ?? '',
     request: attempt.body,
     voucher: attempt.voucher,
     zk: attempt.zk?.verifyingKey ?? null,
@@ -93,9 +93,17 @@ function takeStream(
     },
     body: response.body as ReadableStream<Uint8Array>,
     reopen: async () => {
+      signal.throwIfAborted();
       const again = await post(session, attempt, signal);
       if (again.ok && again.body !== null) return again.body;
-      throw nodeErrorOf(again.status, null, `${route.api.url} could not resume the stream`);
+      const said = await readBounded(again, REFUSAL_MAX_BYTES).then(jsonOrNull, () => null);
+      throw nodeErrorOf(again.status, said, 'asked again');
+    },
+    interrupted: (cause, { events, bytes, releasedEvents }) => {
+      // Whoever called it off is told what it said itself.
+      if (signal.aborted) return signal.reason;
+      const got = `${events} events (${bytes} bytes) came, ${releasedEvents} of them were handed over, no receipt`;
+      return interruption(attempt, got, pending.answer.id, cause);
     },
     finish: (outcome) => concludeAnswer(session, attempt, pending, { ...outcome, form: 'stream' }),
     abandon: (reason, isBroken) => {
@@ -111,6 +119,30 @@ function takeStream(
   const { status, statusText, headers } = response;
   const handed = new Response(body, { status, statusText, headers: handedHeaders(headers) });
   return { response: handed, pending };
+}
+
+const REFUSAL_MAX_BYTES = 1 << 20;
+
+/** What a caller learns of an answer that broke off for good: who failed, what came, what may be done now. */
+export function interruption(
+  { route: { node, api } }: Pick<Attempt, 'route'>,
+  got: string,
+  answerId: string | null,
+  cause: unknown,
+): NodeError {
+  const id = answerId === '' ? null : answerId;
+  const why = cause instanceof Error ? ` (${cause.message})` : '';
+  const receipt = `${api.url}/v1/receipts/${encodeURIComponent(id ?? '')}`;
+  const message = [
+    `the connection to node ${node.name} at ${api.url} broke in the middle of the answer${why}: ${got}.`,
+    'The node or the way to it failed, no check did.',
+    'Sent again by this client within ten minutes it is the same request, charged at most once.',
+    ...(id === null ? [] : [`What the node charges stands in its receipt, once it is signed: ${receipt}`]),
+  ].join(' ');
+  return new NodeError('E_INTERRUPTED', message, null, {
+    cause,
+    answerId: answerId === '' ? null : answerId,
+  });
 }
 
 const WITHHELD_MAX = 1_000;

@@ -37,6 +37,8 @@ export interface Session {
   readonly channels: Map<string, Channel>;
   /** Requests whose outcome is unknown, by request hash: sent again they are the same request with the same voucher. */
   readonly unresolved: Map<string, { readonly attempt: Attempt; readonly sinceMs: number }>;
+  /** Attempts that are on their way now. */
+  readonly sending: Set<Attempt>;
   /** Why the answer to a request was withheld, by request hash: a client library that retries does not pay for it again. */
   readonly withheld: Map<string, VerificationError>;
   /** Receipts seen, by key and sequence number. */
@@ -80,6 +82,7 @@ export function openSession(options: HacaOptions): Session {
     fetch: fetchFn,
     channels: new Map(),
     unresolved: new Map(),
+    sending: new Set(),
     withheld: new Map(),
     seen: new Map(),
     onAnswer: options.onAnswer ?? (() => undefined),

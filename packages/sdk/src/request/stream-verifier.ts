@@ -39,6 +39,14 @@ export interface StreamOutcome {
   readonly checks: readonly Check[];
 }
 
+/** How far a stream came on the connection that brought the most of it. */
+export interface StreamProgress {
+  readonly events: number;
+  readonly bytes: number;
+  /** Events that the consumer has. */
+  readonly releasedEvents: number;
+}
+
 export interface VerifiedStreamOptions {
   readonly expectations: StreamExpectations;
   readonly body: ReadableStream<Uint8Array>;
@@ -46,6 +54,8 @@ export interface VerifiedStreamOptions {
   readonly reopen: () => Promise<ReadableStream<Uint8Array>>;
   /** Called once with everything; throws `VerificationError` to withhold the end of the stream. */
   readonly finish: (outcome: StreamOutcome) => Promise<void>;
+  /** The error that says of a connection which broke for good what had come by then. */
+  readonly interrupted: (cause: unknown, progress: StreamProgress) => unknown;
   /** The stream broke for good, or the consumer went away. */
   readonly abandon: (reason: unknown, isBroken: boolean) => void;
 }
@@ -59,6 +69,11 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
   let reopens = 0;
   let isOver = false;
 
+  const failureOf = (error: unknown): unknown => {
+    const isJudged = error instanceof MalformedError || error instanceof VerificationError;
+    return isJudged ? error : options.interrupted(error, chain.progress());
+  };
+
   const read = async (): Promise<Uint8Array | null> => {
     for (;;) {
       try {
@@ -66,10 +81,13 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
         if (!done) return value;
         if (chain.receipt() !== null || reopens >= REOPENS_MAX) return null;
       } catch (error) {
-        if (reopens >= REOPENS_MAX) throw error;
+        if (reopens >= REOPENS_MAX) throw failureOf(error);
       }
       reopens++;
-      reader = (await options.reopen()).getReader();
+      const again = await options.reopen().catch((error: unknown) => {
+        throw failureOf(error);
+      });
+      reader = again.getReader();
       chain.restart();
     }
   };
@@ -135,6 +153,7 @@ function chunkChain(expectations: StreamExpectations) {
   let isDone = false;
   let checkpoints = 0;
   let eventsAfterReceipt = 0;
+  let most = { events, bytes: rawBytes };
 
   const refuse = (failure: Check): never => {
     throw new VerificationError('the stream was stopped', verdictOf([failure]));
@@ -197,6 +216,7 @@ function chunkChain(expectations: StreamExpectations) {
         if (signed !== undefined && receipt === null) receipt = RECEIPT.decode(fromBase64url(signed));
         released.push(...release(releasable(sawCheckpoint)));
       }
+      if (rawBytes > most.bytes) most = { events, bytes: rawBytes };
       return released;
     },
     restart: (): void => {
@@ -212,6 +232,7 @@ function chunkChain(expectations: StreamExpectations) {
       raw = [];
       rawBytes = 0;
     },
+    progress: (): StreamProgress => ({ ...most, releasedEvents }),
     receipt: (): SignedObject<Receipt> | null => receipt,
     isSealed: (): boolean => receipt !== null && isDone,
     outcome: (): StreamOutcome => ({

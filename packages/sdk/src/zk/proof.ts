@@ -20,6 +20,7 @@ import type { ZkVerifier } from '@haca/verifier';
 import type { ChainView } from '../chain/view.ts';
 import type { Route } from '../directory.ts';
 import { VerificationError } from '../errors.ts';
+import { asObject } from '../json.ts';
 import type { ClaimStatus, ReceiptStatus } from '../node-api.ts';
 import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify.ts';
 
@@ -156,7 +157,8 @@ async function callTx(
 ): Promise<{ readonly tx: Uint8Array; readonly proof: unknown } | null> {
   try {
     const params = { hash: btoa(String.fromCharCode(...hash)), prove };
-    const { tx, proof } = (await chain.rpc.call('tx', params)) as Readonly<Record<string, unknown>>;
+    const answer = asObject(await chain.rpc.call('tx', params), 'tx');
+    const { tx, proof } = answer as { readonly tx?: unknown; readonly proof?: unknown };
     const bytes = typeof tx === 'string' ? fromBase64(tx, 'tx') : null;
     return bytes !== null && bytesEqual(transactionHash(bytes), hash) ? { tx: bytes, proof } : null;
   } catch (error) {
