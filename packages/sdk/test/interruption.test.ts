@@ -17,10 +17,18 @@ interface Fault {
   readonly afterBytes: number | null;
 }
 
+/** In place of what the node answers to requests whose path begins so. */
+interface Page {
+  readonly path: string;
+  readonly status: number;
+  readonly text: string;
+}
+
 interface Front {
   readonly node: FakeNode;
   /** Of every connection until it is taken away. */
   fault: Fault | null;
+  page: Page | null;
   readonly connections: () => number;
 }
 
@@ -43,8 +51,12 @@ async function startFront(): Promise<Front> {
       ...(isPost ? { body: new Uint8Array(Buffer.concat(chunks)) } : {}),
     });
     const body = Buffer.from(await answer.arrayBuffer());
-    const { fault } = front;
+    const { fault, page } = front;
     if (isPost) connections++;
+    if (page !== null && request.url?.startsWith(page.path) === true) {
+      response.writeHead(page.status, { 'content-type': 'text/html' }).end(page.text);
+      return;
+    }
     if (!isPost || fault === null) {
       response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
       return;
@@ -71,7 +83,12 @@ async function startFront(): Promise<Front> {
   });
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const through: typeof fetch = (input, init) => fetch(String(input).replace(inner.url, base), init);
-  const front: Front = { node: { ...inner, fetch: through }, fault: null, connections: () => connections };
+  const front: Front = {
+    node: { ...inner, fetch: through },
+    fault: null,
+    page: null,
+    connections: () => connections,
+  };
   // Lies are told by the node itself, behind the front.
   Object.defineProperty(front.node, 'lies', { get: () => inner.lies });
   return front;
@@ -239,6 +256,26 @@ test('members of a chat completion that are of another kind are left out, never 
           : [utf8Encode(`data: ${said}\n\n`), events.at(-1) as Uint8Array];
       const { text, finishReason } = await haca.chat({ prompt: 'one', ...more });
       assert.deepEqual([text, finishReason], ['', null], `${form} ${choices}`);
+    }
+  }
+});
+
+test('whatever a proxy in front of a node answers with: an error of the node by its status', async () => {
+  for (const status of [403, 404, 500, 502, 599, 600, 999]) {
+    for (const text of ['<html>Bad Gateway</html>', '', '[]', '{"error":null}']) {
+      const front = await startFront();
+      const haca = await openTestClient(front.node);
+      front.page = { path: '/v1/chat/completions', status, text };
+      for (const [form, more] of FORMS) {
+        const error = await failureOf(haca.chat({ prompt: 'one', ...more }));
+        assert.ok(error instanceof NodeError, `${status} ${form}: ${String(error)}`);
+        assert.equal(error.code, `HTTP_${status > 599 ? 502 : status}`);
+      }
+      front.page = { path: '/v1/lanes/', status, text };
+      const error = await failureOf(haca.chat({ prompt: 'two' }));
+      assert.ok(error instanceof NodeError, String(error));
+      front.page = null;
+      assert.equal((await haca.chat({ prompt: 'three' })).text, TEXT);
     }
   }
 });

@@ -49,10 +49,17 @@ export function isEventStream(response: Response): boolean {
 export function rebuilt({ status, statusText, headers }: Response, body: Uint8Array | null): Response {
   const hasBody = body !== null && body.length > 0;
   return new Response(hasBody ? (body as Uint8Array<ArrayBuffer>) : null, {
-    status,
+    status: handedStatus(status),
     statusText,
     headers: handedHeaders(headers),
   });
+}
+
+const BAD_GATEWAY = 502;
+
+/** Servers may send any three digits, of which no `Response` can be made again. */
+function handedStatus(status: number): number {
+  return status >= 200 && status <= 599 ? status : BAD_GATEWAY;
 }
 
 /** The body was decoded and checked here; length and coding of the wire no longer apply. */
@@ -71,7 +78,7 @@ export function errorResponse(status: number, code: string, message: string): Re
     code,
   };
   return new Response(JSON.stringify({ error }), {
-    status,
+    status: handedStatus(status),
     headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
   });
 }
