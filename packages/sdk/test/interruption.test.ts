@@ -29,6 +29,8 @@ interface Front {
   /** Of every connection until it is taken away. */
   fault: Fault | null;
   page: Page | null;
+  /** Called when a connection hangs. */
+  onHang: () => void;
   readonly connections: () => number;
 }
 
@@ -71,6 +73,7 @@ async function startFront(): Promise<Front> {
     });
     response.write(body.subarray(0, fault.afterBytes), () => {
       if (fault.kind === 'break') request.socket.destroy();
+      else front.onHang();
     });
   };
   const server = createServer((request, response) => {
@@ -87,6 +90,7 @@ async function startFront(): Promise<Front> {
     node: { ...inner, fetch: through },
     fault: null,
     page: null,
+    onHang: () => undefined,
     connections: () => connections,
   };
   // Lies are told by the node itself, behind the front.
@@ -137,7 +141,7 @@ for (const [form, more] of FORMS) {
     assert.match(error.message, /node test node at https:\/\/node\.test broke in the middle of the answer/);
     assert.match(
       error.message,
-      form === 'whole' ? /: \d+ bytes came\./ : /: 1 events \(250 bytes\) came, 1 of them/,
+      form === 'whole' ? /: \d+ bytes came\./ : /: \d events \(\d+ bytes\) came, \d of them/,
     );
     assert.match(
       error.message,
@@ -163,7 +167,7 @@ for (const [form, more] of FORMS) {
     front.fault = { kind: 'hang', afterBytes: 250 };
     const controller = new AbortController();
     const reason = new Error('enough');
-    setTimeout(() => controller.abort(reason), 300);
+    front.onHang = () => controller.abort(reason);
     const error = await failureOf(
       (async () => (await post(haca, form === 'streamed', controller.signal)).text())(),
     );
@@ -181,6 +185,35 @@ test('a reader of the raw stream and whoever waits for the answer get the same t
   const error = await failureOf(response.text());
   assert.ok(error instanceof NodeError && error.code === 'E_INTERRUPTED', String(error));
   assert.equal(await failureOf(ended), error);
+});
+
+test('what came and what was handed over is counted on the connection that brought the most', async () => {
+  const node = startFakeNetwork();
+  let connections = 0;
+  const breaking: typeof fetch = async (input, init) => {
+    const honest = await node.fetch(input, init);
+    if (init?.method !== 'POST') return honest;
+    const blocks = (await honest.text()).split(/(?<=\n\n)/).map((block) => utf8Encode(block));
+    const left = blocks.slice(0, connections++ === 1 ? 2 : 1);
+    sizes.push(left.reduce((sum, { length }) => sum + length, 0));
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const block = left.shift();
+        if (block === undefined) controller.error(new TypeError('terminated'));
+        else controller.enqueue(block);
+      },
+    });
+    return new Response(body, honest);
+  };
+  const sizes: number[] = [];
+  const haca = await openTestClient({ ...node, fetch: breaking });
+  const error = await failureOf(haca.chat({ prompt: 'one', onText: () => undefined }));
+  assert.ok(error instanceof NodeError, String(error));
+  assert.equal(sizes.length, 3);
+  assert.ok(
+    error.message.includes(`: 2 events (${sizes[1]} bytes) came, 2 of them were handed over`),
+    error.message,
+  );
 });
 
 test('a stream that the node will not go on with is interrupted too, with what the node says of it', async () => {
