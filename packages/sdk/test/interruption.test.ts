@@ -4,7 +4,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { toHex, utf8Encode } from '@haca/primitives';
-import { type ChatOptions, connectNode, type Haca, NodeError } from '@haca/sdk';
+import { credit } from '@haca/protocol';
+import { type ChatOptions, connectNode, type Haca, NodeError, VerificationError } from '@haca/sdk';
 import { startLocalProxy } from '@haca/sdk/local-proxy';
 import { type FakeNode, MODEL_NAME, startFakeNetwork, WORDS } from './fake-node.ts';
 import { openTestClient } from './test-client.ts';
@@ -185,6 +186,61 @@ test('a reader of the raw stream and whoever waits for the answer get the same t
   const error = await failureOf(response.text());
   assert.ok(error instanceof NodeError && error.code === 'E_INTERRUPTED', String(error));
   assert.equal(await failureOf(ended), error);
+});
+
+for (const breakAfterBlocks of [1, undefined]) {
+  const how = breakAfterBlocks === undefined ? 'on its own' : 'where the connection broke';
+  test(`a node that stops a stream ${how}`, async () => {
+    const node = startFakeNetwork();
+    const haca = await openTestClient(node);
+    const stopped: unknown[] = [];
+    node.lies.content = (events) => events.slice(0, 2);
+    node.lies.receipt = (receipt) => ({ ...receipt, outcome: 'aborted' });
+    if (breakAfterBlocks !== undefined) node.lies.breakAfterBlocks = breakAfterBlocks;
+    const error = await failureOf(haca.chat({ prompt: 'one', onText: (text) => stopped.push(text) }));
+    assert.deepEqual(stopped, WORDS.slice(0, 2));
+    if (breakAfterBlocks === undefined) {
+      assert.ok(
+        error instanceof VerificationError,
+        'what no broken connection explains stays a failed check',
+      );
+    } else {
+      assert.ok(error instanceof NodeError, String(error));
+      assert.equal(error.code, 'E_ABORTED');
+      const { amount } = node.receipts[0]?.value ?? {};
+      assert.match(error.message, /broke in the middle of the answer, and the node stopped there\./);
+      assert.ok(
+        error.message.includes(`the node signed 4 output tokens for ${amount} base units of asset 1`),
+      );
+      assert.ok(error.message.endsWith(`/v1/receipts/${error.answerId}`));
+    }
+    node.lies.content = (events) => events;
+    node.lies.receipt = (receipt) => receipt;
+    const { text } = await haca.chat({ prompt: 'one', onText: () => undefined });
+    assert.deepEqual([text, node.executions()], [TEXT, 2]);
+  });
+}
+
+test('an aborted receipt excuses nothing else: a false event, price or signature is withheld', async () => {
+  const forger = { sign: () => new Uint8Array(64) };
+  const lies: readonly FakeNode['lies'][] = [
+    { signer: forger },
+    { receipt: (receipt) => ({ ...receipt, outcome: 'aborted', amount: credit(receipt.amount + 1n) }) },
+    { receipt: (receipt) => ({ ...receipt, outcome: 'aborted', responseHash: new Uint8Array(32) }) },
+    { receipt: (receipt) => ({ ...receipt, outcome: 'failed' }) },
+  ];
+  for (const lie of lies) {
+    const node = startFakeNetwork();
+    const haca = await openTestClient(node, { policy: { streamRelease: 'verified' } });
+    node.lies = {
+      receipt: (receipt) => ({ ...receipt, outcome: 'aborted' }),
+      content: (events) => events.slice(0, 2),
+      breakAfterBlocks: 1,
+      ...lie,
+    };
+    const error = await failureOf(haca.chat({ prompt: 'one', onText: () => assert.fail('handed over') }));
+    assert.ok(error instanceof VerificationError, String(error));
+  }
 });
 
 test('what came and what was handed over is counted on the connection that brought the most', async () => {

@@ -19,6 +19,7 @@ import { sleep } from '../platform.ts';
 import { type AnswerExpectations, assuranceOf, judge, verifyAnswer } from '../verify-answer.ts';
 import { decodeOutputs } from '../zk/tensors.ts';
 import type { Attempt } from './attempt.ts';
+import { stoppedByNode } from './interruption.ts';
 import { sealCheck } from './seal.ts';
 import type { Session } from './session.ts';
 
@@ -27,6 +28,8 @@ export interface ReceivedAnswer {
   readonly response: Uint8Array;
   readonly form: Receipt['responseForm'];
   readonly checks: Verdict['checks'];
+  /** Of a stream: it was asked for again after its connection broke. */
+  readonly isResumed: boolean;
 }
 
 /** Verifies a whole answer. Throws `VerificationError` unless it passed, or the policy explicitly allows it to fail. */
@@ -73,6 +76,9 @@ export async function concludeAnswer(
   ];
   const verdict = judge(all, promised, route.tier, session.policy);
   if (!verdict.ok && !session.policy.allowUnverified) {
+    if (received.isResumed && isOnlyStopped(receipt.value, verdict)) {
+      throw stoppedByNode(attempt, receipt.value, pending.answer.id);
+    }
     session.directory.forget(route.nodeId);
     throw new VerificationError('the answer was withheld', verdict, pending.answer.id);
   }
@@ -85,6 +91,19 @@ export async function concludeAnswer(
   pending.complete({ receipt, verdict, assurance, response: received.response, timing });
   session.lastAnswer = pending.answer;
   session.onAnswer(pending.answer);
+}
+
+/** Nothing fails but that there is no more: the receipt is as good as any, and says so itself. */
+function isOnlyStopped({ outcome }: Receipt, { checks }: Verdict): boolean {
+  return (
+    outcome === 'aborted' &&
+    checks.every(
+      ({ id, status }) =>
+        status === 'passed' ||
+        status === 'not-applicable' ||
+        (status === 'failed' && (id === 'receipt.outcome' || id === 'stream.done')),
+    )
+  );
 }
 
 function tensorChecks({ zk }: Attempt, { response }: ReceivedAnswer): readonly Check[] {

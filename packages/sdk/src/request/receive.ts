@@ -8,6 +8,7 @@ import { answerIdOf, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts
 import type { Attempt, Inference } from './attempt.ts';
 import { concludeAnswer } from './conclude.ts';
 import { handedHeaders, post, rebuilt } from './http.ts';
+import { interruption } from './interruption.ts';
 import type { Session } from './session.ts';
 import { verifiedStream } from './stream-verifier.ts';
 
@@ -62,7 +63,13 @@ async function takeBody(
   try {
     const header = response.headers.get('x-haca-receipt');
     const receipt = header === null ? null : RECEIPT.decode(fromBase64url(header));
-    await concludeAnswer(session, attempt, pending, { receipt, response: body, form: 'body', checks: [] });
+    await concludeAnswer(session, attempt, pending, {
+      receipt,
+      response: body,
+      form: 'body',
+      checks: [],
+      isResumed: false,
+    });
     return { response: rebuilt(response, body), pending };
   } catch (error) {
     const withheld = withhold(session, attempt, asVerificationError(error, pending.answer.id));
@@ -107,7 +114,8 @@ function takeStream(
     },
     finish: (outcome) => concludeAnswer(session, attempt, pending, { ...outcome, form: 'stream' }),
     abandon: (reason, isBroken) => {
-      if (isBroken && !(reason instanceof VerificationError)) {
+      const isKnown = reason instanceof VerificationError || isStopped(reason);
+      if (isBroken && !isKnown) {
         session.unresolved.set(toHex(attempt.requestHash), { attempt, sinceMs: session.clock() });
       } else {
         attempt.lane.distrust();
@@ -123,26 +131,8 @@ function takeStream(
 
 const REFUSAL_MAX_BYTES = 1 << 20;
 
-/** What a caller learns of an answer that broke off for good: who failed, what came, what may be done now. */
-export function interruption(
-  { route: { node, api } }: Pick<Attempt, 'route'>,
-  got: string,
-  answerId: string | null,
-  cause: unknown,
-): NodeError {
-  const id = answerId === '' ? null : answerId;
-  const why = cause instanceof Error ? ` (${cause.message})` : '';
-  const receipt = `${api.url}/v1/receipts/${encodeURIComponent(id ?? '')}`;
-  const message = [
-    `the connection to node ${node.name} at ${api.url} broke in the middle of the answer${why}: ${got}.`,
-    'The node or the way to it failed, no check did.',
-    'Sent again by this client within ten minutes it is the same request, charged at most once.',
-    ...(id === null ? [] : [`What the node charges stands in its receipt, once it is signed: ${receipt}`]),
-  ].join(' ');
-  return new NodeError('E_INTERRUPTED', message, null, {
-    cause,
-    answerId: answerId === '' ? null : answerId,
-  });
+function isStopped(reason: unknown): boolean {
+  return reason instanceof NodeError && reason.code === 'E_ABORTED';
 }
 
 const WITHHELD_MAX = 1_000;

@@ -10,8 +10,9 @@ import { type Policy, policyChecks } from '../policy.ts';
 import type { Attempt, Inference, RequestParts, ZkExpectation } from './attempt.ts';
 import { parseRequest } from './body.ts';
 import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
+import { interruption } from './interruption.ts';
 import { payIn, prepareAttempt } from './pay.ts';
-import { asVerificationError, interruption, type Received, takeResponse, withhold } from './receive.ts';
+import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
 import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
 import type { Session } from './session.ts';
 

@@ -37,6 +37,8 @@ export interface StreamOutcome {
   readonly response: Uint8Array;
   /** Checks about the stream itself. */
   readonly checks: readonly Check[];
+  /** The connection broke, and this is what came when it was asked for again. */
+  readonly isResumed: boolean;
 }
 
 /** How far a stream came on the connection that brought the most of it. */
@@ -97,7 +99,7 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       // The receipt is the end, whether or not the connection is closed: what might follow is never released.
       const chunk = chain.isSealed() ? null : await read();
       if (chunk === null) {
-        await options.finish(chain.outcome());
+        await options.finish({ ...chain.outcome(), isResumed: reopens > 0 });
         isOver = true;
         for (const bytes of chain.releaseAll()) controller.enqueue(bytes);
         controller.close();
@@ -235,7 +237,7 @@ function chunkChain(expectations: StreamExpectations) {
     progress: (): StreamProgress => ({ ...most, releasedEvents }),
     receipt: (): SignedObject<Receipt> | null => receipt,
     isSealed: (): boolean => receipt !== null && isDone,
-    outcome: (): StreamOutcome => ({
+    outcome: (): Omit<StreamOutcome, 'isResumed'> => ({
       receipt,
       response: concatBytes(...raw),
       checks: [
