@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { NodeError, VerificationError } from './errors.ts';
+import { VerificationError } from './errors.ts';
 import type { Haca } from './options.ts';
 
 export interface LocalProxy {
@@ -87,7 +87,8 @@ function answerError(response: ServerResponse, error: unknown): void {
   }
   const verdict = error instanceof VerificationError ? { verdict: error.verdict } : {};
   const status = error instanceof RangeError ? 413 : 502;
-  const code = error instanceof NodeError ? error.code : null;
+  const { code: said } = error as { readonly code?: unknown };
+  const code = typeof said === 'string' ? said : null;
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ error: { message, type: 'haca', param: null, code }, ...verdict }));
 }
