@@ -37,13 +37,15 @@ const ECHO = 'somebody-elses-model';
 const ALLOCATION = 1_000_000_000n;
 
 let upstream: UpstreamServer;
+/** What streams of the upstream server wait for before they end. */
+let beforeEnd: Promise<void> = Promise.resolve();
 let network: TestNetwork;
 let url: string;
 /** Takes any assurance, so that both models can be asked. */
 let client: Haca;
 
 before(async () => {
-  upstream = await startUpstream({ model: ECHO });
+  upstream = await startUpstream({ model: ECHO, beforeEnd: () => beforeEnd });
   const engines = [
     { kind: 'onnx', dir: join(ROOT, 'models/tiny-chat') },
     { kind: 'upstream', baseUrl: upstream.baseUrl, models: [{ name: ECHO }] },
@@ -110,6 +112,48 @@ test('the official client gets the same words from an upstream engine, whole and
     assert.ok(answer !== null && (await answer.until('final')).verdict.ok);
   }
   assert.notEqual(wholeAnswer, streamAnswer);
+});
+
+test('a stream that the way to the node cuts off ends there, is charged that far, and the error says so', async () => {
+  const gate = Promise.withResolvers<void>();
+  let isFirst = true;
+  // A wire that breaks once, after the first bytes of a body.
+  const cutting: typeof fetch = async (input, init) => {
+    if (init?.method !== 'POST' || !isFirst) return fetch(input, init);
+    isFirst = false;
+    const wire = new AbortController();
+    const response = await fetch(input, { ...init, signal: wire.signal });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    let chunks = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        if (chunks++ > 0) wire.abort(new TypeError('terminated'));
+        const { value } = await reader.read();
+        controller.enqueue(value as Uint8Array);
+      },
+    });
+    return new Response(body, response);
+  };
+  const policy = { acceptSimulated: true, minAssurance: 'proxied' as const };
+  const haca = await network.openClient({ policy, fetch: cutting });
+  const ask = () => haca.chat({ model: ECHO, prompt: 'one two three', onText: () => undefined });
+  beforeEnd = gate.promise;
+  const error = await ask().then(
+    () => null,
+    (caught: unknown) => caught,
+  );
+  gate.resolve();
+  beforeEnd = Promise.resolve();
+  assert.ok(error instanceof NodeError && error.answerId !== null, String(error));
+  assert.equal(error.code, 'E_ABORTED', error.message);
+  const { value } = (await connectNode(url, fetch).receipt(error.answerId)).receipt;
+  assert.equal(value.outcome, 'aborted');
+  assert.ok(
+    error.message.includes(`${value.usage.outputTokens} output tokens for ${value.amount} base units`),
+  );
+  const { text, answer } = await ask();
+  assert.equal(text, echoOf('one two three'));
+  assert.equal(answer.receipt.value.seq, value.seq + 1, 'nothing was done in between');
 });
 
 function isWithheldFor(checkId: string): (error: unknown) => boolean {

@@ -133,6 +133,42 @@ test('a bundle of a proved answer verifies offline as zk; with another byte of p
   assert.throws(() => verifyBundle(other, context));
 });
 
+test('an answer that breaks off, before or after its head, is one request and one charge when it is asked for again', async () => {
+  let fault: 'before' | 'after' | null = null;
+  const flaky: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (fault === null || init?.method !== 'POST') return response;
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    if (fault === 'before') throw new TypeError('fetch failed');
+    const half = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        controller.enqueue(bytes.slice(0, bytes.length / 2));
+        controller.error(new TypeError('terminated'));
+      },
+    });
+    return new Response(half, response);
+  };
+  const haca = await network.openClient({ fetch: flaky });
+  const ask = () => haca.infer({ model: 'digits', tensors: [digit(3).pixels] });
+  const requests = new Set<string>();
+  let charged = 0n;
+  for (const [where, code] of [
+    ['before', 'E_UNREACHABLE'],
+    ['after', 'E_INTERRUPTED'],
+    [null, null],
+  ] as const) {
+    fault = where;
+    if (code !== null) await assert.rejects(ask(), { name: 'NodeError', code });
+    fault = null;
+    const { answer } = await ask();
+    charged += PRICE;
+    const { lane, cumulative } = answer.receipt.value;
+    assert.deepEqual([lane, cumulative], [0, charged]);
+    requests.add(toHex(answer.request));
+  }
+  assert.equal(requests.size, 3, 'what was answered and is asked again is a request of its own');
+});
+
 test('what is no input of the model is an error without receipt or charge', async () => {
   const before = (await connectNode(String(node.ready()['url']), fetch).info()).height;
   await assert.rejects(client.infer({ model: 'digits', tensors: [new Uint8Array(783)] }));

@@ -104,6 +104,84 @@ test('execution and verification never meet, not even through others or in tests
   }
 });
 
+/** The file that a specifier names, as a path from the root; undefined for what is not of this repository. */
+function importedFile(path: string, specifier: string): string | undefined {
+  if (specifier.startsWith('.')) return relative(root, resolve(root, dirname(path), specifier));
+  const [, name, entry = ''] = /^@haca\/([^/]+)(\/.+)?$/.exec(specifier) ?? [];
+  if (name === undefined) return undefined;
+  const { exports } = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8')) as {
+    exports: Readonly<Record<string, string>>;
+  };
+  return join('packages', name, exports[`.${entry}`] ?? `no entry ${entry}`);
+}
+
+/** One way round each circle of imports, the first file again at its end; types count as any other import. */
+function importCycles(files: readonly Pick<SourceFile, 'path' | 'imports'>[]): string[] {
+  const graph = new Map(
+    files.map(({ path, imports }) => [path, imports.map((each) => importedFile(path, each))] as const),
+  );
+  const seen = new Map<string, 'open' | 'done'>();
+  const trail: string[] = [];
+  const cycles: string[] = [];
+  const visit = (path: string): void => {
+    if (seen.get(path) === 'open') cycles.push([...trail.slice(trail.indexOf(path)), path].join(' -> '));
+    if (seen.has(path)) return;
+    seen.set(path, 'open');
+    trail.push(path);
+    for (const next of graph.get(path) ?? []) if (next !== undefined) visit(next);
+    trail.pop();
+    seen.set(path, 'done');
+  };
+  for (const path of graph.keys()) visit(path);
+  return cycles;
+}
+
+test('no file imports itself by way of others: what two files share is moved into one below both', () => {
+  const known = new Set(sources.map(({ path }) => path));
+  const own = 'tools/tidy.test.ts';
+  const lost = sources.flatMap(({ path, imports }) =>
+    (path === own ? [] : imports)
+      .filter((each) => each.startsWith('@haca/') || /^\..*\.ts$/.test(each))
+      .filter((each) => !known.has(importedFile(path, each) ?? ''))
+      .map((each) => `${path} imports ${each}: no source was seen there`),
+  );
+  assert.deepEqual(lost, []);
+  assert.deepEqual(importCycles(sources), []);
+});
+
+test('a circle of imports is found, whatever kind of import closes it', () => {
+  const file = (name: string, text: string) => ({
+    path: `packages/sdk/src/${name}.ts`,
+    imports: importsOf(text),
+  });
+  const house = [
+    file('top', "import { a } from './left.ts';\nimport { b } from './right.ts';"),
+    file('left', "import {\n  shared,\n} from './below/shared.ts';"),
+    file('right', "export { shared } from './below/shared.ts';"),
+  ];
+  const [left, shared] = ['packages/sdk/src/left.ts', 'packages/sdk/src/below/shared.ts'];
+  assert.deepEqual(importCycles([...house, file('below/shared', 'export const shared = 1;')]), []);
+  for (const closing of [
+    "import { a } from '../left.ts';",
+    "import type { A } from '../left.ts';",
+    "export { a } from '../left.ts';",
+    "export * from '../left.ts';",
+    "import '../left.ts';",
+    "const a = await import('../left.ts');",
+    "let a: import('../left.ts').A;",
+  ]) {
+    assert.deepEqual(importCycles([...house, file('below/shared', closing)]), [
+      `${left} -> ${shared} -> ${left}`,
+    ]);
+  }
+  const byName = [
+    file('index', "export * from './left.ts';"),
+    file('left', "import { a } from '@haca/sdk';"),
+  ];
+  assert.equal(importCycles(byName).length, 1);
+  assert.equal(importCycles([file('left', "import { a } from './left.ts';")]).length, 1);
+});
+
 test('nothing imports apps', () => {
   const violations = sources.flatMap((file) =>
     file.path.startsWith('apps/')

@@ -152,6 +152,7 @@ const HINTS: Readonly<Record<string, string>> = {
   E_MODEL_UNKNOWN: 'haca query models lists what there is',
   unreachable: 'haca doctor looks for the reason',
   E_UNAVAILABLE: 'haca doctor looks for the reason',
+  E_UNREACHABLE: 'haca doctor looks for the reason',
 };
 
 const FILE_ERRORS: readonly unknown[] = ['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR'];

@@ -21,11 +21,11 @@ import {
   verdictOf,
   verifyReceiptProof,
 } from '@haca/protocol';
-import type { ChainView } from './chain-view.ts';
+import { encodeLightBlock } from './chain/light-block-json.ts';
+import type { ChainView } from './chain/view.ts';
 import type { Route } from './directory.ts';
 import { NodeError, TimeoutError, UnprovedError, VerificationError } from './errors.ts';
 import { EVIDENCE_RECORDS_AGE_MAX_BLOCKS } from './evidence-records.ts';
-import { encodeLightBlock } from './light-block-json.ts';
 import { RECEIPT_STATES, type ReceiptState, type ReceiptStatus } from './node-api.ts';
 import { sleep } from './platform.ts';
 import {
@@ -35,7 +35,7 @@ import {
   proveClaim,
   type VerifiedZkProof,
   type ZkTools,
-} from './zk-proof.ts';
+} from './zk/proof.ts';
 
 export interface LifecycleStep {
   readonly state: ReceiptState;

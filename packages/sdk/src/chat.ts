@@ -1,7 +1,8 @@
+import { MalformedError } from '@haca/primitives';
 import type { Answer } from './answer.ts';
 import type { Directory } from './directory.ts';
 import { NodeError, PaymentError } from './errors.ts';
-import { parseJson } from './json.ts';
+import { asObject, parseJson } from './json.ts';
 import { nodeErrorOf } from './node-api.ts';
 import type { ChatOptions, ChatResult, Haca } from './options.ts';
 
@@ -28,7 +29,9 @@ export async function chat(haca: Haca, directory: Directory, options: ChatOption
     throw response.status === 402 ? new PaymentError(error.code, error.message) : error;
   }
   const answer = haca.answerOf(response) as Answer;
-  const said = isStream ? await readTextStream(response, options.onText) : textOf(await response.json());
+  const said = isStream
+    ? await readTextStream(response, answer, options.onText)
+    : textOf(parseBody(await response.text(), answer));
   return { ...said, answer: await answer.completed };
 }
 
@@ -45,8 +48,23 @@ interface Choice {
   readonly finish_reason?: unknown;
 }
 
-function textOf(body: unknown): { readonly text: string; readonly finishReason: string | null } {
-  const choice = (body as { choices?: readonly Choice[] } | null)?.choices?.[0];
+interface ChatBody {
+  readonly choices?: readonly Choice[];
+}
+
+/** What passed every check may still be no chat completion: the node is at fault, and its signature says so. */
+function parseBody(text: string, { id, node }: Answer): ChatBody {
+  try {
+    return asObject(parseJson(text, 'chat completion'), 'chat completion');
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause;
+    const message = `node ${node.name} sent an answer that is no chat completion: ${cause.message}`;
+    throw new NodeError('E_MALFORMED', message, null, { cause, answerId: id });
+  }
+}
+
+function textOf(body: ChatBody): { readonly text: string; readonly finishReason: string | null } {
+  const choice = body.choices?.[0];
   const { content } = choice?.message ?? {};
   const reason = choice?.finish_reason;
   return {
@@ -57,6 +75,7 @@ function textOf(body: unknown): { readonly text: string; readonly finishReason: 
 
 async function readTextStream(
   response: Response,
+  answer: Answer,
   onText: ChatOptions['onText'],
 ): Promise<{ readonly text: string; readonly finishReason: string | null }> {
   const decoder = new TextDecoder();
@@ -65,7 +84,7 @@ async function readTextStream(
   let finishReason: string | null = null;
   const take = (line: string): void => {
     if (!line.startsWith('data: ') || line === 'data: [DONE]') return;
-    const choice = (parseJson(line.slice(6), 'stream event') as { choices?: readonly Choice[] }).choices?.[0];
+    const choice = parseBody(line.slice(6), answer).choices?.[0];
     const piece = choice?.delta?.content;
     if (typeof choice?.finish_reason === 'string') finishReason = choice.finish_reason;
     if (typeof piece !== 'string' || piece === '') return;

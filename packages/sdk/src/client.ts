@@ -1,16 +1,17 @@
 /** The client: picks a proven node, pays, calls, verifies, and only then hands over. */
 import { toHex } from '@haca/primitives';
 import type { Answer } from './answer.ts';
+import { listValidators } from './chain/validators.ts';
 import { chat } from './chat.ts';
 import type { Directory } from './directory.ts';
 import { NodeError, PaymentError, TransactionError } from './errors.ts';
-import { errorResponse } from './http.ts';
 import { inferTensors } from './infer.ts';
 import type { Haca, HacaOptions } from './options.ts';
-import { bodyBytes } from './request.ts';
-import { infer } from './send.ts';
-import { type Inference, openSession } from './session.ts';
-import { listValidators } from './validators.ts';
+import type { Inference } from './request/attempt.ts';
+import { bodyBytes } from './request/body.ts';
+import { errorResponse } from './request/http.ts';
+import { sendRequest } from './request/send.ts';
+import { openSession } from './request/session.ts';
 
 export const HACA_BASE_URL = 'https://haca.invalid/v1';
 
@@ -33,7 +34,7 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
     if (method !== 'POST' || path === null || !PAID_PATHS.has(path)) {
       return errorResponse(404, 'E_REQUEST', `${method} ${url} is not part of this API`);
     }
-    const result = await infer(session, path, body, headers, signal).catch(asErrorResponse);
+    const result = await sendRequest(session, path, body, headers, signal).catch(asErrorResponse);
     if (result.pending !== null) answers.set(result.response, result.pending.answer);
     return result.response;
   };
@@ -57,6 +58,9 @@ export async function openHaca(options: HacaOptions): Promise<Haca> {
   return haca;
 }
 
+/** Nobody knows yet whether the node did it: no status says that. */
+const OUTCOME_OPEN: ReadonlySet<string> = new Set(['E_UNREACHABLE', 'E_INTERRUPTED']);
+
 /**
  * What an API answers with a status becomes a response, so that client libraries see their own error classes. A failed
  * verification and an unknown outcome stay exceptions.
@@ -66,7 +70,7 @@ function asErrorResponse(error: unknown): Inference {
   if (error instanceof PaymentError || error instanceof TransactionError) {
     return { response: errorResponse(402, error.code, error.message), pending };
   }
-  if (error instanceof NodeError && error.code !== 'E_UNREACHABLE') {
+  if (error instanceof NodeError && !OUTCOME_OPEN.has(error.code)) {
     return { response: errorResponse(error.status ?? 503, error.code, error.message), pending };
   }
   throw error;

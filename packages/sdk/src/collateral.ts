@@ -49,9 +49,9 @@ import {
   type TrustRoot,
   whatKeepsOut,
 } from '@haca/verifier';
-import type { ChainView } from './chain-view.ts';
+import { listRecords } from './chain/record-list.ts';
+import type { ChainView } from './chain/view.ts';
 import { evidenceRules, openEvidenceRecords } from './evidence-records.ts';
-import { listRecords } from './record-list.ts';
 
 export interface CollateralEntry {
   readonly id: Uint8Array;

@@ -8,9 +8,9 @@ import {
   type OpOf,
   recordKey,
 } from '@haca/protocol';
-import type { ChainView } from './chain-view.ts';
+import { type ValidatorEntry, validatorAddressOf } from './chain/validators.ts';
+import type { ChainView } from './chain/view.ts';
 import type { Signer } from './platform.ts';
-import { type ValidatorEntry, validatorAddressOf } from './validators.ts';
 
 export type DecreeSignature = OpOf<'decree'>['signatures'][number];
 

@@ -24,13 +24,13 @@ import {
   tablePrefix,
   verdictOf,
 } from '@haca/protocol';
-import type { ChainView } from './chain-view.ts';
+import { listRecords } from './chain/record-list.ts';
+import type { ChainView } from './chain/view.ts';
 import { NodeError, VerificationError } from './errors.ts';
 import type { KeyEvidence } from './evidence.ts';
 import { type JudgedKey, openKeyJudge } from './key-judge.ts';
 import { connectNode, type NodeApi, type NodeInfo } from './node-api.ts';
 import type { Policy } from './policy.ts';
-import { listRecords } from './record-list.ts';
 import { offerChecks } from './verify-answer.ts';
 
 /** A node key that serves a model, with everything that was proven about it. */

@@ -46,16 +46,29 @@ export class TransactionError extends Error {
   }
 }
 
-/** A node did not answer, or answered something that is not its API. */
+/**
+ * A node did not answer, or answered something that is not its API. `code` is the node's own, or one of this client's:
+ * `E_UNREACHABLE` (no answer came) and `E_INTERRUPTED` (the connection broke in the middle of one). With these two the outcome
+ * is open: the same request, sent again by the same client within ten minutes, is still one request, charged at most once. After
+ * `E_ABORTED` it is not: the connection broke, and the node stopped there and signed what it had done.
+ */
 export class NodeError extends Error {
   override readonly name = 'NodeError';
   readonly code: string;
   readonly status: number | null;
+  /** Receipt id of the answer that broke off, by the node's word; null where there is none. */
+  readonly answerId: string | null;
 
-  constructor(code: string, message: string, status: number | null = null, options?: ErrorOptions) {
+  constructor(
+    code: string,
+    message: string,
+    status: number | null = null,
+    options: ErrorOptions & { readonly answerId?: string | null } = {},
+  ) {
     super(message, options);
     this.code = code;
     this.status = status;
+    this.answerId = options.answerId ?? null;
   }
 }
 

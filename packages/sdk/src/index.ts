@@ -6,7 +6,43 @@ export type {
   LifecycleStep,
   UntilOptions,
 } from './answer.ts';
-export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain-view.ts';
+export { decodeLightBlock, encodeLightBlock } from './chain/light-block-json.ts';
+export { listRecords } from './chain/record-list.ts';
+export {
+  accountKeyOf,
+  accountOf,
+  estimateFee,
+  fetchAccount,
+  fetchBaseFee,
+  type SubmitOptions,
+  sendTransaction,
+  submitOps,
+  type TxOutcome,
+} from './chain/transactions.ts';
+export { parseTrustedHeader, type Trust } from './chain/trust.ts';
+export { anchorHeight, trustedChainId, verifyAnchor } from './chain/trust-anchor.ts';
+export {
+  listValidators,
+  registerValidatorOp,
+  type ValidatorEntry,
+  type ValidatorRegistration,
+  validatorAddressOf,
+} from './chain/validators.ts';
+export { type ChainView, type ChainViewOptions, headerTimeMs, openChainView } from './chain/view.ts';
+export {
+  type Channel,
+  type ChannelWish,
+  EMPTY_WALLET_STATE,
+  formatWalletState,
+  memoryWalletStore,
+  openWallet,
+  parseWalletState,
+  type StoredChannel,
+  type Wallet,
+  type WalletKey,
+  type WalletState,
+  type WalletStore,
+} from './chain/wallet.ts';
 export { HACA_BASE_URL, openHaca } from './client.ts';
 export {
   appraisePieces,
@@ -48,9 +84,7 @@ export {
   type KeyEvidence,
 } from './evidence.ts';
 export { type EvidenceRecords, type EvidenceTime, openEvidenceRecords } from './evidence-records.ts';
-export type { InferOptions, InferResult, ModelShapes } from './infer.ts';
 export { type JudgedKey, type KeyToJudge, openKeyJudge } from './key-judge.ts';
-export { decodeLightBlock, encodeLightBlock } from './light-block-json.ts';
 export { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
 export {
   type ClaimStatus,
@@ -62,12 +96,20 @@ export {
   type ReceiptState,
   type ReceiptStatus,
 } from './node-api.ts';
-export type { ChannelOptions, ChatOptions, ChatResult, Haca, HacaOptions } from './options.ts';
+export type {
+  ChannelOptions,
+  ChatOptions,
+  ChatResult,
+  Haca,
+  HacaOptions,
+  InferOptions,
+  InferResult,
+  ModelShapes,
+} from './options.ts';
 export { type Platform, randomBytes, type Signer } from './platform.ts';
 export { assuranceCheck, DEFAULT_POLICY, meetsPolicy, type Policy, tierCheck } from './policy.ts';
-export { listRecords } from './record-list.ts';
-export { parseRequest, type RequestParams } from './request.ts';
-export { commentText, isDoneEvent, type SseBlock, type SseSplitter, splitSse } from './sse.ts';
+export { parseRequest, type RequestParams } from './request/body.ts';
+export { commentText, isDoneEvent, type SseBlock, type SseSplitter, splitSse } from './request/sse.ts';
 export {
   isTierAtLeast,
   type MeasurementPhase,
@@ -75,26 +117,6 @@ export {
   STANDINGS,
   type Standing,
 } from './standing.ts';
-export {
-  accountKeyOf,
-  accountOf,
-  estimateFee,
-  fetchAccount,
-  fetchBaseFee,
-  type SubmitOptions,
-  sendTransaction,
-  submitOps,
-  type TxOutcome,
-} from './transactions.ts';
-export { parseTrustedHeader, type Trust } from './trust.ts';
-export { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
-export {
-  listValidators,
-  registerValidatorOp,
-  type ValidatorEntry,
-  type ValidatorRegistration,
-  validatorAddressOf,
-} from './validators.ts';
 export {
   type AnswerExpectations,
   type AnswerRecords,
@@ -104,26 +126,12 @@ export {
   verifyAnswer,
 } from './verify-answer.ts';
 export { type BundleContext, type BundleVerification, verifyBundle } from './verify-bundle.ts';
+export type { ProvenClaim, ProvenVerifyingKey, VerifiedZkProof } from './zk/proof.ts';
+export type { TensorInput } from './zk/tensors.ts';
 export {
   claimIdOfRecord,
   verifyZkReceipt,
   type ZkClaim,
   type ZkReceiptParts,
   type ZkReceiptVerification,
-} from './verify-zk.ts';
-export {
-  type Channel,
-  type ChannelWish,
-  EMPTY_WALLET_STATE,
-  formatWalletState,
-  memoryWalletStore,
-  openWallet,
-  parseWalletState,
-  type StoredChannel,
-  type Wallet,
-  type WalletKey,
-  type WalletState,
-  type WalletStore,
-} from './wallet.ts';
-export type { ProvenClaim, ProvenVerifyingKey, VerifiedZkProof } from './zk-proof.ts';
-export type { TensorInput } from './zk-tensors.ts';
+} from './zk/verify.ts';

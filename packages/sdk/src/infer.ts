@@ -1,43 +1,22 @@
 /** Inference that is proved: tensors in, tensors out, one canonical encoding of both. */
-import {
-  parseVerifyingKey,
-  publicTensorShapes,
-  type TensorShape,
-  type TensorValues,
-  verifyingKeyHash,
-} from '@haca/circuit';
+import { parseVerifyingKey, publicTensorShapes, verifyingKeyHash } from '@haca/circuit';
 import { bytesEqual, decode, toHex } from '@haca/primitives';
-import { encodeZkRequest, type ModelManifest, recordKey, verifyingKeyRecordCodec } from '@haca/protocol';
-import type { Answer } from './answer.ts';
+import {
+  decodeZkRequest,
+  encodeZkRequest,
+  type ModelManifest,
+  recordKey,
+  verifyingKeyRecordCodec,
+} from '@haca/protocol';
 import { NodeError, PaymentError } from './errors.ts';
 import { nodeErrorOf } from './node-api.ts';
+import type { InferOptions, InferResult } from './options.ts';
 import { randomBytes } from './platform.ts';
-import { ZK_PATH } from './request.ts';
-import { infer as send } from './send.ts';
-import type { Session } from './session.ts';
-import type { ProvenVerifyingKey } from './zk-proof.ts';
-import { decodeOutputs, encodeInputs, type TensorInput } from './zk-tensors.ts';
-
-export interface InferOptions {
-  /** Name or id (hex) of a model of method `zk`. */
-  readonly model: string;
-  /** One for each input of the model, in its order. A `Uint8Array` of as many bytes as the tensor has is taken as it is. */
-  readonly tensors: readonly TensorInput[];
-  readonly signal?: AbortSignal;
-}
-
-export interface InferResult {
-  /** Integers of each output, row-major. */
-  readonly outputs: readonly TensorValues[];
-  readonly shapes: ModelShapes;
-  /** Signed and paid for; `answer.until('verified')` verifies the proof once it is there. */
-  readonly answer: Answer;
-}
-
-export interface ModelShapes {
-  readonly inputs: readonly TensorShape[];
-  readonly outputs: readonly TensorShape[];
-}
+import { ZK_PATH } from './request/body.ts';
+import { sendRequest } from './request/send.ts';
+import type { Session } from './request/session.ts';
+import type { ProvenVerifyingKey } from './zk/proof.ts';
+import { decodeOutputs, encodeInputs } from './zk/tensors.ts';
 
 const SALT_BYTES = 32;
 const KEYS_REMEMBERED = 64;
@@ -47,16 +26,39 @@ export async function inferTensors(session: Session, options: InferOptions): Pro
   const verifyingKey = await proveVerifyingKey(session, manifest);
   const shapes = publicTensorShapes(parseVerifyingKey(verifyingKey.record.verifyingKey));
   const tensors = encodeInputs(shapes.inputs, options.tensors);
-  const body = encodeZkRequest({ modelId, salt: randomBytes(SALT_BYTES), tensors });
+  const body =
+    openRequest(session, modelId, tensors) ??
+    encodeZkRequest({ modelId, salt: randomBytes(SALT_BYTES), tensors });
   const headers = new Headers({ 'content-type': 'application/cbor', accept: 'application/cbor' });
   const signal = options.signal ?? new AbortController().signal;
-  const { response, pending } = await send(session, ZK_PATH, body, headers, signal, { verifyingKey, shapes });
+  const { response, pending } = await sendRequest(session, ZK_PATH, body, headers, signal, {
+    verifyingKey,
+    shapes,
+  });
   if (pending === null) {
     const error = nodeErrorOf(response.status, await response.json().catch(() => null), 'infer');
     throw response.status === 402 ? new PaymentError(error.code, error.message) : error;
   }
   const answer = await pending.answer.completed;
   return { outputs: decodeOutputs(shapes.outputs, answer.response), shapes, answer };
+}
+
+/** The same question asked before, where nobody knows yet what became of it: with its salt it is the same request. */
+function openRequest(
+  { unresolved, sending }: Session,
+  modelId: Uint8Array,
+  tensors: readonly Uint8Array[],
+): Uint8Array | null {
+  for (const { attempt } of unresolved.values()) {
+    if (attempt.path !== ZK_PATH || sending.has(attempt)) continue;
+    const asked = decodeZkRequest(attempt.body);
+    const isSame =
+      bytesEqual(asked.modelId, modelId) &&
+      asked.tensors.length === tensors.length &&
+      asked.tensors.every((row, i) => bytesEqual(row, tensors[i] as Uint8Array));
+    if (isSame) return attempt.body;
+  }
+  return null;
 }
 
 /** The key that the manifest names, with the chain's proof that it was registered. */

@@ -10,7 +10,7 @@ import {
   type ProvenRecord,
   recordKey,
 } from '@haca/protocol';
-import { type ChainView, headerTimeMs } from './chain-view.ts';
+import { type ChainView, headerTimeMs } from './chain/view.ts';
 import {
   type AppraisedDocuments,
   askNamedRecords,

@@ -83,6 +83,8 @@ function answerError(response: ServerResponse, error: unknown): void {
   }
   const verdict = error instanceof VerificationError ? { verdict: error.verdict } : {};
   const status = error instanceof RangeError ? 413 : 502;
+  const said = (error as { readonly code?: unknown } | null)?.code;
+  const code = typeof said === 'string' ? said : null;
   response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify({ error: { message, type: 'haca', param: null, code: null }, ...verdict }));
+  response.end(JSON.stringify({ error: { message, type: 'haca', param: null, code }, ...verdict }));
 }

@@ -118,9 +118,8 @@ export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
   };
   const get = async (path: string): Promise<unknown> => {
     const { status, bytes } = await fetchBytes(path);
-    const value = parseJson(new TextDecoder().decode(bytes), path);
-    if (status >= 400) throw nodeErrorOf(status, value, `${base}${path}`);
-    return value;
+    if (status >= 400) throw nodeErrorOf(status, jsonOrNull(bytes), `${base}${path}`);
+    return parseJson(new TextDecoder().decode(bytes), path);
   };
   return {
     url: base,
@@ -133,7 +132,7 @@ export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
       const path = `/v1/receipts/${encodeURIComponent(id)}/proof`;
       const { status, bytes } = await fetchBytes(path);
       if (status < 400) return bytes;
-      throw nodeErrorOf(status, parseJson(new TextDecoder().decode(bytes), path), `${base}${path}`);
+      throw nodeErrorOf(status, jsonOrNull(bytes), `${base}${path}`);
     },
   };
 }
@@ -147,14 +146,43 @@ export function nodeErrorOf(status: number, body: unknown, where: string): NodeE
   return new NodeError(code, `${where}: ${said.slice(0, 500)}`, status);
 }
 
-/** All bytes of a response; `MalformedError` above the limit. */
+/** What refuses need not be the node: the error page of a proxy before it is no JSON. */
+export function jsonOrNull(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
+}
+
+/** The connection broke before all of a body was there. */
+export class BrokenBodyError extends Error {
+  override readonly name = 'BrokenBodyError';
+  readonly receivedBytes: number;
+  readonly answerId: string | null;
+
+  constructor(receivedBytes: number, answerId: string | null, cause: unknown) {
+    super(`the connection broke after ${receivedBytes} bytes of a body`, { cause });
+    this.receivedBytes = receivedBytes;
+    this.answerId = answerId;
+  }
+}
+
+/** Receipt id that a response is sent under, by the node's word. */
+export function answerIdOf({ headers }: Response): string | null {
+  return headers.get('x-haca-receipt-id');
+}
+
+/** All bytes of a response; `MalformedError` above the limit, `BrokenBodyError` where the connection breaks before its end. */
 export async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   if (response.body === null) return new Uint8Array(0);
   const reader = response.body.getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw new BrokenBodyError(size, answerIdOf(response), cause);
+    });
     if (done) break;
     size += value.length;
     if (size > maxBytes) {

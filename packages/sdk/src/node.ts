@@ -5,19 +5,19 @@ import { dirname, join, resolve } from 'node:path';
 import { fromBase64, type GenesisDocument, parseGenesisDocument } from '@haca/light-client';
 import { ed25519SignerFromSeed, nodeCrypto, nodeZkKernels } from '@haca/platform';
 import { bytesEqual, MalformedError, toHex, UsageError } from '@haca/primitives';
-import { openHaca as openCore } from './client.ts';
-import { asHex, asObject, parseJson } from './json.ts';
-import { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
-import type { Haca, HacaOptions } from './options.ts';
-import type { Platform, Signer } from './platform.ts';
-import { accountOf } from './transactions.ts';
+import { accountOf } from './chain/transactions.ts';
 import {
   EMPTY_WALLET_STATE,
   formatWalletState,
   parseWalletState,
   type WalletKey,
   type WalletStore,
-} from './wallet.ts';
+} from './chain/wallet.ts';
+import { openHaca as openCore } from './client.ts';
+import { asHex, asObject, parseJson } from './json.ts';
+import { formatNetworkFile, type NetworkFile, parseNetworkFile } from './network-file.ts';
+import type { Haca, HacaOptions } from './options.ts';
+import type { Platform, Signer } from './platform.ts';
 
 export * from './index.ts';
 

@@ -1,13 +1,14 @@
+import type { TensorShape, TensorValues } from '@haca/circuit';
 import type { RpcClient } from '@haca/platform/rpc';
 import type { Answer } from './answer.ts';
-import type { ChainView } from './chain-view.ts';
+import type { Trust } from './chain/trust.ts';
+import type { ValidatorEntry } from './chain/validators.ts';
+import type { ChainView } from './chain/view.ts';
+import type { Wallet, WalletKey } from './chain/wallet.ts';
 import type { Directory, ModelEntry, NodeEntry } from './directory.ts';
-import type { InferOptions, InferResult } from './infer.ts';
 import type { Platform } from './platform.ts';
 import type { Policy } from './policy.ts';
-import type { Trust } from './trust.ts';
-import type { ValidatorEntry } from './validators.ts';
-import type { Wallet, WalletKey } from './wallet.ts';
+import type { TensorInput } from './zk/tensors.ts';
 
 export interface ChannelOptions {
   readonly asset: number;
@@ -71,4 +72,25 @@ export interface ChatResult {
   readonly text: string;
   readonly finishReason: string | null;
   readonly answer: Answer;
+}
+
+export interface InferOptions {
+  /** Name or id (hex) of a model of method `zk`. */
+  readonly model: string;
+  /** One for each input of the model, in its order. A `Uint8Array` of as many bytes as the tensor has is taken as it is. */
+  readonly tensors: readonly TensorInput[];
+  readonly signal?: AbortSignal;
+}
+
+export interface InferResult {
+  /** Integers of each output, row-major. */
+  readonly outputs: readonly TensorValues[];
+  readonly shapes: ModelShapes;
+  /** Signed and paid for; `answer.until('verified')` verifies the proof once it is there. */
+  readonly answer: Answer;
+}
+
+export interface ModelShapes {
+  readonly inputs: readonly TensorShape[];
+  readonly outputs: readonly TensorShape[];
 }

@@ -28,8 +28,8 @@ import {
   verdictOf,
 } from '@haca/protocol';
 import { type Policy, policyChecks } from './policy.ts';
-import { outputLimitOf, reserveOf } from './request.ts';
-import { splitSse } from './sse.ts';
+import { outputLimitOf, reserveOf } from './request/body.ts';
+import { splitSse } from './request/sse.ts';
 
 /** The proven records an answer is held against. */
 export interface AnswerRecords {

@@ -42,20 +42,20 @@ import {
   verifyingKeyRecordCodec,
   verifyReceiptProof,
 } from '@haca/protocol';
+import { decodeLightBlock } from './chain/light-block-json.ts';
+import type { Trust } from './chain/trust.ts';
+import { anchorHeight, trustedChainId, verifyAnchor } from './chain/trust-anchor.ts';
 import { type EvidenceJudgement, judgeKeyEvidence, type KeyEvidence } from './evidence.ts';
 import {
   EVIDENCE_RECORDS_AGE_MAX_BLOCKS,
   type EvidenceRecords,
   openEvidenceRecords,
 } from './evidence-records.ts';
-import { decodeLightBlock } from './light-block-json.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
-import { reserveOf } from './request.ts';
+import { reserveOf } from './request/body.ts';
 import type { Standing } from './standing.ts';
-import type { Trust } from './trust.ts';
-import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 import { assuranceOf, judge, verifyAnswer } from './verify-answer.ts';
-import { claimIdOfRecord, verifyZkReceipt } from './verify-zk.ts';
+import { claimIdOfRecord, verifyZkReceipt } from './zk/verify.ts';
 
 export interface BundleContext {
   readonly crypto: CryptoProvider;

@@ -71,6 +71,8 @@ export const operatorId = accountIdOf({ algorithm: 'ed25519', publicKey: operato
 export interface Lies {
   receipt?: (receipt: Receipt) => Receipt;
   signer?: { sign: (message: Uint8Array) => Uint8Array };
+  /** What it says, before that is hashed and signed. */
+  content?: (events: readonly Uint8Array[]) => readonly Uint8Array[];
   /** Changes the bytes that are sent, after they were hashed. */
   body?: (body: Uint8Array) => Uint8Array;
   blocks?: (blocks: readonly Uint8Array[]) => readonly Uint8Array[];
@@ -431,7 +433,7 @@ export function startFakeNetwork(options: FakeNetworkOptions = {}): FakeNode {
     running += amount;
     const requestHash = requestHashOf(body);
     const isStream = doc.stream === true;
-    const events = isStream ? streamEvents() : [bodyOf()];
+    const events = (fake.lies.content ?? same)(isStream ? streamEvents() : [bodyOf()]);
     const head = events.reduce(streamNext, streamStart(requestHash));
     const idempotencyKey = headers.get('x-haca-idempotency-key');
     const reference = chain.header(chain.height());

@@ -258,6 +258,32 @@ test('a sealed stream that breaks is asked for again, sealed anew, and goes on w
   assert.notDeepEqual(first, second, 'each sending is sealed by itself');
 });
 
+for (const [form, more] of [
+  ['whole', {}],
+  ['streamed', streamed],
+] as const) {
+  test(`a sealed answer that breaks off for good is an error that says so, and the same request later (${form})`, async () => {
+    const { node, relay, open } = await startSealedNetwork();
+    relay.response = async (sealed) => {
+      const bytes = new Uint8Array(await sealed.arrayBuffer());
+      const half = new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          controller.enqueue(bytes.slice(0, bytes.length / 2));
+          controller.error(new TypeError('terminated'));
+        },
+      });
+      return new Response(half, sealed);
+    };
+    const haca = await open();
+    await assert.rejects(chat(haca, more), { name: 'NodeError', code: 'E_INTERRUPTED' });
+    delete relay.response;
+    const { text, answer } = await chat(haca, more);
+    assert.equal(text, WORDS.join(''));
+    assert.ok(answer.verdict.ok);
+    assert.equal(node.executions(), 1);
+  });
+}
+
 test('sent again after a broken connection it is the same request, salt and voucher included', async () => {
   const { node, open, plainBodies } = await startSealedNetwork();
   node.lies.breakAfterBlocks = 0;

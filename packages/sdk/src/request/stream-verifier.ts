@@ -18,8 +18,8 @@ import {
   streamStart,
   verdictOf,
 } from '@haca/protocol';
-import { VerificationError } from './errors.ts';
-import type { Policy } from './policy.ts';
+import { VerificationError } from '../errors.ts';
+import type { Policy } from '../policy.ts';
 import { commentText, isDoneEvent, looksDone, type SseBlock, splitSse } from './sse.ts';
 
 export interface StreamExpectations {
@@ -37,6 +37,16 @@ export interface StreamOutcome {
   readonly response: Uint8Array;
   /** Checks about the stream itself. */
   readonly checks: readonly Check[];
+  /** The connection broke, and this is what came when it was asked for again. */
+  readonly isResumed: boolean;
+}
+
+/** How far a stream came on the connection that brought the most of it. */
+export interface StreamProgress {
+  readonly events: number;
+  readonly bytes: number;
+  /** Events that the consumer has. */
+  readonly releasedEvents: number;
 }
 
 export interface VerifiedStreamOptions {
@@ -46,6 +56,8 @@ export interface VerifiedStreamOptions {
   readonly reopen: () => Promise<ReadableStream<Uint8Array>>;
   /** Called once with everything; throws `VerificationError` to withhold the end of the stream. */
   readonly finish: (outcome: StreamOutcome) => Promise<void>;
+  /** The error that says of a connection which broke for good what had come by then. */
+  readonly interrupted: (cause: unknown, progress: StreamProgress) => unknown;
   /** The stream broke for good, or the consumer went away. */
   readonly abandon: (reason: unknown, isBroken: boolean) => void;
 }
@@ -59,6 +71,11 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
   let reopens = 0;
   let isOver = false;
 
+  const failureOf = (error: unknown): unknown => {
+    const isJudged = error instanceof MalformedError || error instanceof VerificationError;
+    return isJudged ? error : options.interrupted(error, chain.progress());
+  };
+
   const read = async (): Promise<Uint8Array | null> => {
     for (;;) {
       try {
@@ -66,10 +83,13 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
         if (!done) return value;
         if (chain.receipt() !== null || reopens >= REOPENS_MAX) return null;
       } catch (error) {
-        if (reopens >= REOPENS_MAX) throw error;
+        if (reopens >= REOPENS_MAX) throw failureOf(error);
       }
       reopens++;
-      reader = (await options.reopen()).getReader();
+      const again = await options.reopen().catch((error: unknown) => {
+        throw failureOf(error);
+      });
+      reader = again.getReader();
       chain.restart();
     }
   };
@@ -79,7 +99,7 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       // The receipt is the end, whether or not the connection is closed: what might follow is never released.
       const chunk = chain.isSealed() ? null : await read();
       if (chunk === null) {
-        await options.finish(chain.outcome());
+        await options.finish({ ...chain.outcome(), isResumed: reopens > 0 });
         isOver = true;
         for (const bytes of chain.releaseAll()) controller.enqueue(bytes);
         controller.close();
@@ -135,6 +155,7 @@ function chunkChain(expectations: StreamExpectations) {
   let isDone = false;
   let checkpoints = 0;
   let eventsAfterReceipt = 0;
+  let most = { events, bytes: rawBytes };
 
   const refuse = (failure: Check): never => {
     throw new VerificationError('the stream was stopped', verdictOf([failure]));
@@ -197,6 +218,7 @@ function chunkChain(expectations: StreamExpectations) {
         if (signed !== undefined && receipt === null) receipt = RECEIPT.decode(fromBase64url(signed));
         released.push(...release(releasable(sawCheckpoint)));
       }
+      if (rawBytes > most.bytes) most = { events, bytes: rawBytes };
       return released;
     },
     restart: (): void => {
@@ -212,9 +234,10 @@ function chunkChain(expectations: StreamExpectations) {
       raw = [];
       rawBytes = 0;
     },
+    progress: (): StreamProgress => ({ ...most, releasedEvents }),
     receipt: (): SignedObject<Receipt> | null => receipt,
     isSealed: (): boolean => receipt !== null && isDone,
-    outcome: (): StreamOutcome => ({
+    outcome: (): Omit<StreamOutcome, 'isResumed'> => ({
       receipt,
       response: concatBytes(...raw),
       checks: [

@@ -16,9 +16,9 @@ import {
   transactionGas,
   transactionHash,
 } from '@haca/protocol';
-import { TimeoutError, TransactionError } from './errors.ts';
-import { asAmount, asObject, parseJson } from './json.ts';
-import { type Signer, sleep } from './platform.ts';
+import { TimeoutError, TransactionError } from '../errors.ts';
+import { asAmount, asObject, parseJson } from '../json.ts';
+import { type Signer, sleep } from '../platform.ts';
 
 export interface TxOutcome {
   readonly hash: Uint8Array;

@@ -1,7 +1,7 @@
 import type { RpcClient } from '@haca/platform/rpc';
 import { compareBytes, decode, MalformedError, toHex } from '@haca/primitives';
 import { RECORD_LIST_MAX, type RecordEntry, recordListCodec } from '@haca/protocol';
-import { NodeError } from './errors.ts';
+import { NodeError } from '../errors.ts';
 
 const PAGES_MAX = 100;
 /** A page this long may have been cut off for its size. */

@@ -13,12 +13,13 @@ import {
 } from '@haca/platform/sealing';
 import { concatBytes, domainHash, MalformedError } from '@haca/primitives';
 import { type Check, failed, notApplicable, passed, verdictOf } from '@haca/protocol';
-import type { Route } from './directory.ts';
-import { VerificationError } from './errors.ts';
-import { readBounded } from './node-api.ts';
-import type { Policy } from './policy.ts';
-import { ZK_PATH } from './request.ts';
-import type { Attempt, Session } from './session.ts';
+import type { Route } from '../directory.ts';
+import { VerificationError } from '../errors.ts';
+import { readBounded } from '../node-api.ts';
+import type { Policy } from '../policy.ts';
+import type { Attempt } from './attempt.ts';
+import { ZK_PATH } from './body.ts';
+import type { Session } from './session.ts';
 import { type SseBlock, splitSse } from './sse.ts';
 
 /** What requests to this route are sealed to; null: they go as they are. */

@@ -2,19 +2,21 @@
 
 import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
-import type { Route } from './directory.ts';
-import { NodeError, VerificationError } from './errors.ts';
+import type { Route } from '../directory.ts';
+import { NodeError, VerificationError } from '../errors.ts';
+import { BrokenBodyError, readBounded } from '../node-api.ts';
+import { sleep } from '../platform.ts';
+import { type Policy, policyChecks } from '../policy.ts';
+import type { Attempt, Inference, RequestParts, ZkExpectation } from './attempt.ts';
+import { parseRequest } from './body.ts';
 import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
-import { readBounded } from './node-api.ts';
-import { payIn, prepareAttempt, type RequestParts } from './pay.ts';
-import { sleep } from './platform.ts';
-import { type Policy, policyChecks } from './policy.ts';
+import { interruption } from './interruption.ts';
+import { payIn, prepareAttempt } from './pay.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
-import { parseRequest } from './request.ts';
 import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
-import type { Attempt, Inference, Session, ZkExpectation } from './session.ts';
+import type { Session } from './session.ts';
 
-export async function infer(
+export async function sendRequest(
   session: Session,
   path: string,
   body: Uint8Array,
@@ -207,6 +209,19 @@ const PENDING_WAIT_MS = 500;
 
 /** Sends one attempt. The same voucher with the same body is the same request, however often it is sent. */
 async function sendAttempt(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Inference> {
+  session.sending.add(attempt);
+  try {
+    return await sendUntilAnswered(session, attempt, signal);
+  } finally {
+    session.sending.delete(attempt);
+  }
+}
+
+async function sendUntilAnswered(
+  session: Session,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Inference> {
   const name = toHex(attempt.requestHash);
   let waits = 0;
   for (let sends = 0; ; sends++) {
@@ -267,7 +282,7 @@ async function judgeSendFailure(
   if (signal.aborted) {
     attempt.lane.distrust();
     session.unresolved.delete(name);
-    throw cause;
+    throw cause instanceof BrokenBodyError ? cause.cause : cause;
   }
   if (isConnectionRefused(cause) && !session.unresolved.has(name)) {
     attempt.lane.release(attempt.requestHash);
@@ -278,6 +293,9 @@ async function judgeSendFailure(
   if (sends < RESENDS_MAX) {
     await sleep(RESEND_PAUSE_MS * (sends + 1), signal);
     return null;
+  }
+  if (cause instanceof BrokenBodyError) {
+    throw interruption(attempt, `${cause.receivedBytes} bytes came`, cause.answerId, cause.cause);
   }
   const message = `${url} did not answer; sent again within ten minutes it is the same request`;
   throw new NodeError('E_UNREACHABLE', message, null, { cause });

@@ -8,7 +8,7 @@ import {
   validatorSetOf,
 } from '@haca/light-client';
 import { utf8Decode, utf8Encode } from '@haca/primitives';
-import { asArray, asObject, parseJson } from './json.ts';
+import { asArray, asObject, parseJson } from '../json.ts';
 
 const VALIDATORS_MAX = 10_000;
 

@@ -24,9 +24,9 @@ import {
 import { type RpcClient, RpcError } from '@haca/platform/rpc';
 import { bytesEqual, type CryptoProvider, MalformedError, toHex, UsageError } from '@haca/primitives';
 import { failed, type ProvenRecord, type Verdict, verdictOf } from '@haca/protocol';
-import { TimeoutError, VerificationError } from './errors.ts';
-import { asArray, asObject } from './json.ts';
-import { sleep } from './platform.ts';
+import { TimeoutError, VerificationError } from '../errors.ts';
+import { asArray, asObject } from '../json.ts';
+import { sleep } from '../platform.ts';
 import type { Trust } from './trust.ts';
 import { anchorHeight, trustedChainId, verifyAnchor } from './trust-anchor.ts';
 

@@ -1,19 +1,18 @@
-import type { TensorShape } from '@haca/circuit';
+/** What one client keeps from request to request. */
 import { connectRpc } from '@haca/platform/rpc';
-import type { SignedObject, Voucher } from '@haca/protocol';
 import type { ZkVerifier } from '@haca/verifier';
-import type { Answer, PendingAnswer } from './answer.ts';
-import { type ChainView, openChainView } from './chain-view.ts';
-import { type Directory, openDirectory, type Route } from './directory.ts';
-import type { VerificationError } from './errors.ts';
-import { type Lane, type LaneLedger, openLaneLedger } from './lanes.ts';
-import type { ChannelOptions, HacaOptions } from './options.ts';
-import { type Platform, randomBytes } from './platform.ts';
-import { DEFAULT_POLICY, type Policy } from './policy.ts';
-import type { RequestParams } from './request.ts';
-import { openZkVerifier } from './verify-zk.ts';
-import { type Channel, openWallet, type Wallet } from './wallet.ts';
-import type { ProvenVerifyingKey } from './zk-proof.ts';
+import type { Answer } from '../answer.ts';
+import { type ChainView, openChainView } from '../chain/view.ts';
+import { type Channel, openWallet, type Wallet } from '../chain/wallet.ts';
+import { type Directory, openDirectory } from '../directory.ts';
+import type { VerificationError } from '../errors.ts';
+import type { ChannelOptions, HacaOptions } from '../options.ts';
+import { type Platform, randomBytes } from '../platform.ts';
+import { DEFAULT_POLICY, type Policy } from '../policy.ts';
+import type { ProvenVerifyingKey } from '../zk/proof.ts';
+import { openZkVerifier } from '../zk/verify.ts';
+import type { Attempt } from './attempt.ts';
+import { type LaneLedger, openLaneLedger } from './lanes.ts';
 
 const DEFAULT_CHANNEL: ChannelOptions = { asset: 1, deposit: 2_000_000_000n, allocation: 1_000_000_000n };
 
@@ -38,6 +37,8 @@ export interface Session {
   readonly channels: Map<string, Channel>;
   /** Requests whose outcome is unknown, by request hash: sent again they are the same request with the same voucher. */
   readonly unresolved: Map<string, { readonly attempt: Attempt; readonly sinceMs: number }>;
+  /** Attempts that are on their way now. */
+  readonly sending: Set<Attempt>;
   /** Why the answer to a request was withheld, by request hash: a client library that retries does not pay for it again. */
   readonly withheld: Map<string, VerificationError>;
   /** Receipts seen, by key and sequence number. */
@@ -45,34 +46,6 @@ export interface Session {
   readonly onAnswer: (answer: Answer) => void;
   lastAnswer: Answer | null;
   syncedAtMs: number;
-}
-
-/** What the answer to a request of method `zk` is held against. */
-export interface ZkExpectation {
-  readonly verifyingKey: ProvenVerifyingKey;
-  readonly shapes: { readonly outputs: readonly TensorShape[] };
-}
-
-/** One request that was, or is about to be, sent with one voucher. */
-export interface Attempt {
-  readonly route: Route;
-  readonly path: string;
-  readonly body: Uint8Array;
-  readonly headers: Headers;
-  readonly params: RequestParams;
-  readonly requestHash: Uint8Array;
-  readonly zk: ZkExpectation | null;
-  readonly lane: Lane;
-  readonly voucher: SignedObject<Voucher>;
-  readonly reserve: bigint;
-  readonly idempotencyKey: string;
-  readonly minRefHeight: number;
-  readonly startedAtMs: number;
-}
-
-export interface Inference {
-  readonly response: Response;
-  readonly pending: PendingAnswer | null;
 }
 
 export function openSession(options: HacaOptions): Session {
@@ -109,6 +82,7 @@ export function openSession(options: HacaOptions): Session {
     fetch: fetchFn,
     channels: new Map(),
     unresolved: new Map(),
+    sending: new Set(),
     withheld: new Map(),
     seen: new Map(),
     onAnswer: options.onAnswer ?? (() => undefined),

@@ -17,11 +17,12 @@ import {
   verdictOf,
 } from '@haca/protocol';
 import type { ZkVerifier } from '@haca/verifier';
-import type { ChainView } from './chain-view.ts';
-import type { Route } from './directory.ts';
-import { VerificationError } from './errors.ts';
-import type { ClaimStatus, ReceiptStatus } from './node-api.ts';
-import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify-zk.ts';
+import type { ChainView } from '../chain/view.ts';
+import type { Route } from '../directory.ts';
+import { VerificationError } from '../errors.ts';
+import { asObject } from '../json.ts';
+import type { ClaimStatus, ReceiptStatus } from '../node-api.ts';
+import { claimIdOfRecord, verifyZkReceipt, type ZkClaim } from './verify.ts';
 
 /** The verifying key of a model, proven, as `infer` got it before it asked. */
 export interface ProvenVerifyingKey {
@@ -155,8 +156,8 @@ async function callTx(
   prove: boolean,
 ): Promise<{ readonly tx: Uint8Array; readonly proof: unknown } | null> {
   try {
-    const params = { hash: toBase64(hash), prove };
-    const { tx, proof } = (await chain.rpc.call('tx', params)) as Readonly<Record<string, unknown>>;
+    const answer = asObject(await chain.rpc.call('tx', { hash: toBase64(hash), prove }), 'tx');
+    const { tx, proof } = answer as { readonly tx?: unknown; readonly proof?: unknown };
     const bytes = typeof tx === 'string' ? fromBase64(tx, 'tx') : null;
     return bytes !== null && bytesEqual(transactionHash(bytes), hash) ? { tx: bytes, proof } : null;
   } catch (error) {

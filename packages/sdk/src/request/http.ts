@@ -1,8 +1,9 @@
 import { base64url } from '@haca/platform/rpc';
 import { SEALED_TYPE } from '@haca/platform/sealing';
-import { nodeErrorOf, readBounded } from './node-api.ts';
+import { BrokenBodyError, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
+import type { Attempt } from './attempt.ts';
 import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
-import type { Attempt, Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** Sends a request, sealed where the policy and the key's record say so; the response is the plain one either way. */
 export async function post(session: Session, attempt: Attempt, signal: AbortSignal): Promise<Response> {
@@ -48,10 +49,17 @@ export function isEventStream(response: Response): boolean {
 export function rebuilt({ status, statusText, headers }: Response, body: Uint8Array | null): Response {
   const hasBody = body !== null && body.length > 0;
   return new Response(hasBody ? (body as Uint8Array<ArrayBuffer>) : null, {
-    status,
+    status: handedStatus(status),
     statusText,
     headers: handedHeaders(headers),
   });
+}
+
+const BAD_GATEWAY = 502;
+
+/** Servers may send any three digits, of which no `Response` can be made again. */
+function handedStatus(status: number): number {
+  return status >= 200 && status <= 599 ? status : BAD_GATEWAY;
 }
 
 /** The body was decoded and checked here; length and coding of the wire no longer apply. */
@@ -70,16 +78,14 @@ export function errorResponse(status: number, code: string, message: string): Re
     code,
   };
   return new Response(JSON.stringify({ error }), {
-    status,
+    status: handedStatus(status),
     headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
   });
 }
 
 export async function errorCodeOf(response: Response): Promise<string> {
   try {
-    const bytes = await readBounded(response.clone(), 1 << 20);
-    const body: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    return nodeErrorOf(response.status, body, '').code;
+    return nodeErrorOf(response.status, jsonOrNull(await readBounded(response.clone(), 1 << 20)), '').code;
   } catch {
     return `HTTP_${response.status}`;
   }
@@ -87,6 +93,7 @@ export async function errorCodeOf(response: Response): Promise<string> {
 
 /** Certain that no byte of the request reached the node. */
 export function isConnectionRefused(error: unknown): boolean {
+  if (error instanceof BrokenBodyError) return false;
   const cause = (error as { cause?: { code?: unknown; errors?: readonly { code?: unknown }[] } } | null)
     ?.cause;
   const codes = [cause?.code, ...(cause?.errors ?? []).map(({ code }) => code)];

@@ -1,6 +1,6 @@
 import type { GenesisDocument } from '@haca/light-client';
 import { fromHex } from '@haca/primitives';
-import { bad } from './json.ts';
+import { bad } from '../json.ts';
 
 /** What a caller trusts to begin with. Nothing a server says replaces it. */
 export type Trust =

@@ -1,13 +1,12 @@
 import { toHex } from '@haca/primitives';
 import { failed, reserveFor, type Voucher, verdictOf } from '@haca/protocol';
-import { headerTimeMs } from './chain-view.ts';
-import type { Route } from './directory.ts';
-import { PaymentError, VerificationError } from './errors.ts';
-import { randomBytes } from './platform.ts';
-import type { Attempt, Session } from './session.ts';
-import type { Channel } from './wallet.ts';
-
-export type RequestParts = Pick<Attempt, 'path' | 'body' | 'headers' | 'params' | 'requestHash' | 'zk'>;
+import { headerTimeMs } from '../chain/view.ts';
+import type { Channel } from '../chain/wallet.ts';
+import type { Route } from '../directory.ts';
+import { PaymentError, VerificationError } from '../errors.ts';
+import { randomBytes } from '../platform.ts';
+import type { Attempt, RequestParts } from './attempt.ts';
+import type { Session } from './session.ts';
 
 const SYNC_EVERY_MS = 2_000;
 

@@ -24,7 +24,7 @@ import {
   zkClaimIdOf,
 } from '@haca/protocol';
 import { createZkVerifier, type ZkVerifier } from '@haca/verifier';
-import type { Platform } from './platform.ts';
+import type { Platform } from '../platform.ts';
 
 /** What of a claim its proof depends on. */
 export type ZkClaim = Pick<ClaimRecord, 'keyId' | 'firstSeq' | 'count' | 'receiptsRoot' | 'nonce'>;

@@ -4,10 +4,10 @@
  */
 import { bytesEqual, type CryptoProvider, toHex } from '@haca/primitives';
 import { LANES_PER_CHANNEL_AND_KEY, VOUCHER } from '@haca/protocol';
-import { PaymentError } from './errors.ts';
-import type { LaneState, NodeApi } from './node-api.ts';
-import { sleep } from './platform.ts';
-import type { Channel } from './wallet.ts';
+import type { Channel } from '../chain/wallet.ts';
+import { PaymentError } from '../errors.ts';
+import type { LaneState, NodeApi } from '../node-api.ts';
+import { sleep } from '../platform.ts';
 
 export interface Lane {
   readonly index: number;

@@ -21,12 +21,12 @@ import {
   VOUCHER,
   type Voucher,
 } from '@haca/protocol';
-import type { ChainView } from './chain-view.ts';
-import { PaymentError } from './errors.ts';
-import { asArray, asHex, asInteger, asObject } from './json.ts';
-import { type Platform, randomBytes, type Signer } from './platform.ts';
+import { PaymentError } from '../errors.ts';
+import { asArray, asHex, asInteger, asObject } from '../json.ts';
+import { type Platform, randomBytes, type Signer } from '../platform.ts';
 import { listRecords } from './record-list.ts';
 import { accountOf, fetchAccount, submitOps, type TxOutcome } from './transactions.ts';
+import type { ChainView } from './view.ts';
 
 /** Where a wallet keeps what it must not lose between runs. Nothing in it is needed to keep money safe but the seeds. */
 export interface WalletStore {

@@ -7,7 +7,7 @@ import {
   type Receipt,
   reserveFor,
 } from '@haca/protocol';
-import { asObject, bad, parseJson } from './json.ts';
+import { asObject, bad, parseJson } from '../json.ts';
 
 export interface RequestParams {
   readonly model: string;

@@ -12,7 +12,7 @@ import {
   validatorPossessionMessage,
   validatorRecordCodec,
 } from '@haca/protocol';
-import type { Signer } from './platform.ts';
+import type { Signer } from '../platform.ts';
 import { listRecords } from './record-list.ts';
 
 export interface ValidatorEntry {
