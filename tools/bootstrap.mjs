@@ -11,7 +11,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,11 +19,11 @@ const NODE_MAJOR = 24;
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const stampFile = join(root, 'node_modules', '.haca-installed');
 
-const lockDigest = createHash('sha256')
-  .update(readFileSync(join(root, 'package-lock.json')))
-  .digest('hex');
-const installed = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lockDigest;
-if (!installed) await install();
+const lockText = readFileSync(join(root, 'package-lock.json'), 'utf8');
+const lockDigest = createHash('sha256').update(lockText).digest('hex');
+const stamped = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lockDigest;
+if (!stamped && !isInstalled()) await install();
+if (!stamped) writeFileSync(stampFile, lockDigest);
 
 const node = findNode();
 await buildKernels();
@@ -43,6 +43,25 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 child.on('exit', (code, signal) => {
   process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
 });
+
+/**
+ * Whether somebody ran `npm ci` already: npm writes down last what it installed. Packages for other platforms are optional,
+ * and missing. Installing again would empty `node_modules` under everything that runs.
+ */
+function isInstalled() {
+  let installed;
+  try {
+    installed = JSON.parse(readFileSync(join(root, 'node_modules', '.package-lock.json'), 'utf8')).packages;
+  } catch {
+    return false;
+  }
+  const { '': _root, ...wanted } = JSON.parse(lockText).packages;
+  const isSame = (name) => JSON.stringify(installed[name]) === JSON.stringify(wanted[name]);
+  return (
+    Object.keys(installed).every(isSame) &&
+    Object.keys(wanted).every((name) => wanted[name].optional === true || isSame(name))
+  );
+}
 
 async function install() {
   const startedAt = Date.now();
@@ -73,8 +92,6 @@ async function install() {
       'haca: npm ci failed. Check that the package registry can be reached, then run the same command again.',
     );
   }
-  mkdirSync(dirname(stampFile), { recursive: true });
-  writeFileSync(stampFile, lockDigest);
   process.stderr.write(
     `${isTerminal ? '\r' : ''}haca: dependencies installed in ${seconds()}${isTerminal ? '\x1b[K' : ''}\n`,
   );
