@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { MalformedError, UsageError } from '@haca/primitives';
 import { NodeError, PaymentError, TimeoutError, TransactionError, VerificationError } from '@haca/sdk/node';
 import { type Command, CommandLineError, commandHelp, type Io, parseCall, suggestion } from './command.ts';
@@ -78,6 +79,11 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
     io.out(overview());
     return first === undefined ? EXIT_USAGE : 0;
   }
+  if (first === 'version' || first === '--version' || first === '-v') {
+    const version = ownVersion();
+    io.out(args.includes('--json') ? JSON.stringify({ version }) : `haca ${version}`);
+    return 0;
+  }
   const command = COMMANDS.find(({ name }) => name === `${first} ${second}` || name === first);
   if (command === undefined || isMistypedGroup(command, second)) throw unknownCommand(first, second);
   const rest = args.slice(command.name.split(' ').length);
@@ -86,6 +92,11 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   return command.run(parseCall(command, rest, io));
+}
+
+function ownVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
 }
 
 /** `haca tx something` where `tx` takes a hash as well: what can't be one was meant as a command. */
@@ -110,7 +121,7 @@ function overview(): string {
   return [
     'haca: verifiable AI inference',
     '',
-    'Usage: haca COMMAND [flags]        haca COMMAND --help',
+    'Usage: haca COMMAND [flags]        haca COMMAND --help        haca --version',
     '',
     ...rows,
     '',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
@@ -41,6 +41,14 @@ test('every command has help with its flags and examples', async () => {
   const { code, out } = await run('--help');
   assert.equal(code, 0);
   for (const { name } of COMMANDS) assert.ok(out.includes(name), name);
+});
+
+test('the version is that of the package', async () => {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'packages/cli/package.json'), 'utf8')) as {
+    readonly version: string;
+  };
+  assert.deepEqual(await run('--version'), { code: 0, out: `haca ${version}`, err: '' });
+  assert.deepEqual(JSON.parse((await run('version', '--json')).out), { version });
 });
 
 test('what is mistyped is exit code 2 with what was meant', async () => {
