@@ -4,7 +4,7 @@
  * declaration, document type, comment, processing instruction, CDATA section or reference, and no prefix that is declared again
  * where it is in scope. So a text has one reading, and what is read is written back as the same text.
  */
-import { MalformedError } from '@haca/primitives';
+import { MalformedError, utf8Decode } from '@haca/primitives';
 
 export const XML_LIMITS = {
   bytes: 256 * 1024,
@@ -59,21 +59,14 @@ export function parseNarrowXml(bytes: Uint8Array, path: string): XmlElement {
 /** Of the prefixes `xml` and `xmlns`, which no other may stand for. */
 const RESERVED = ['http://www.w3.org/XML/1998/namespace', 'http://www.w3.org/2000/xmlns/'];
 const NO_NAMESPACES: Scope = new Map();
-const CHUNK_BYTES = 8192;
-
 function asciiOf(bytes: Uint8Array, path: string): string {
-  const other = bytes.findIndex((octet) => octet !== 0x0a && (octet < 0x20 || octet > 0x7e));
-  if (other >= 0)
-    throw new MalformedError(
-      'xml.character',
-      path,
-      'printable ASCII and line feeds',
-      `byte ${bytes[other]} at ${other}`,
-    );
-  let text = '';
-  for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
-    text += String.fromCharCode(...bytes.subarray(at, at + CHUNK_BYTES));
-  return text;
+  for (let at = 0; at < bytes.length; at++) {
+    const octet = bytes[at] as number;
+    if ((octet >= 0x20 && octet <= 0x7e) || octet === 0x0a) continue;
+    const expected = 'printable ASCII and line feeds';
+    throw new MalformedError('xml.character', path, expected, `byte ${octet} at ${at}`);
+  }
+  return utf8Decode(bytes, path);
 }
 
 class XmlReader {
