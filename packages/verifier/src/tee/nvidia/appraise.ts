@@ -25,8 +25,8 @@ export function appraiseNvidia(document: Uint8Array, context: NvidiaContext): Ap
   const judged: NvidiaClaims = {
     ...claims,
     // A verdict that rests on a test root is marked, whichever of the roots it is.
-    isSimulated: claims.isSimulated || manifests.authentic.some(({ isSimulated }) => isSimulated),
-    collateralEndMs: endOf(manifests.authentic.map(({ endMs }) => endMs)),
+    isSimulated: claims.isSimulated || manifests.held.some(({ isSimulated }) => isSimulated),
+    collateralEndMs: endOf(manifests.held.map(({ endMs }) => endMs)),
   };
   return appraisalOf({ ...verified, claims: judged }, NVIDIA_VALIDATE_CHECKS, () =>
     validateNvidia(claims, policy, manifests),

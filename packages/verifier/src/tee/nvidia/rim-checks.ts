@@ -64,8 +64,8 @@ export interface ManifestsAppraisal {
   readonly checks: readonly Check[];
   /** Every manifest that the device has is there, authentic, and of this chip and these versions. */
   readonly isWhole: boolean;
-  /** Those that are authentic. */
-  readonly authentic: readonly NvidiaManifest[];
+  /** Those that are authentic, of this chip and these versions. */
+  readonly held: readonly NvidiaManifest[];
 }
 
 /** At most eight signatures are verified. */
@@ -75,9 +75,7 @@ export function appraiseManifests(
   context: NvidiaManifestContext,
 ): ManifestsAppraisal {
   const judged = [judgeDriver(claims, policy, context), judgeOne('vbios', claims, policy, context)];
-  const held = judged.flatMap(({ state, manifest }) =>
-    state === 'held' && manifest !== null ? [manifest] : [],
-  );
+  const held = judged.map(({ manifest }) => manifest).filter((manifest) => manifest !== null);
   const ids = ['nvidia.rim.measurements', 'nvidia.rim.minimums'] as const;
   const unmade = whyNotCompared(judged, held.length, policy);
   const compared =
@@ -85,7 +83,7 @@ export function appraiseManifests(
   return {
     checks: [...judged.flatMap(({ checks }) => checks), ...compared],
     isWhole: held.length > 0 && judged.every(({ state }) => state === 'held' || state === 'not-needed'),
-    authentic: judged.map(({ manifest }) => manifest).filter((manifest) => manifest !== null),
+    held,
   };
 }
 
@@ -93,7 +91,7 @@ interface JudgedManifest {
   readonly checks: readonly Check[];
   /** `held`: authentic, of this chip and version. */
   readonly state: 'not-needed' | 'absent' | 'refused' | 'held';
-  /** Wherever it is authentic. */
+  /** Where it holds. */
   readonly manifest: NvidiaManifest | null;
 }
 
@@ -122,32 +120,44 @@ function judgeOne(
     return { checks, state: 'absent', manifest: null };
   }
   const verified = verifyNvidiaManifest(bytes, { crypto, nowMs, roots: manifestRoots, revoked });
+  return verified.claims === null
+    ? refused(kind, faultOf(verified.checks))
+    : judgeAuthentic(ref, verified.claims, verified.checks, policy);
+}
+
+function refused(kind: NvidiaManifestKind, fault: Check): JudgedManifest {
   const [authentic, ...rest] = idsOf(kind) as [string, ...string[]];
-  const manifest = verified.claims;
-  if (manifest === null) {
-    const unread = rest.map((id) => skipped(id, 'not-reached', 'an earlier check failed'));
-    return { checks: [renamed(faultOf(verified.checks), authentic), ...unread], state: 'refused', manifest };
-  }
-  const matches = [
-    sameText(
-      `nvidia.rim.${kind}.product`,
-      'nvidia.rim.product',
-      chipName(ref.product),
-      chipName(manifest.product),
-    ),
-    sameText(`nvidia.rim.${kind}.version`, 'nvidia.rim.version', version, manifest.version),
+  const unread = rest.map((id) => skipped(id, 'not-reached', 'an earlier check failed'));
+  return { checks: [renamed(fault, authentic), ...unread], state: 'refused', manifest: null };
+}
+
+/** `noted` has the checks of the manifest by itself. */
+function judgeAuthentic(
+  { kind, product, version }: NvidiaManifestRef,
+  manifest: NvidiaManifest,
+  noted: readonly Check[],
+  policy: NvidiaManifestPolicy,
+): JudgedManifest {
+  const [authentic, ofProduct, ofVersion, window, revocation] = idsOf(kind) as readonly [
+    string,
+    string,
+    string,
+    string,
+    string,
   ];
-  const [isRevoked, window] = ['nvidia.rim.revoked', 'nvidia.rim.window'].map((id) =>
-    verified.checks.find((each) => each.id === id),
-  ) as [Check, Check];
+  const find = (id: string): Check => noted.find((each) => each.id === id) as Check;
+  const matches = [
+    sameText(ofProduct, 'nvidia.rim.product', chipName(product), chipName(manifest.product)),
+    sameText(ofVersion, 'nvidia.rim.version', version, manifest.version),
+  ];
   const checks = [
     passed(authentic, `tag ${manifest.tagId.slice(0, 96)}`),
     ...matches,
-    renamed(window, `nvidia.rim.${kind}.window`),
-    revocationCheck(`nvidia.rim.${kind}.revocation`, isRevoked, policy),
+    renamed(find('nvidia.rim.window'), window),
+    revocationCheck(revocation, find('nvidia.rim.revoked'), policy),
   ];
   const holds = matches.every(({ status }) => status === 'passed');
-  return { checks, state: holds ? 'held' : 'refused', manifest };
+  return holds ? { checks, state: 'held', manifest } : { checks, state: 'refused', manifest: null };
 }
 
 /** The first failure among those that prove authenticity: window and revocation, which end nothing, have ids of their own. */
