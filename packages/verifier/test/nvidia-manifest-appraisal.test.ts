@@ -257,6 +257,17 @@ test('NVIDIA-35 manifests of another chip or another version', () => {
       `${codes}`,
     );
   }
+  // A device that states the version of a VBIOS as its driver's: the manifest is of that version, and of no driver.
+  const opaque = opaqueOf(withFields(GPU_FIELDS, { 3: utf8Encode('96.00.5E.00.01\0') }));
+  const lying = judge({
+    report: { ...GPU_REPORT, opaque },
+    driver: mintManifest(signer, {
+      ...VBIOS_MANIFEST,
+      version: '96.00.5E.00.01',
+      records: DRIVER_MANIFEST.records,
+    }),
+  });
+  assert.deepEqual(failures(lying), ['nvidia.rim.driver.version:nvidia.rim.version']);
   const result = judge({ device: mintDevice(BLACKWELL) });
   assert.deepEqual(failures(result), [
     'nvidia.rim.driver.product:nvidia.rim.product',

@@ -24,10 +24,11 @@ import {
   textFile,
   vectorsMissing,
 } from './evidence-file-vectors.ts';
-import { GPU_REPORT, HOPPER, type Key, mintDevice, mintDocument, newKey } from './nvidia-fixture.ts';
+import { GPU_REPORT, HOPPER, type Key, mintDevice, mintDocument, newKey, utcTime } from './nvidia-fixture.ts';
 import {
   DRIVER_MANIFEST,
   type ManifestPlan,
+  type ManifestSigner,
   mintManifest,
   mintManifestSigner,
   VBIOS_MANIFEST,
@@ -108,8 +109,8 @@ test('NVIDIA-41 manifests are found among files by their content, whatever form 
   assert.deepEqual(shown, {
     id: 'nvidia.rim.vbios.version',
     status: 'passed',
-    expected: '96.00.9F.00.01',
-    got: '96.00.9F.00.01',
+    expected: 'vbios 96.00.9F.00.01',
+    got: 'vbios 96.00.9F.00.01',
   });
   const rows = summaryRows(judge(BOTH.slice(1)), String).map(({ label, text }) => `${label}: ${text}`);
   assert.ok(rows.some((row) => /no manifest for driver 550.90.07 of GH100/.test(row)));
@@ -132,10 +133,46 @@ test('NVIDIA-41 what was meant and does not fit fails, what is not there is miss
   const broken = judge([first, { name: 'v', bytes: damaged }]);
   assert.deepEqual(failedOf(broken), ['nvidia.rim.vbios.authentic']);
   assert.deepEqual(broken.collateral.used, ['a/driver.swidtag', 'v']);
+  const unread = { name: 'w', bytes: Uint8Array.of(...damaged, 0x20) };
+  assert.deepEqual(failedOf(judge([{ name: 'v', bytes: damaged }, unread])), [
+    'nvidia.rim.driver.authentic',
+    'nvidia.rim.vbios.authentic',
+  ]);
+  const beside = [other({ version: '96.00.9F.00.02' }), other({ version: '96.00.9F.00.03' }), unread];
+  assert.deepEqual(failedOf(judge([first, ...beside])), ['nvidia.rim.vbios.authentic']);
   const nothing = judge([]);
   assert.equal(verdictExitCode(nothing.verdict), 3);
   assert.equal(verdictExitCode(judge([], { ...ASKED, others: 'any', manifests: 'any' }).verdict), 3);
   assert.equal(verdictExitCode(judge([], { others: 'any' }).verdict), 0);
+});
+
+test('NVIDIA-41 of several for one version the one counts that holds', () => {
+  const [first] = BOTH as [CollateralFile, CollateralFile];
+  const ended = mintManifestSigner({ 0: { validity: [utcTime('230101000000Z'), utcTime('250101000000Z')] } });
+  const stranger = mintManifestSigner();
+  const file = (name: string, by: ManifestSigner, change: Partial<ManifestPlan> = {}): CollateralFile => ({
+    name,
+    bytes: mintManifest(by, { ...VBIOS_MANIFEST, ...change }),
+  });
+  const roots = utf8Encode([certificates[0] as Uint8Array, signer.rootDer, ended.rootDer].map(pem).join(''));
+  const own = file('own', signer);
+  const others = [
+    file('forged', stranger),
+    file('ended', ended),
+    file('other', signer, { product: 'GB100' }),
+  ];
+  for (const collateral of [
+    [first, ...others, own],
+    [own, ...others, first],
+    [first, own, ...others, own],
+  ]) {
+    const result = judge(collateral, ASKED, roots);
+    assert.deepEqual([failedOf(result), result.collateral.used], [[], ['a/driver.swidtag', 'own']]);
+  }
+  const late = judge([first, ...others], ASKED, roots);
+  assert.deepEqual(failedOf(late), ['nvidia.rim.vbios.window']);
+  const many = Array.from({ length: 20 }, (_, i) => file(`forged-${i}`, stranger, { tagId: `t${i}` }));
+  assert.deepEqual(failedOf(judge([first, ...many, own])), ['nvidia.rim.vbios.authentic']);
 });
 
 test(

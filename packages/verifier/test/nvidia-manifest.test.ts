@@ -227,6 +227,8 @@ test('NVIDIA-30 one spelling of XML and no other', () => {
     ['edition="GPU"', 'edition="GPU" xml:lang="en"', 'xml.prefix'],
     ['edition="GPU"', 'edition="GPU" xmlns:ns0="urn:x"', 'xml.namespace'],
     ['edition="GPU"', 'edition="GPU" xmlns:new=""', 'xml.namespace'],
+    ['edition="GPU"', 'edition="GPU" xmlns:new="relative"', 'xml.namespace'],
+    ['edition="GPU"', 'edition="GPU" xmlns:new="urn:with blank"', 'xml.namespace'],
     ['edition="GPU"', 'edition="GPU" xmlns:xml="urn:x"', 'xml.namespace'],
     [
       'edition="GPU"',

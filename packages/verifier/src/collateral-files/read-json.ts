@@ -30,9 +30,9 @@ const SIGNED_MEMBERS = {
 
 /** Whether anything was found. `text` must be valid JSON. */
 export function readJson(text: string, origin: string, draft: LibraryDraft): boolean {
-  if (jsonMembers(text)?.has('keys') === true && addServiceKeys(text, origin, draft)) return true;
   const walk = { origin, draft, left: VALUES_MAX };
-  return readValue(text, origin, 0, walk);
+  const found = readValue(text, origin, 0, walk);
+  return (jsonMembers(text)?.has('keys') === true && addServiceKeys(text, origin, draft)) || found;
 }
 
 interface Walk {

@@ -216,11 +216,13 @@ function judge(
 ): JudgedEvidence & { readonly used: readonly string[] } {
   const certificates = embeddedCertificates(document);
   const chosen = collateralSource(library, { ...context, certificates });
-  const manifests = manifestSource(library, context.nvidia?.policy.manifests !== 'allow-any');
+  const { crypto, nowMs, revoked, nvidia } = context;
+  const manifestTrust = { crypto, nowMs, revoked, roots: nvidia?.manifestRoots ?? [] };
+  const manifests = manifestSource(library, nvidia?.policy.manifests !== 'allow-any', manifestTrust);
   const full: EvidenceContext = {
     ...context,
     collateral: chosen.source,
-    ...(context.nvidia === undefined ? {} : { nvidia: { ...context.nvidia, manifests: manifests.source } }),
+    ...(nvidia === undefined ? {} : { nvidia: { ...nvidia, manifests: manifests.source } }),
   };
   const appraisal: Appraisal<TeeClaims> = appraise?.(full) ?? appraiseEvidence(kind, document, full);
   return { label, ...appraisal, used: [...used, ...chosen.used(), ...manifests.used()] };

@@ -148,7 +148,8 @@ function judgeAuthentic(
   const find = (id: string): Check => noted.find((each) => each.id === id) as Check;
   const matches = [
     sameText(ofProduct, 'nvidia.rim.product', chipName(product), chipName(manifest.product)),
-    sameText(ofVersion, 'nvidia.rim.version', version, manifest.version),
+    // A device that states a version of the other form gets no manifest of the other kind for it.
+    sameText(ofVersion, 'nvidia.rim.version', `${kind} ${version}`, `${manifest.kind} ${manifest.version}`),
   ];
   const checks = [
     passed(authentic, `tag ${manifest.tagId.slice(0, 96)}`),
@@ -173,7 +174,7 @@ function renamed(original: Check, id: string): Check {
 /** Versions in hex are written in either case. */
 function sameText(id: string, code: string, expected: string, got: string): Check {
   const holds = expected.toLowerCase() === got.toLowerCase();
-  return check(id, code, holds, expected, got.slice(0, 64));
+  return check(id, code, holds, expected, got.slice(0, 80));
 }
 
 /** The switch is `LS_10` in certificates and `LS10` elsewhere. */

@@ -56,6 +56,8 @@ export function parseNarrowXml(bytes: Uint8Array, path: string): XmlElement {
   return root;
 }
 
+/** An absolute URI: relative ones have no canonical form (Canonical XML section 1.3). */
+const NAMESPACE = /^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/;
 /** Of the prefixes `xml` and `xmlns`, which no other may stand for. */
 const RESERVED = ['http://www.w3.org/XML/1998/namespace', 'http://www.w3.org/2000/xmlns/'];
 const NO_NAMESPACES: Scope = new Map();
@@ -141,7 +143,7 @@ class XmlReader {
     for (const [name, uri] of written) {
       if (!isDeclaration(name)) continue;
       const prefix = name === 'xmlns' ? '' : name.slice('xmlns:'.length);
-      if (prefix.startsWith('xml') || uri === '' || RESERVED.includes(uri) || outer.has(prefix))
+      if (prefix.startsWith('xml') || !NAMESPACE.test(uri) || RESERVED.includes(uri) || outer.has(prefix))
         this.#fail('xml.namespace', 'a new prefix with a namespace');
       declared.set(prefix, uri);
     }
