@@ -16,6 +16,8 @@ import {
   parsePemCertificates,
   verifyNvidiaManifest,
 } from '../src/index.ts';
+import { canonicalXml } from '../src/tee/nvidia/rim-canonical.ts';
+import { parseNarrowXml, type XmlElement } from '../src/tee/nvidia/rim-xml.ts';
 import { CA_EXTENSIONS, generalizedTime, LEAF_EXTENSIONS, newKey, utcTime } from './nvidia-fixture.ts';
 import {
   DRIVER_MANIFEST,
@@ -537,6 +539,74 @@ test('NVIDIA-37 minimums of fields are records of their own', () => {
   assert.deepEqual(failuresOf(withPlan({ records: [...VBIOS_MANIFEST.records, digest] })), [
     'form:nvidia.rim.record',
   ]);
+});
+
+interface PlannedElement {
+  readonly name: string;
+  readonly declared: readonly string[];
+  readonly attributes: readonly string[];
+  readonly children: readonly (PlannedElement | string)[];
+}
+
+const { element: plannedElement } = fc.letrec<{ element: PlannedElement }>((tie) => ({
+  element: fc.record({
+    name: fc.constantFrom('a', 'b', 'p:a', 'q:b'),
+    declared: fc.uniqueArray(fc.constantFrom('', 'r', 's', 't'), { maxLength: 3 }),
+    attributes: fc.uniqueArray(fc.constantFrom('a', 'B', 'c1', 'c10', 'p:a', 'q:a', 'p:Z', 'q:_'), {
+      maxLength: 5,
+    }),
+    children: fc.array(fc.oneof({ maxDepth: 3 }, fc.constantFrom('x', ' ', '\n', '"]\''), tie('element')), {
+      maxLength: 3,
+    }),
+  }),
+}));
+
+/** Prefixes that are in scope are not declared again, and texts do not meet. `turn` changes orders alone. */
+function written(
+  { name, declared, attributes, children }: PlannedElement,
+  turn: number,
+  known: readonly string[],
+): string {
+  const fresh = declared.filter((prefix) => !known.includes(prefix));
+  const items = [
+    ...fresh.map((prefix) => (prefix === '' ? 'xmlns="urn:d"' : `xmlns:${prefix}="urn:${prefix}"`)),
+    ...attributes.map((attribute, i) => `${attribute}="v${i}"`),
+  ];
+  const turned = [...items.slice(turn % (items.length + 1)), ...items.slice(0, turn % (items.length + 1))];
+  const head = [name, ...turned].join(' ');
+  const inside = children
+    .filter((child, i) => typeof child !== 'string' || typeof children[i - 1] !== 'string')
+    .map((child) => (typeof child === 'string' ? child : written(child, turn, [...known, ...fresh])));
+  return inside.length === 0 ? `<${head}/>` : `<${head}>${inside.join('')}</${name}>`;
+}
+
+test('NVIDIA-33 the canonical form depends on no order, and is its own canonical form', () => {
+  const canonical = (text: string): string =>
+    utf8Decode(canonicalXml(parseNarrowXml(utf8Encode(text), 'test'), null));
+  const document = (plan: PlannedElement, turn: number): string =>
+    `<root xmlns:q="urn:1" xmlns:p="urn:2">${written(plan, turn, ['q', 'p'])}</root>`;
+  fc.assert(
+    fc.property(plannedElement, fc.nat(8), (plan, turn) => {
+      const form = canonical(document(plan, 0));
+      assert.equal(canonical(document(plan, turn)), form);
+      assert.equal(canonical(form.replaceAll(/<([a-z:]+)((?: [^<>]*)?)><\/\1>/g, '<$1$2/>')), form);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('NVIDIA-33 the canonical form by hand', () => {
+  const text =
+    '<r xmlns:b="urn:1" z="1" xmlns="urn:d" xmlns:a="urn:2" b:z="2" a:a="3" A="4" Hash10="5" Hash1="6"><e/>\n t<b:f xmlns:c="urn:0" c:x="7" b:y="8">"</b:f></r>';
+  const root = parseNarrowXml(utf8Encode(text), 'test');
+  const inner = '<b:f xmlns:c="urn:0" c:x="7" b:y="8">"</b:f>';
+  const head =
+    '<r xmlns="urn:d" xmlns:a="urn:2" xmlns:b="urn:1" A="4" Hash1="6" Hash10="5" z="1" b:z="2" a:a="3">';
+  assert.equal(utf8Decode(canonicalXml(root, null)), `${head}<e></e>\n t${inner}</r>`);
+  const last = root.children.at(-1) as XmlElement;
+  assert.equal(utf8Decode(canonicalXml(root, last)), `${head}<e></e>\n t</r>`);
+  const own = '<b:f xmlns="urn:d" xmlns:a="urn:2" xmlns:b="urn:1" xmlns:c="urn:0" c:x="7" b:y="8">"</b:f>';
+  assert.equal(utf8Decode(canonicalXml(last, null)), own);
 });
 
 test('NVIDIA-30 total for every byte string', () => {
