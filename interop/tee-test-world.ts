@@ -324,6 +324,8 @@ const nvidia: NvidiaPolicy = {
   modes: ['spt'],
   measurements: 'allow-any',
   goldenMeasurements: 'allow-any',
+  manifests: 'allow-any',
+  serviceKeys: 'not-given',
 };
 
 export const POLICIES = { nitro, tdx, sgx, dstack, snp, nvidia, azure } as const;

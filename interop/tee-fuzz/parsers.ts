@@ -27,6 +27,7 @@ import {
   decodeTcb,
   likelyKind,
   NO_COLLATERAL,
+  NVIDIA_RIM_ROOT,
   parseAzureJson,
   parseCertificate,
   parseCrl,
@@ -35,8 +36,10 @@ import {
   parseHclReport,
   parseNitroEnvelope,
   parseNitroPayload,
+  parseNrasKeys,
   parseNvidiaChainPem,
   parseNvidiaEvidenceJson,
+  parseNvidiaManifest,
   parseNvidiaReport,
   parseNvidiaReportHex,
   parsePckExtension,
@@ -55,6 +58,7 @@ import {
   snpVekExtensions,
   stripQuotePadding,
   vendorRoots,
+  verifyNvidiaManifest,
 } from '@haca/verifier';
 import { appraiseGenuine, genuineDocuments } from '../tee-documents/genuine.ts';
 import {
@@ -377,6 +381,8 @@ const TEXT_PARSERS: readonly FuzzedParser[] = [
       ...['tdx', 'sgx'].flatMap((kind) => vectorFiles(kind, 'collateral.json')),
       ...signedFileSeeds(),
       ...revocationLists().slice(0, 2),
+      ...manifestSeeds(),
+      ...SERVICE_KEY_SEEDS,
     ],
     parse: (bytes) => [readCollateral([{ name: 'input', bytes }]), likelyKind(bytes)],
     isTotal: true,
@@ -442,6 +448,7 @@ const POLICY_SEEDS: readonly string[] = [
   '{"tcbFloors":[{"product":"milan","floor":{"fmc":null,"bootloader":1,"tee":2,"snp":3,"microcode":4}}],"vmpl":0}',
   '{"platform":{"required":[],"forbidden":[]},"minFirmware":{"major":1,"minor":2,"build":3},"mitigations":255}',
   '{"tdx":{"others":"any"},"snp":{"others":"any"},"secureBoot":true,"extraData":"00"}',
+  `{"manifests":"required","serviceKeys":["${'ab'.repeat(32)}"],"others":"any"}`,
   '{"goldenMeasurements":[{"index":1,"values":["00"]}],"architectures":["hopper"],"modes":["spt"],"revocation":"any"}',
 ];
 
@@ -478,7 +485,61 @@ const TOKEN_PARSERS: readonly FuzzedParser[] = [
     isTotal: true,
     share: 0.5,
   },
+  {
+    name: 'NVIDIA manifest',
+    exports: ['parseNvidiaManifest'],
+    form: 'bytes',
+    seeds: manifestSeeds,
+    parse: parseNvidiaManifest,
+    share: 0.5,
+  },
+  {
+    name: 'NVIDIA manifest, judged',
+    exports: ['verifyNvidiaManifest'],
+    form: 'bytes',
+    seeds: manifestSeeds,
+    parse: (bytes) =>
+      verifyNvidiaManifest(bytes, {
+        crypto: WITHOUT_SIGNATURES,
+        nowMs: 0,
+        roots: [NVIDIA_RIM_ROOT],
+        revoked: [],
+      }),
+    isTotal: true,
+    share: 0.3,
+  },
+  {
+    name: 'NRAS keys',
+    exports: ['parseNrasKeys'],
+    form: 'json',
+    seeds: () => SERVICE_KEY_SEEDS,
+    parse: (bytes) => parseNrasKeys(textOf(bytes)),
+    share: 0.3,
+  },
 ];
+
+const SERVICE_KEY_SEEDS: readonly Uint8Array[] = [
+  utf8Encode(
+    `{"keys":[{"kty":"EC","crv":"P-384","kid":"k","alg":"ES384","use":"sig","x":"${'A'.repeat(64)}","y":"${'b'.repeat(64)}"}]}`,
+  ),
+  utf8Encode(
+    `{"keys":[{"kty":"RSA","kid":"r"},{"kty":"EC","crv":"P-384","kid":"k","x":"${'-'.repeat(64)}","y":"${'_'.repeat(64)}"}]}`,
+  ),
+];
+
+/** The genuine one, and a short one that a change hits where it matters. */
+function manifestSeeds(): readonly Uint8Array[] {
+  return [...vectorFiles('nvidia', '.swidtag'), utf8Encode(SHORT_MANIFEST)];
+}
+
+const SWID = 'http://standards.iso.org/iso/19770/-2/2015/schema.xsd';
+const OPAQUE = 'https://docs.nvidia.com/attestation/specs/latest/opaque-data.html';
+const SHORT_MANIFEST = `<SoftwareIdentity xmlns="${SWID}" xmlns:n="http://www.w3.org/2001/04/xmlenc#sha384" xmlns:o="${OPAQUE}" tagId="t">
+<Entity name="a"/><Meta colloquialVersion="96.00.5E.00.01" product="GH100"/><Payload>
+<Resource type="Measurement" index="0" active="True" alternatives="2" n:Hash0="00" n:Hash1="01" name="m" size="1"/>
+<Resource type="Measurement" index="4100" active="True" o:minSvn="3" name="s"/></Payload>
+<d:Signature xmlns:d="http://www.w3.org/2000/09/xmldsig#"><d:SignedInfo><d:CanonicalizationMethod Algorithm="http://www.w3.org/2006/12/xml-c14n11"/><d:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384"/><d:Reference URI=""><d:Transforms><d:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"/><d:Transform Algorithm="http://www.w3.org/2006/12/xml-c14n11"/></d:Transforms><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#sha384"/><d:DigestValue>${'A'.repeat(64)}</d:DigestValue></d:Reference></d:SignedInfo><d:SignatureValue>${'A'.repeat(128)}</d:SignatureValue><d:KeyInfo><d:X509Data>${'<d:X509Certificate>AAAA</d:X509Certificate>'.repeat(4)}</d:X509Data></d:KeyInfo></d:Signature></SoftwareIdentity>
+`;
 
 export const PARSERS: readonly FuzzedParser[] = [
   ...DER_PARSERS,

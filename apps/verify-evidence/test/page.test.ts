@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { nodeCrypto } from '@haca/platform';
-import type { EvidenceKind } from '@haca/protocol';
+import type { Check, EvidenceKind } from '@haca/protocol';
 import { browserMissing, type DrivenPage, drivePage } from '@haca/testkit/browser';
 import { appraiseEvidenceFile, evidenceFileView } from '@haca/verifier';
 import { singleFilePage } from '../src/single-file.ts';
@@ -49,6 +49,17 @@ function vectorCases(kind: EvidenceKind): readonly Case[] {
     policy: WAIVED,
   }));
 }
+
+/** A signed manifest of NVIDIA among the files, of another VBIOS than the report's. */
+const MANIFEST_CASE: Case = {
+  kind: 'nvidia',
+  evidence: join(VECTORS, 'nvidia/hopper-550.report.hex.txt'),
+  collateral: ['hopper-550.chain.pem', 'rim-vbios-1010_0200_882_96005E0001.swidtag'].map((name) =>
+    join(VECTORS, 'nvidia', name),
+  ),
+  atMs: Date.UTC(2024, 0, 1),
+  policy: '{"manifests":"required","others":"any"}',
+};
 
 function changedCases(base: Case, folder: string): readonly Case[] {
   const bytes = readFileSync(base.evidence);
@@ -111,6 +122,10 @@ test('the page judges evidence of every kind as the command line does, from disk
     assert.ok(outcomes.has(false), kind);
   }
   assert.ok(compared > 60, `${compared}`);
+  const shown = JSON.parse(await inPage(page, MANIFEST_CASE)) as { readonly checks: readonly Check[] };
+  assert.deepEqual(shown, inNode(MANIFEST_CASE));
+  const authentic = shown.checks.find(({ id }) => id === 'nvidia.rim.vbios.authentic');
+  assert.equal(authentic?.status, 'passed');
   const [tdx] = (genuine[1] as (typeof genuine)[number]).cases;
   await inPage(page, tdx as Case);
   const rows = await page.evaluate(`document.querySelectorAll('#result li').length`);

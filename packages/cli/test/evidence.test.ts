@@ -532,3 +532,34 @@ test('any arguments end in an exit code, without a stack', { skip }, async () =>
     { numRuns: 200 },
   );
 });
+
+test('manifests of NVIDIA are taken from --collateral, and what does not fit is said', { skip }, async () => {
+  const base = ['--kind', 'nvidia', '--file', vector('nvidia/hopper-550.report.hex.txt')];
+  const manifest = vector('nvidia/rim-vbios-1010_0200_882_96005E0001.swidtag');
+  const collateral = ['--collateral', vector('nvidia/hopper-550.chain.pem'), '--collateral', manifest];
+  const asked = ['--policy', '{"manifests":"required","others":"any"}'];
+  const view = await runJson(...base, '--at', `${Date.UTC(2024, 0, 1)}`, ...collateral, ...asked);
+  assert.equal(view.code, 1);
+  const statusOf = (id: string): string | undefined => view.checks.find((check) => check.id === id)?.status;
+  assert.equal(statusOf('nvidia.rim.vbios.authentic'), 'passed');
+  assert.equal(statusOf('nvidia.rim.vbios.product'), 'passed');
+  assert.equal(statusOf('nvidia.rim.vbios.version'), 'failed');
+  assert.equal(statusOf('nvidia.rim.vbios.window'), 'passed');
+  assert.equal(statusOf('nvidia.rim.driver.authentic'), 'skipped');
+  assert.equal(statusOf('nvidia.rim.measurements'), 'skipped');
+  assert.ok(view.collateral.used.some((name) => name.endsWith('.swidtag')));
+  const late = await run(...base, '--at', `${Date.UTC(2026, 10, 20)}`, ...collateral, ...asked);
+  assert.equal(late.code, 1);
+  assert.match(late.out, /nvidia\.rim\.vbios\.version.*96\.00\.9F\.00\.01.*96\.00\.5E\.00\.01/);
+  assert.match(late.out, /nvidia\.rim\.vbios\.window.*certificate\.expired: expected 2026-11-11T23:59:59/);
+  assert.match(late.out, /no manifest for driver 550\.90\.07 of GH100/);
+  const waived = await runJson(
+    ...base,
+    '--at',
+    `${Date.UTC(2026, 10, 20)}`,
+    ...collateral,
+    '--policy',
+    WAIVED,
+  );
+  assert.equal(waived.code, 0);
+});

@@ -16,18 +16,24 @@ import { rescoreNitro } from './tee/nitro/rescore.ts';
 import type { NitroPolicy } from './tee/nitro/validate.ts';
 import { appraiseNvidia } from './tee/nvidia/appraise.ts';
 import { rescoreNvidia } from './tee/nvidia/rescore.ts';
+import type { NvidiaManifestContext } from './tee/nvidia/rim-checks.ts';
 import type { NvidiaPolicy } from './tee/nvidia/validate.ts';
 import { appraiseSnp } from './tee/snp/appraise.ts';
 import { rescoreSnp } from './tee/snp/rescore.ts';
 import type { SnpPolicy } from './tee/snp/validate.ts';
 import type { Acceptance, EvidenceTrust } from './tee/trust.ts';
 
+/** As for any kind, with the manifests that are there and who may have signed them. */
+export interface NvidiaAcceptance
+  extends Acceptance<NvidiaPolicy>,
+    Pick<NvidiaManifestContext, 'manifests' | 'manifestRoots'> {}
+
 /** Roots and policy of each kind that is accepted; a kind left out is refused. */
 export interface EvidenceContext extends EvidenceTrust {
   readonly nitro?: Acceptance<NitroPolicy>;
   readonly tdx?: Acceptance<TdxPolicy>;
   readonly sgx?: Acceptance<SgxPolicy>;
-  readonly nvidia?: Acceptance<NvidiaPolicy>;
+  readonly nvidia?: NvidiaAcceptance;
   readonly snp?: Acceptance<SnpPolicy>;
   readonly dstack?: Acceptance<DstackPolicy>;
   readonly azure?: Acceptance<AzurePolicy>;
@@ -36,10 +42,10 @@ export interface EvidenceContext extends EvidenceTrust {
 type Appraise = (document: Uint8Array, context: EvidenceContext) => Appraisal<TeeClaims>;
 
 /** Each kind with its acceptance, which is known to be there. */
-function accepted<Policy>(
+function accepted<Accepted extends Acceptance<unknown>>(
   kind: keyof EvidenceContext & EvidenceKind,
-  acceptance: (context: EvidenceContext) => Acceptance<Policy> | undefined,
-  appraise: (document: Uint8Array, context: EvidenceTrust & Acceptance<Policy>) => Appraisal<TeeClaims>,
+  acceptance: (context: EvidenceContext) => Accepted | undefined,
+  appraise: (document: Uint8Array, context: EvidenceTrust & Accepted) => Appraisal<TeeClaims>,
 ): Appraise {
   return (document, context) => {
     const given = acceptance(context);

@@ -18,6 +18,7 @@ export {
   APPRAISED_KINDS,
   appraiseEvidence,
   type EvidenceContext,
+  type NvidiaAcceptance,
   type Rescoring,
   rescoreEvidence,
 } from './evidence.ts';
@@ -152,6 +153,7 @@ export {
 } from './tee/nvidia/from-json.ts';
 export { type GoldenMeasurement, nvidiaMeasurementsDigest } from './tee/nvidia/golden.ts';
 export type { NvidiaArchitecture, NvidiaDeviceType } from './tee/nvidia/names.ts';
+export { nrasKeyThumbprint, parseNrasKeys } from './tee/nvidia/nras-keys.ts';
 export {
   appraiseNrasToken,
   NRAS_CHECKS,
@@ -162,6 +164,29 @@ export {
 } from './tee/nvidia/nras-token.ts';
 export { nvidiaRegistrationPolicy } from './tee/nvidia/registration-policy.ts';
 export { type MeasurementBlock, type NvidiaReport, parseNvidiaReport } from './tee/nvidia/report.ts';
+export {
+  appraiseManifests,
+  type ManifestsAppraisal,
+  NVIDIA_RIM_CHECKS,
+  type NvidiaManifestContext,
+  type NvidiaManifestPolicy,
+  type NvidiaManifestRef,
+  type NvidiaManifestSource,
+} from './tee/nvidia/rim-checks.ts';
+export {
+  type ManifestMeasurement,
+  type ManifestMinimum,
+  type NvidiaManifestContent,
+  type NvidiaManifestKind,
+  type ParsedNvidiaManifest,
+  parseNvidiaManifest,
+} from './tee/nvidia/rim-manifest.ts';
+export {
+  NVIDIA_MANIFEST_CHECKS,
+  type NvidiaManifest,
+  type NvidiaManifestTrust,
+  verifyNvidiaManifest,
+} from './tee/nvidia/rim-verify.ts';
 export { NVIDIA_VALIDATE_CHECKS, type NvidiaPolicy, validateNvidia } from './tee/nvidia/validate.ts';
 export {
   NVIDIA_LIMITS,
@@ -209,6 +234,7 @@ export {
   genesisTrustRoots,
   INTEL_SGX_ROOT,
   NVIDIA_DEVICE_ROOT,
+  NVIDIA_RIM_ROOT,
   type TrustRoot,
   vendorRoots,
 } from './tee/trust-root.ts';

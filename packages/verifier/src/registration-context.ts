@@ -208,4 +208,7 @@ const NVIDIA_DEVICE = {
   architectures: 'allow-any',
   modes: 'allow-any',
   goldenMeasurements: 'allow-any',
+  // Who approves a measurement compares it with NVIDIA's manifests; what is on chain is the outcome.
+  manifests: 'allow-any',
+  serviceKeys: 'not-given',
 } as const satisfies Partial<NvidiaPolicy>;

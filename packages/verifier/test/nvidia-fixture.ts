@@ -46,11 +46,11 @@ function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Arra
   return sequence(hex(oid), ...(critical ? [hex('0101ff')] : []), octets(value));
 }
 
-const CA_EXTENSIONS = [
+export const CA_EXTENSIONS: readonly Uint8Array[] = [
   extension('0603551d13', true, hex('30030101ff')),
   extension('0603551d0f', true, hex('03020204')),
 ];
-const LEAF_EXTENSIONS = [extension('0603551d0f', true, hex('03020780'))];
+export const LEAF_EXTENSIONS: readonly Uint8Array[] = [extension('0603551d0f', true, hex('03020780'))];
 
 export const OID = { dice: '0606678105050401', diceTcbInfo: '060767810505040101' } as const;
 
@@ -77,7 +77,7 @@ export function diceTcbInfo(digests: readonly Uint8Array[], flags: Uint8Array | 
   );
 }
 
-interface CertificatePlan {
+export interface CertificatePlan {
   readonly subject: string;
   readonly issuer: string;
   readonly key: Key;
@@ -85,17 +85,29 @@ interface CertificatePlan {
   readonly serial: Uint8Array;
   readonly extensions: readonly Uint8Array[];
   readonly nameTag?: number;
+  /** First and last time, DER. */
+  readonly validity?: readonly [Uint8Array, Uint8Array];
 }
 
-function certificate(plan: CertificatePlan): Uint8Array {
-  const { subject, issuer, key, issuerKey, serial, extensions, nameTag } = plan;
+export function utcTime(time: string): Uint8Array {
+  return der(0x17, utf8Encode(time));
+}
+
+export function generalizedTime(time: string): Uint8Array {
+  return der(0x18, utf8Encode(time));
+}
+
+const ALWAYS = [utcTime('230101000000Z'), generalizedTime('99991231235959Z')] as const;
+
+export function certificate(plan: CertificatePlan): Uint8Array {
+  const { subject, issuer, key, issuerKey, serial, extensions, nameTag, validity = ALWAYS } = plan;
   const algorithm = sequence(hex(SIGNATURE_OID));
   const tbs = sequence(
     hex('a003020102'),
     der(0x02, serial),
     algorithm,
     name(issuer, nameTag),
-    sequence(der(0x17, utf8Encode('230101000000Z')), der(0x18, utf8Encode('99991231235959Z'))),
+    sequence(...validity),
     name(subject, nameTag),
     spki(key),
     der(0xa3, sequence(...extensions)),

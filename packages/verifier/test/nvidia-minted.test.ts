@@ -521,12 +521,14 @@ test('NVIDIA-17 policies on architecture and mode; what is not given is skipped'
     modes: 'not-given',
     measurements: 'not-given',
     goldenMeasurements: 'not-given',
+    manifests: 'not-given',
+    serviceKeys: 'not-given',
   };
   const result = judge(hopper, GPU_REPORT, nothing);
   assert.equal(result.verdict.ok, false);
   assert.deepEqual(
     NVIDIA_VALIDATE_CHECKS.map((id) => statusOf(result, id)),
-    ['skipped', 'skipped', 'not-applicable', 'skipped', 'skipped', 'skipped', 'skipped'],
+    NVIDIA_VALIDATE_CHECKS.map((id) => (id === 'nvidia.debug' ? 'not-applicable' : 'skipped')),
   );
 });
 

@@ -97,6 +97,8 @@ export const OPEN_POLICY: NvidiaPolicy = {
   modes: 'allow-any',
   measurements: 'allow-any',
   goldenMeasurements: 'allow-any',
+  manifests: 'allow-any',
+  serviceKeys: 'not-given',
 };
 
 export function recordedContext(crypto: CryptoProvider = nodeCrypto): NvidiaContext {

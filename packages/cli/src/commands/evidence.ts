@@ -23,7 +23,8 @@ export const evidenceVerifyCommand: Command = {
   name: 'evidence verify',
   summary: `Appraises TEE attestation evidence offline, at a given time. Kinds: ${APPRAISED_KINDS.join(', ')}.
 The evidence may be raw, hex, base64, or JSON with it; --collateral takes a bundle as DCAP tools write it, or files and folders of
-TCB info, identities, revocation lists and certificates (JSON, DER, PEM), and takes from them what fits evidence and time.
+TCB info, identities, revocation lists and certificates (JSON, DER, PEM), NVIDIA's reference manifests (.swidtag, XML, JSON of its
+service) and service keys (JWK set), and takes from them what fits evidence and time.
 Nothing is fetched; what is missing is skipped and said.
 --policy says what is expected: measurements [{"name", "registers": {...}}] and, by kind:
 ${APPRAISED_KINDS.map((kind) => `  ${kind}: ${membersText(kind)}`).join('\n')}
@@ -45,6 +46,7 @@ Exit code 0: all checks passed. 1: a check failed. 2: usage or unreadable input.
     'haca evidence verify --kind nitro --file doc.bin --at 1665651482136 --json',
     'haca evidence verify --kind tdx --file quote.bin --at 1750332747000 --collateral collateral.json',
     'haca evidence verify --kind snp --file report.bin --at 1700000000000 --collateral certs/ --policy policy.json',
+    'haca evidence verify --kind nvidia --file gpus.json --at 1760000000000 --collateral manifests/ --policy policy.json',
     `haca evidence verify --kind nitro --file doc.bin --at 1665651482136 --policy '{"maxAgeMs":300000,"others":"any"}'`,
   ],
   run: async (call) => runEvidence(call),

@@ -1,5 +1,7 @@
 /** What a set of files holds of collateral, each piece with where it stood. Nothing here is verified or trusted. */
 import type { Certificate } from '../der/certificate.ts';
+import type { NrasKey } from '../tee/nvidia/nras-token.ts';
+import type { NvidiaManifestRef } from '../tee/nvidia/rim-checks.ts';
 
 export interface CollateralFile {
   /** For people only: what is in a file is seen from its content. */
@@ -44,6 +46,20 @@ export interface RevocationListEntry {
   readonly facts: PieceFacts | null;
 }
 
+/** A reference manifest of NVIDIA, as its bytes stand. */
+export interface ManifestEntry {
+  readonly origin: string;
+  readonly bytes: Uint8Array;
+  /** What it says it is for; null where it cannot be told, because it is no manifest as they have to be. */
+  readonly about: NvidiaManifestRef | null;
+}
+
+/** Keys of NVIDIA's attestation service. They are trusted only where a policy names them. */
+export interface ServiceKeysEntry {
+  readonly origin: string;
+  readonly keys: readonly NrasKey[];
+}
+
 export interface IgnoredFile {
   readonly name: string;
   readonly reason: string;
@@ -53,6 +69,8 @@ export interface CollateralLibrary {
   readonly certificates: readonly CertificateEntry[];
   readonly signedJson: readonly SignedJsonEntry[];
   readonly revocationLists: readonly RevocationListEntry[];
+  readonly manifests: readonly ManifestEntry[];
+  readonly serviceKeys: readonly ServiceKeysEntry[];
   /** Files in which nothing was found. */
   readonly ignored: readonly IgnoredFile[];
 }
@@ -62,11 +80,12 @@ export interface LibraryDraft {
   readonly certificates: CertificateEntry[];
   readonly signedJson: SignedJsonEntry[];
   readonly revocationLists: RevocationListEntry[];
+  readonly manifests: ManifestEntry[];
+  readonly serviceKeys: ServiceKeysEntry[];
 }
 
-export const EMPTY_LIBRARY: CollateralLibrary = {
-  certificates: [],
-  signedJson: [],
-  revocationLists: [],
-  ignored: [],
-};
+export function emptyDraft(): LibraryDraft {
+  return { certificates: [], signedJson: [], revocationLists: [], manifests: [], serviceKeys: [] };
+}
+
+export const EMPTY_LIBRARY: CollateralLibrary = { ...emptyDraft(), ignored: [] };

@@ -10,6 +10,7 @@ import { bytesOfText, textOf } from '../file-forms/text-forms.ts';
 import { describeQeIdentity, describeTcbInfo } from './describe.ts';
 import type { LibraryDraft, SignedJsonEntry } from './library.ts';
 import { addCertificates, addRevocationList, issuerChainOf } from './read-binary.ts';
+import { addManifest, addServiceKeys } from './read-manifest.ts';
 
 const VALUES_MAX = 20_000;
 const CRL_MEMBERS = {
@@ -30,7 +31,8 @@ const SIGNED_MEMBERS = {
 /** Whether anything was found. `text` must be valid JSON. */
 export function readJson(text: string, origin: string, draft: LibraryDraft): boolean {
   const walk = { origin, draft, left: VALUES_MAX };
-  return readValue(text, origin, 0, walk);
+  const found = readValue(text, origin, 0, walk);
+  return (jsonMembers(text)?.has('keys') === true && addServiceKeys(text, origin, draft)) || found;
 }
 
 interface Walk {
@@ -94,6 +96,9 @@ function readMembers(
     return value;
   };
   const isSigned = spelled.has('signature');
+  // As NVIDIA's service for manifests answers.
+  const manifest = bytesOfText(jsonString(members.get('rim') ?? '') ?? '');
+  if (manifest !== null && addManifest(manifest, memberOrigin(origin, 'rim'), draft)) taken.add('rim');
   for (const [normal, kind] of Object.entries(SIGNED_MEMBERS)) {
     if (!spelled.has(normal) || !looksSigned(normal, spelled, members)) continue;
     const given = take(normal);

@@ -6,9 +6,16 @@ import { MalformedError, utf8Encode } from '@haca/primitives';
 import { isJson } from '../file-forms/json-text.ts';
 import { pemBlocks } from '../file-forms/pem-blocks.ts';
 import { bytesOfText, textOf } from '../file-forms/text-forms.ts';
-import type { CollateralFile, CollateralLibrary, IgnoredFile, LibraryDraft } from './library.ts';
+import {
+  type CollateralFile,
+  type CollateralLibrary,
+  emptyDraft,
+  type IgnoredFile,
+  type LibraryDraft,
+} from './library.ts';
 import { addCertificates, addRevocationList, readDer } from './read-binary.ts';
 import { readJson } from './read-json.ts';
+import { addManifest } from './read-manifest.ts';
 
 export const COLLATERAL_LIMITS = { files: 1000, bytes: 64 * 1024 * 1024 } as const;
 
@@ -27,14 +34,16 @@ export function readCollateral(files: readonly CollateralFile[]): CollateralLibr
     );
   if (size > COLLATERAL_LIMITS.bytes)
     throw new MalformedError('collateral.size', '', `at most ${COLLATERAL_LIMITS.bytes} bytes`, `${size}`);
-  const draft: LibraryDraft = { certificates: [], signedJson: [], revocationLists: [] };
+  const draft = emptyDraft();
   const ignored: IgnoredFile[] = [];
   for (const file of files) {
-    const own: LibraryDraft = { certificates: [], signedJson: [], revocationLists: [] };
+    const own = emptyDraft();
     if (readFile(file, own) || readDamaged(file, own)) {
       draft.certificates.push(...own.certificates.slice(0, PIECES_MAX));
       draft.signedJson.push(...own.signedJson.slice(0, PIECES_MAX));
       draft.revocationLists.push(...own.revocationLists.slice(0, PIECES_MAX));
+      draft.manifests.push(...own.manifests.slice(0, PIECES_MAX));
+      draft.serviceKeys.push(...own.serviceKeys.slice(0, PIECES_MAX));
       continue;
     }
     ignored.push({ name: file.name, reason: file.bytes.length === 0 ? 'empty' : 'no collateral in it' });
@@ -47,6 +56,7 @@ function readFile({ name, bytes }: CollateralFile, draft: LibraryDraft): boolean
   const text = textOf(bytes);
   if (text === null) return readDer(bytes, name, draft);
   if (isJson(text)) return readJson(text, name, draft);
+  if (addManifest(bytes, name, draft)) return true;
   const [head, body] = recordedAnswer(text);
   if (body !== null && isJson(body)) {
     addPem(head, name, draft);
@@ -54,7 +64,7 @@ function readFile({ name, bytes }: CollateralFile, draft: LibraryDraft): boolean
   }
   if (addPem(text, name, draft)) return true;
   const decoded = bytesOfText(text);
-  return decoded !== null && readDer(decoded, name, draft);
+  return decoded !== null && (addManifest(decoded, name, draft) || readDer(decoded, name, draft));
 }
 
 function addPem(text: string, name: string, draft: LibraryDraft): boolean {

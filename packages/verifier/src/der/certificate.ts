@@ -63,13 +63,16 @@ export interface Certificate {
 }
 
 /**
- * What a vendor writes although the standards forbid it: serial 0 (RFC 5280 section 4.1.2.2), and a keyUsage with zero bits behind
- * its last one (X.690 section 11.2.2).
+ * What a vendor writes although the standards forbid it: serial 0 (RFC 5280 section 4.1.2.2), a keyUsage with zero bits behind
+ * its last one (X.690 section 11.2.2), and GeneralizedTime for times before 2050 (RFC 5280 section 4.1.2.5).
  */
-export type CertificateDeviation = 'zero-serial' | 'key-usage-tail';
+export type CertificateDeviation = 'zero-serial' | 'key-usage-tail' | 'generalized-time';
 
 /** AMD: its endorsement keys all have serial 0, and its signing CAs such a keyUsage. */
 export const AMD_DEVIATIONS: readonly CertificateDeviation[] = ['zero-serial', 'key-usage-tail'];
+
+/** NVIDIA: the CAs above the signers of its reference manifests. */
+export const NVIDIA_MANIFEST_DEVIATIONS: readonly CertificateDeviation[] = ['generalized-time'];
 
 /** Parses exactly one certificate; throws `MalformedError` whose path begins with `name`. */
 export function parseCertificate(
@@ -95,7 +98,7 @@ export function parseCertificate(
   if (!bytesEqual(innerAlgorithm.raw, outerAlgorithm.raw))
     tbs.fail('certificate.algorithm-mismatch', 'signature', 'the algorithm outside', 'another inside');
   const issuer = readName(tbs, 'issuer');
-  const validity = readValidity(tbs.sequence('validity'));
+  const validity = readValidity(tbs.sequence('validity'), tolerated.includes('generalized-time'));
   const subject = readName(tbs, 'subject');
   const key = readPublicKey(tbs.sequence('subjectPublicKeyInfo'));
   const extensions = readExtensions(tbs.open(contextTag(3), 'extensions'));
@@ -156,9 +159,12 @@ export function readAlgorithm(reader: DerReader): AlgorithmIdentifier {
   return { oid, parameters };
 }
 
-function readValidity(reader: DerReader): Pick<Certificate, 'notBeforeMs' | 'notAfterMs'> {
-  const notBeforeMs = readCertificateTime(reader, 'notBefore');
-  const notAfterMs = readCertificateTime(reader, 'notAfter');
+function readValidity(
+  reader: DerReader,
+  isGeneralTolerated: boolean,
+): Pick<Certificate, 'notBeforeMs' | 'notAfterMs'> {
+  const notBeforeMs = readCertificateTime(reader, 'notBefore', isGeneralTolerated);
+  const notAfterMs = readCertificateTime(reader, 'notAfter', isGeneralTolerated);
   reader.end();
   return { notBeforeMs, notAfterMs };
 }
@@ -166,9 +172,9 @@ function readValidity(reader: DerReader): Pick<Certificate, 'notBeforeMs' | 'not
 /** 2050-01-01T00:00:00Z: from here on GeneralizedTime, before it UTCTime. */
 const GENERALIZED_FROM_MS = 2_524_608_000_000;
 
-export function readCertificateTime(reader: DerReader, name: string): number {
+export function readCertificateTime(reader: DerReader, name: string, isGeneralTolerated = false): number {
   const { ms, form } = reader.time(name);
-  if (form === 'generalized' && ms < GENERALIZED_FROM_MS)
+  if (form === 'generalized' && ms < GENERALIZED_FROM_MS && !isGeneralTolerated)
     reader.fail('der.time', name, 'UTCTime through 2049', 'GeneralizedTime');
   return ms;
 }

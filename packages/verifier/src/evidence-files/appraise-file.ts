@@ -29,6 +29,7 @@ import {
   verdictOf,
 } from '@haca/protocol';
 import { collateralSource } from '../collateral-files/choose.ts';
+import { manifestSource } from '../collateral-files/choose-manifest.ts';
 import {
   type CollateralFile,
   type CollateralLibrary,
@@ -38,13 +39,18 @@ import {
 import { readCollateral } from '../collateral-files/read.ts';
 import { certificateOf } from '../collateral-files/read-binary.ts';
 import type { Certificate } from '../der/certificate.ts';
-import { APPRAISED_KINDS, appraiseEvidence, type EvidenceContext } from '../evidence.ts';
+import {
+  APPRAISED_KINDS,
+  appraiseEvidence,
+  type EvidenceContext,
+  type NvidiaAcceptance,
+} from '../evidence.ts';
 import { pemBlocks } from '../file-forms/pem-blocks.ts';
 import { textOf } from '../file-forms/text-forms.ts';
 import { parsePolicy } from '../policy-json/evidence-policy.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
-import { type TrustRoot, vendorRoots } from '../tee/trust-root.ts';
+import { NVIDIA_RIM_ROOT, type TrustRoot, vendorRoots } from '../tee/trust-root.ts';
 import { blobOfFile, EVIDENCE_FILE_MAX_BYTES, jsonOf } from './blobs.ts';
 import { likelyKind, likelyKinds } from './kinds.ts';
 import { readNvidiaFile } from './read-nvidia.ts';
@@ -110,7 +116,8 @@ export function appraiseEvidenceFile(request: EvidenceFileRequest): EvidenceFile
   const library = request.collateral === undefined ? EMPTY_LIBRARY : readCollateral(request.collateral);
   refuseWrapped(kind, evidence);
   const trust: ReadingTrust = { crypto, nowMs: atMs, roots };
-  const context = { crypto, nowMs: atMs, revoked: [], collateralGraceMs: 0, [kind]: { roots, policy } };
+  const own = kind === 'nvidia' ? nvidiaRoots(roots) : { roots };
+  const context = { crypto, nowMs: atMs, revoked: [], collateralGraceMs: 0, [kind]: { ...own, policy } };
   const reading = readEvidence(kind, evidence, library, trust);
   const notes = [...timeNotes(atMs), ...rootNotes(roots)];
   if (reading instanceof MalformedError) return unreadable(request, reading, notes, library, context);
@@ -209,9 +216,16 @@ function judge(
 ): JudgedEvidence & { readonly used: readonly string[] } {
   const certificates = embeddedCertificates(document);
   const chosen = collateralSource(library, { ...context, certificates });
-  const full: EvidenceContext = { ...context, collateral: chosen.source };
+  const { crypto, nowMs, revoked, nvidia } = context;
+  const manifestTrust = { crypto, nowMs, revoked, roots: nvidia?.manifestRoots ?? [] };
+  const manifests = manifestSource(library, nvidia?.policy.manifests !== 'allow-any', manifestTrust);
+  const full: EvidenceContext = {
+    ...context,
+    collateral: chosen.source,
+    ...(nvidia === undefined ? {} : { nvidia: { ...nvidia, manifests: manifests.source } }),
+  };
   const appraisal: Appraisal<TeeClaims> = appraise?.(full) ?? appraiseEvidence(kind, document, full);
-  return { label, ...appraisal, used: [...used, ...chosen.used()] };
+  return { label, ...appraisal, used: [...used, ...chosen.used(), ...manifests.used()] };
 }
 
 const CHUNK_BYTES = 8192;
@@ -298,6 +312,19 @@ function rootNotes(roots: readonly TrustRoot[]): readonly string[] {
     : [];
 }
 
+/**
+ * NVIDIA's root for manifests counts beside roots that were given for devices, and vouches for no device; test roots vouch for
+ * either.
+ */
+function nvidiaRoots(
+  given: readonly TrustRoot[],
+): Pick<NvidiaAcceptance, 'roots'> & { readonly manifestRoots: readonly TrustRoot[] } {
+  return {
+    roots: given.filter(({ sha256 }) => !bytesEqual(sha256, NVIDIA_RIM_ROOT.sha256)),
+    manifestRoots: [NVIDIA_RIM_ROOT, ...given.filter(({ simulated }) => simulated)],
+  };
+}
+
 /** Throws `MalformedError` where there is no certificate in it. */
 function readRoots(file: Uint8Array, kind: EvidenceKind, crypto: CryptoProvider): readonly TrustRoot[] {
   const text = textOf(file);
@@ -305,7 +332,7 @@ function readRoots(file: Uint8Array, kind: EvidenceKind, crypto: CryptoProvider)
   const roots = ders.filter((der) => certificateOf(der) !== null).map(crypto.sha256);
   if (roots.length === 0 || roots.length !== ders.length)
     throw new MalformedError('roots.malformed', 'roots', 'certificates in PEM or DER', 'something else');
-  const vendors = vendorRoots(kind);
+  const vendors = kind === 'nvidia' ? [...vendorRoots(kind), NVIDIA_RIM_ROOT] : vendorRoots(kind);
   return roots.map((sha256) => ({
     sha256,
     simulated: !vendors.some((vendor) => bytesEqual(vendor.sha256, sha256)),

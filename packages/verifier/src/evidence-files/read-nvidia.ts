@@ -1,5 +1,5 @@
 /** NVIDIA evidence as its tools write it: a report in hex or raw with its chain in another file, or JSON of all devices. */
-import { bytesEqual, MalformedError, toHex } from '@haca/primitives';
+import { bytesEqual, type CryptoProvider, MalformedError, toHex } from '@haca/primitives';
 import { nvidiaDocumentCodec } from '@haca/protocol';
 import type { CollateralLibrary } from '../collateral-files/library.ts';
 import { isSelfIssued } from '../collateral-files/read-binary.ts';
@@ -9,12 +9,14 @@ import { isJson, JSON_DEPTH_MAX, jsonElements, jsonMembers, jsonString } from '.
 import { bytesOfText } from '../file-forms/text-forms.ts';
 import type { Appraisal } from '../tee/check-run.ts';
 import type { TeeClaims } from '../tee/claims.ts';
+import type { Expected } from '../tee/expected.ts';
 import {
   CMW_COLLECTION_MEMBER,
   type NvidiaEvidence,
   parseNvidiaEvidenceJson,
 } from '../tee/nvidia/from-json.ts';
-import { appraiseNrasToken } from '../tee/nvidia/nras-token.ts';
+import { nrasKeyThumbprint } from '../tee/nvidia/nras-keys.ts';
+import { appraiseNrasToken, type NrasKey } from '../tee/nvidia/nras-token.ts';
 import { verifyNvidia } from '../tee/nvidia/verify.ts';
 import { blobOfFile, jsonOf } from './blobs.ts';
 import {
@@ -45,7 +47,7 @@ export function readNvidiaFile(
   trust: ReadingTrust,
 ): EvidenceReading {
   const json = jsonOf(file);
-  if (json !== null && isTokenList(json)) return readTokens(file);
+  if (json !== null && isTokenList(json)) return readTokens(file, library);
   if (json !== null) return readDevices(json, library, trust);
   const { bytes, form } = blobOfFile(file);
   return withLibrary(bytes, form, library, trust);
@@ -69,18 +71,40 @@ function isTokenList(json: string): boolean {
   return first !== undefined && jsonElements(first)?.[0] === '"JWT"';
 }
 
-function readTokens(file: Uint8Array): EvidenceReading {
+/** Keys that stand among the files are no more trusted than the rest of them: the policy says which are. */
+function readTokens(file: Uint8Array, { serviceKeys }: CollateralLibrary): EvidenceReading {
+  const found = serviceKeys.flatMap(({ keys }) => keys);
   const appraise = ({ crypto, nowMs, nvidia }: EvidenceContext): Appraisal<TeeClaims> => {
-    const nonce = nvidia?.policy.nonce ?? 'not-given';
-    return { ...appraiseNrasToken(file, { crypto, nowMs, nonce, keys: 'none' }), claims: null };
+    const { nonce = 'not-given', serviceKeys: trusted = 'not-given' } = nvidia?.policy ?? {};
+    const keys = trustedKeys(found, trusted, crypto);
+    return { ...appraiseNrasToken(file, { crypto, nowMs, nonce, keys }), claims: null };
   };
+  const used = serviceKeys.map(({ origin }) => origin);
   return {
     form: "tokens of NVIDIA's attestation service",
-    documents: [{ label: '', document: new Uint8Array(0), used: [], appraise }],
+    documents: [{ label: '', document: new Uint8Array(0), used, appraise }],
     notes: [
-      'tokens are the word of an online service whose keys are not known here, and no evidence of a device',
+      "tokens are the word of an online service, and no evidence of a device: its keys are a JWK set in --collateral that the policy's serviceKeys trusts",
     ],
   };
+}
+
+/** Each once; the same `kid` for two keys stays, so that it fails. */
+function trustedKeys(
+  found: readonly NrasKey[],
+  trusted: Expected<readonly Uint8Array[]>,
+  crypto: CryptoProvider,
+): readonly NrasKey[] | 'none' {
+  if (found.length === 0 || trusted === 'not-given') return 'none';
+  const distinct = found.filter(
+    (key, i) =>
+      found.findIndex((other) => other.kid === key.kid && bytesEqual(other.publicKey, key.publicKey)) === i,
+  );
+  if (trusted === 'allow-any') return distinct;
+  return distinct.filter((key) => {
+    const thumbprint = nrasKeyThumbprint(key, crypto);
+    return trusted.some((each) => bytesEqual(each, thumbprint));
+  });
 }
 
 function readDevices(json: string, library: CollateralLibrary, trust: ReadingTrust): EvidenceReading {

@@ -140,6 +140,9 @@ const NVIDIA_POLICY: PolicyReaders<NvidiaPolicy> = {
   goldenMeasurements: expected(
     listOf(object<GoldenMeasurement>({ index: integer(0, 255), values: listOf(hex(1, 64)) })),
   ),
+  manifests: expected(oneOf('required')),
+  // A key that anybody may have put there makes tokens good, so nothing but its own name trusts it.
+  serviceKeys: statedOnly(expected(listOf(hex(32)))),
 };
 
 const AZURE_POLICY: PolicyReaders<AzurePolicy> = {

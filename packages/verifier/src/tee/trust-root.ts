@@ -33,6 +33,10 @@ export const AMD_ARK_TURIN: TrustRoot = vendorRoot(
 export const NVIDIA_DEVICE_ROOT: TrustRoot = vendorRoot(
   '102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48',
 );
+/** NVIDIA CoRIM signing Root CA, for reference manifests: it vouches for no device, nor the other for a manifest. */
+export const NVIDIA_RIM_ROOT: TrustRoot = vendorRoot(
+  '12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1',
+);
 
 const INTEL_ROOTS = [INTEL_SGX_ROOT] as const;
 const AMD_ROOTS = [AMD_ARK_MILAN, AMD_ARK_GENOA, AMD_ARK_TURIN] as const;

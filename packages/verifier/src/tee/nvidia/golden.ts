@@ -1,9 +1,9 @@
 /**
- * Measurements of a report against NVIDIA's reference manifests (RIM), and as one digest for approved measurements. A manifest
- * is XML whose signature is checked where it is fetched, never here: what comes here is its values.
+ * Measurements of a report against golden ones, be they of NVIDIA's reference manifests (RIM) or a policy's, and as one digest
+ * for approved measurements.
  */
 import { bytesEqual, CborWriter, type CryptoProvider, concatBytes, domainPrefix } from '@haca/primitives';
-import { type Check, check, failed } from '@haca/protocol';
+import { type Check, check } from '@haca/protocol';
 import { checkWithoutExpectation, type Expected } from '../expected.ts';
 import type { MeasurementBlock } from './report.ts';
 
@@ -44,19 +44,34 @@ export function nvidiaMeasurementsDigest(crypto: CryptoProvider, measured: Measu
   return crypto.sha384(concatBytes(domainPrefix('haca/nvidia-measurements/1'), writer.finish()));
 }
 
-/** Id of the check is `nvidia.golden`. A list that compares nothing fails: nothing was shown. */
+/** Id of the check is `nvidia.golden`. */
 export function checkGolden(measured: Measured, expected: Expected<readonly GoldenMeasurement[]>): Check {
   const id = 'nvidia.golden';
   if (typeof expected === 'string') return checkWithoutExpectation(id, expected);
-  const twice = expected.find(({ index }, i) => expected.findIndex((other) => other.index === index) !== i);
+  const { code, expected: wanted, got } = compareGolden(measured, expected, id);
+  return check(id, code ?? id, code === null, wanted, got);
+}
+
+/** Null as code where all are as they should be. A list that compares nothing fails: nothing was shown. */
+export function compareGolden(
+  measured: Measured,
+  golden: readonly GoldenMeasurement[],
+  code: 'nvidia.golden' | 'nvidia.rim',
+): { readonly code: string | null; readonly expected: string; readonly got: string } {
+  const [conflict, empty, other] =
+    code === 'nvidia.golden'
+      ? ['nvidia.golden-conflict', 'nvidia.golden-empty', 'nvidia.golden']
+      : ['nvidia.rim.conflict', 'nvidia.rim.empty', 'nvidia.rim.measurements'];
+  const twice = golden.find(({ index }, i) => golden.findIndex((each) => each.index === index) !== i);
   if (twice !== undefined)
-    return failed(id, 'nvidia.golden-conflict', 'each index once', `index ${twice.index} twice`);
-  const judged = expected.filter(({ index }) => isJudged(index, measured));
-  if (judged.length === 0)
-    return failed(id, 'nvidia.golden-empty', 'a measurement to compare', 'none is given');
-  const wrong = judged.filter((golden) => !matches(golden, measured.blocks)).map(({ index }) => index);
-  const got = wrong.length === 0 ? 'all' : `others at index ${wrong.join(', ')}`;
-  return check(id, id, wrong.length === 0, `${judged.length} golden measurements`, got);
+    return { code: conflict, expected: 'each index once', got: `index ${twice.index} twice` };
+  const judged = golden.filter(({ index }) => isJudged(index, measured));
+  if (judged.length === 0) return { code: empty, expected: 'a measurement to compare', got: 'none is given' };
+  const wrong = judged.filter((each) => !matches(each, measured.blocks)).map(({ index }) => index);
+  const expected = `${judged.length} golden measurements`;
+  return wrong.length === 0
+    ? { code: null, expected, got: 'all' }
+    : { code: other, expected, got: `others at index ${wrong.join(', ')}` };
 }
 
 function matches({ index, values }: GoldenMeasurement, blocks: readonly MeasurementBlock[]): boolean {

@@ -38,6 +38,11 @@ export function deviceOf(deviceCertificate: Certificate): NvidiaDevice | null {
   return known === undefined ? null : { type: known[1], architecture: known[2], model };
 }
 
+/** The product in a model's name, e.g. `GH100`. */
+export function chipOf({ model }: Pick<NvidiaDevice, 'model'>): string {
+  return model.split(' ')[0] as string;
+}
+
 /** Of the subject; null where there is not exactly one, or it is no text. */
 export function commonNameOf({ subject }: Certificate): string | null {
   const found: string[] = [];

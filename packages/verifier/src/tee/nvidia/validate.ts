@@ -10,14 +10,15 @@ import type { NvidiaClaims } from './claims.ts';
 import type { NvidiaMode } from './fields.ts';
 import { checkGolden, type GoldenMeasurement } from './golden.ts';
 import type { NvidiaArchitecture } from './names.ts';
+import { type ManifestsAppraisal, NVIDIA_RIM_CHECKS, type NvidiaManifestPolicy } from './rim-checks.ts';
 
-export interface NvidiaPolicy {
+export interface NvidiaPolicy extends NvidiaManifestPolicy {
   /** Accept firmware that says it runs in debug or recovery mode or unsecured. */
   readonly allowDebug: boolean;
   /** The 32 bytes the device was to be asked with. */
   readonly nonce: Expected<Uint8Array>;
   /**
-   * NVIDIA takes devices back by OCSP alone, which needs a network: the check is skipped unless the policy waives it by name.
+   * NVIDIA takes devices and signers of manifests back by OCSP alone, which needs a network: the check is skipped unless the policy waives it by name.
    * Certificates that are known to be revoked are refused either way.
    */
   readonly revocation: 'not-given' | 'allow-any';
@@ -26,8 +27,13 @@ export interface NvidiaPolicy {
   readonly modes: Expected<readonly NvidiaMode[]>;
   /** Accepted if one of these matches: registers `driver-version`, `vbios-version`, `measurements`, `mode`, `architecture`. */
   readonly measurements: Expected<readonly Measurement[]>;
-  /** The active measurements of the reference manifests for the driver and VBIOS that are expected. */
+  /** Golden measurements that the caller knows himself. Not asked for where signed manifests give them. */
   readonly goldenMeasurements: Expected<readonly GoldenMeasurement[]>;
+  /**
+   * Keys of the attestation service that its tokens may be signed with, by SHA-256 (RFC 7638). Not given: none is trusted, wherever
+   * it was found. No evidence of a device is judged by it.
+   */
+  readonly serviceKeys: Expected<readonly Uint8Array[]>;
 }
 
 /** Ids of the checks of this step, in order. */
@@ -39,9 +45,15 @@ export const NVIDIA_VALIDATE_CHECKS = [
   'nvidia.mode',
   'nvidia.measurement',
   'nvidia.golden',
+  ...NVIDIA_RIM_CHECKS,
 ] as const;
 
-export function validateNvidia(claims: NvidiaClaims, policy: NvidiaPolicy): Validation {
+/** `manifests` is what `appraiseManifests` gives for these claims and this policy. */
+export function validateNvidia(
+  claims: NvidiaClaims,
+  policy: NvidiaPolicy,
+  manifests: ManifestsAppraisal,
+): Validation {
   const measured = checkMeasurement(claims, policy.measurements);
   const checks = [
     checkBytes('nvidia.nonce', claims.nonce, policy.nonce),
@@ -50,9 +62,20 @@ export function validateNvidia(claims: NvidiaClaims, policy: NvidiaPolicy): Vali
     checkOneOf('nvidia.architecture', claims.architecture, policy.architectures),
     modeCheck(claims, policy),
     measured.check,
-    checkGolden(claims, policy.goldenMeasurements),
+    goldenCheck(claims, policy, manifests),
+    ...manifests.checks,
   ];
   return { checks, measurement: measured.name };
+}
+
+function goldenCheck(
+  claims: NvidiaClaims,
+  { goldenMeasurements }: NvidiaPolicy,
+  { isWhole }: ManifestsAppraisal,
+): Check {
+  return goldenMeasurements === 'not-given' && isWhole
+    ? notApplicable('nvidia.golden', 'the manifests give them')
+    : checkGolden(claims, goldenMeasurements);
 }
 
 function revocationCheck({ revocation }: NvidiaPolicy): Check {
