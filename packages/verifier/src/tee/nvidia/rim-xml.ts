@@ -61,6 +61,7 @@ const NAMESPACE = /^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/;
 /** Of the prefixes `xml` and `xmlns`, which no other may stand for. */
 const RESERVED = ['http://www.w3.org/XML/1998/namespace', 'http://www.w3.org/2000/xmlns/'];
 const NO_NAMESPACES: Scope = new Map();
+
 function asciiOf(bytes: Uint8Array, path: string): string {
   for (let at = 0; at < bytes.length; at++) {
     const octet = bytes[at] as number;
