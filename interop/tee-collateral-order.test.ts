@@ -332,7 +332,9 @@ test('over any history the client says newer of just what the chain takes', () =
       for (const { state } of said) seen.set(state, (seen.get(state) ?? 0) + 1);
     }
   });
-  fc.assert(property, { numRuns: 60 });
+  fc.assert(property, { numRuns: 60, seed: 1 });
+  // What histories by chance come to is left to chance; those of a seed are always the same.
   for (const state of ['new', 'newer', 'same', 'older', 'refused'])
     assert.ok((seen.get(state) ?? 0) > 0, state);
+  fc.assert(property, { numRuns: 60 });
 });
