@@ -296,10 +296,14 @@ async function concludeUnproved(
   throw new UnprovedError(text, amount, asset, id);
 }
 
+/** Of a node that starts, of what stands before one that is away, of one that has too much to do. */
+const AWAY_STATUSES: readonly unknown[] = [429, 502, 503, 504];
+
 /** Whoever was asked is away or starting: waiting helps. Every other error is thrown on. */
 function asAway(error: unknown): Error {
   const isAway =
-    (error instanceof NodeError && (error.code === 'E_UNREACHABLE' || error.status === 503)) ||
+    (error instanceof NodeError &&
+      (error.code === 'E_UNREACHABLE' || AWAY_STATUSES.includes(error.status))) ||
     (error instanceof RpcError && error.code === 'unreachable');
   if (isAway) return error;
   throw error;

@@ -69,6 +69,30 @@ test('a node that is away for a while is waited for; a timeout says who was away
   assert.ok((await answer.until('final')).verdict.ok);
 });
 
+for (const [status, isAway] of [
+  [429, true],
+  [502, true],
+  [503, true],
+  [504, true],
+  [403, false],
+  [500, false],
+] as const)
+  test(`status ${status} in the place of a receipt ${isAway ? 'is waited out' : 'ends waiting'}`, async () => {
+    const node = startFakeNetwork();
+    let left = 0;
+    const busy: FakeNode = {
+      ...node,
+      fetch: async (...args) => (left-- > 0 ? new Response('<html>', { status }) : node.fetch(...args)),
+    };
+    const haca = await openTestClient(busy);
+    const { answer } = await haca.chat({ prompt: 'hi' });
+    node.settle();
+    left = 3;
+    const ended = answer.until('final');
+    if (isAway) assert.ok((await ended).verdict.ok);
+    else await assert.rejects(ended, { name: 'NodeError', status });
+  });
+
 test('an answer that came while the full node was away is checked when it is back, not withheld', async () => {
   for (const stream of [{}, { onText: () => undefined }]) {
     const node = startFakeNetwork();
