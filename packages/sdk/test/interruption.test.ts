@@ -369,6 +369,26 @@ test('whatever a proxy in front of a node answers with: an error of the node by 
   }
 });
 
+test('what became of a connection is not for a node to say: its code for it is none', async () => {
+  for (const code of ['E_INTERRUPTED', 'E_UNREACHABLE', 'E_ABORTED']) {
+    for (const [form, more] of FORMS) {
+      const front = await startFront();
+      const haca = await openTestClient(front.node);
+      const text = JSON.stringify({ error: { code, message: 'sent again it is the same request' } });
+      front.page = { path: '/v1/chat/completions', status: 502, text };
+      const error = await failureOf(haca.chat({ prompt: 'one', ...more }));
+      assert.ok(error instanceof NodeError, String(error));
+      assert.deepEqual([error.code, error.status], ['HTTP_502', 502], form);
+      const response = await post(haca, form === 'streamed', new AbortController().signal);
+      const { error: told } = (await response.json()) as { error: { code: string } };
+      assert.deepEqual([response.status, told.code], [502, 'HTTP_502']);
+      front.page = { path: '/v1/lanes/', status: 502, text };
+      const answered = await failureOf(post(haca, false, new AbortController().signal));
+      assert.equal(answered, null, 'a node that refuses to tell the state of a lane leaves nothing open');
+    }
+  }
+});
+
 test('the page of a proxy in front of a node is an error of the node by its status', async () => {
   const page: typeof fetch = async () => new Response('<html>Bad Gateway</html>', { status: 502 });
   const api = connectNode('https://node.test', page);
