@@ -325,6 +325,29 @@ test('an answer that is signed but no chat completion is the fault of the node, 
   }
 });
 
+test('an event that somebody on the way put into a stream is a failed check, not the fault of the node', async () => {
+  const node = startFakeNetwork();
+  const injecting: typeof fetch = async (input, init) => {
+    const honest = await node.fetch(input, init);
+    if (init?.method !== 'POST') return honest;
+    const [first, ...rest] = (await honest.text()).split(/(?<=\n\n)/);
+    const blocks = [first as string, 'data: not JSON\n\n', ...rest].map((block) => utf8Encode(block));
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const block = blocks.shift();
+        if (block === undefined) controller.close();
+        else controller.enqueue(block);
+      },
+    });
+    return new Response(body, honest);
+  };
+  const haca = await openTestClient({ ...node, fetch: injecting });
+  const heard: string[] = [];
+  const error = await failureOf(haca.chat({ prompt: 'one', onText: (text) => heard.push(text) }));
+  assert.ok(error instanceof VerificationError, String(error));
+  assert.deepEqual(heard, WORDS.slice(0, heard.length));
+});
+
 test('members of a chat completion that are of another kind are left out, never a crash', async () => {
   for (const choices of [
     'null',
