@@ -412,6 +412,39 @@ test('what became of a connection is not for a node to say: its code for it is n
   }
 });
 
+for (const [form, more] of FORMS) {
+  test(`the page of a proxy decides nothing about a request whose connection broke before (${form})`, async () => {
+    const node = startFakeNetwork();
+    let connections = 0;
+    let isAway = true;
+    const restarting: typeof fetch = async (input, init) => {
+      if (init?.method !== 'POST' || !isAway) return node.fetch(input, init);
+      if (connections++ > 0) return new Response('<html>Bad Gateway</html>', { status: 502 });
+      const honest = await node.fetch(input, init);
+      const bytes = new Uint8Array(await honest.arrayBuffer());
+      const chunks = [bytes.slice(0, 100)];
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          const chunk = chunks.shift();
+          if (chunk === undefined) controller.error(new TypeError('terminated'));
+          else controller.enqueue(chunk);
+        },
+      });
+      return new Response(body, honest);
+    };
+    const haca = await openTestClient({ ...node, fetch: restarting });
+    for (const codes of [['E_INTERRUPTED', 'E_UNREACHABLE'], ['E_UNREACHABLE']]) {
+      const error = await failureOf(haca.chat({ prompt: 'one', ...more }));
+      assert.ok(error instanceof NodeError, String(error));
+      assert.ok(codes.includes(error.code), String(error));
+    }
+    isAway = false;
+    const { text, answer } = await haca.chat({ prompt: 'one', ...more });
+    assert.ok(answer.verdict.ok);
+    assert.deepEqual([text, node.executions()], [TEXT, 1], 'one request, paid once');
+  });
+}
+
 test('the page of a proxy in front of a node is an error of the node by its status', async () => {
   const page: typeof fetch = async () => new Response('<html>Bad Gateway</html>', { status: 502 });
   const api = connectNode('https://node.test', page);

@@ -4,7 +4,7 @@ import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
 import type { Route } from '../directory.ts';
 import { NodeError, VerificationError } from '../errors.ts';
-import { BrokenBodyError, readBounded } from '../node-api.ts';
+import { BrokenBodyError, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import { sleep } from '../platform.ts';
 import { type Policy, policyChecks } from '../policy.ts';
 import type { Attempt, Inference, RequestParts, ZkExpectation } from './attempt.ts';
@@ -248,9 +248,21 @@ async function sendUntilAnswered(
       await sleep(PENDING_WAIT_MS, signal);
       continue;
     }
+    const page = session.unresolved.has(name) ? pageOf(received) : null;
+    if (page !== null) {
+      await judgeSendFailure(session, attempt, signal.aborted ? signal.reason : page, sends, signal);
+      continue;
+    }
     session.unresolved.delete(name);
     return takeResponse(session, attempt, received, signal);
   }
+}
+
+/** What a proxy answers with in place of the node: that says nothing of what became of a request whose outcome is open. */
+function pageOf({ response, body }: Received): NodeError | null {
+  if (response.status < 500 || body === null) return null;
+  const error = nodeErrorOf(response.status, jsonOrNull(body), 'asked again');
+  return error.code.startsWith('HTTP_') ? error : null;
 }
 
 /** A body that breaks off is a broken connection, not an answer. */
