@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { toHex, utf8Encode } from '@haca/primitives';
-import { credit } from '@haca/protocol';
+import { credit, LANES_PER_CHANNEL_AND_KEY } from '@haca/protocol';
 import { type ChatOptions, connectNode, type Haca, NodeError, VerificationError } from '@haca/sdk';
 import { startLocalProxy } from '@haca/sdk/local-proxy';
 import { type FakeNode, MODEL_NAME, startFakeNetwork, WORDS } from './fake-node.ts';
@@ -176,6 +176,45 @@ for (const [form, more] of FORMS) {
     assert.equal(front.connections(), 1, 'and nobody is asked again');
   });
 }
+
+test('streams that were called off keep no lane, though the node may take a while to notice', async () => {
+  const node = startFakeNetwork();
+  const signals: AbortSignal[] = [];
+  let isAtWork = false;
+  const hanging: typeof fetch = async (input, init) => {
+    const honest = await node.fetch(input, init);
+    if (isAtWork && String(input).includes('/v1/lanes/')) {
+      return Response.json({ ...((await honest.json()) as object), reserved: '1' });
+    }
+    const { signal } = init ?? {};
+    if (init?.method !== 'POST' || !signal || signals.length === LANES_PER_CHANNEL_AND_KEY) return honest;
+    signals.push(signal);
+    const bytes = new Uint8Array(await honest.arrayBuffer());
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        controller.enqueue(bytes.slice(0, 250));
+        signal.addEventListener('abort', () => controller.error(signal.reason));
+      },
+    });
+    return new Response(body, honest);
+  };
+  const haca = await openTestClient({ ...node, fetch: hanging });
+  const reason = new Error('enough');
+  const streams = Array.from({ length: LANES_PER_CHANNEL_AND_KEY }, (_, i) => {
+    const controller = new AbortController();
+    const onText = () => setTimeout(() => controller.abort(reason), 500);
+    return failureOf(haca.chat({ prompt: `stream ${i}`, onText, signal: controller.signal }));
+  });
+  assert.ok((await Promise.all(streams)).every((error) => error === reason));
+  assert.equal(signals.length, LANES_PER_CHANNEL_AND_KEY);
+  isAtWork = true;
+  setTimeout(() => {
+    isAtWork = false;
+  }, 200);
+  const { text, answer } = await haca.chat({ prompt: 'next' });
+  assert.ok(answer.verdict.ok);
+  assert.equal(text, TEXT);
+});
 
 test('a reader of the raw stream and whoever waits for the answer get the same typed error', async () => {
   const front = await startFront();

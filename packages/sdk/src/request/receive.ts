@@ -115,8 +115,9 @@ function takeStream(
     },
     finish: (outcome) => concludeAnswer(session, attempt, pending, { ...outcome, form: 'stream' }),
     abandon: (reason, isBroken) => {
-      const isKnown = reason instanceof VerificationError || isStopped(reason);
-      if (isBroken && !isKnown) {
+      // Called off it is given up, whole or streamed.
+      const isOver = reason instanceof VerificationError || isStopped(reason) || signal.aborted;
+      if (isBroken && !isOver) {
         session.unresolved.set(toHex(attempt.requestHash), { attempt, sinceMs: session.clock() });
       } else {
         attempt.lane.distrust();
