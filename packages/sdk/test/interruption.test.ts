@@ -484,6 +484,38 @@ for (const [form, more] of FORMS) {
   });
 }
 
+for (const [form, more] of FORMS) {
+  test(`HTTP-43 an answer that broke off and that the node no longer keeps is not paid for twice (${form})`, async () => {
+    const node = startFakeNetwork();
+    let broken: string | null = null;
+    const forgetful: typeof fetch = async (input, init) => {
+      if (init?.method !== 'POST') return node.fetch(input, init);
+      const voucher = new Headers(init.headers).get('x-haca-voucher');
+      if (broken === voucher) {
+        const error = { message: 'not kept', code: 'E_IDEMPOTENCY' };
+        return Response.json({ error, haca: { receiptId: 'rcpt_gone' } }, { status: 409 });
+      }
+      const honest = await node.fetch(input, init);
+      if (broken !== null) return honest;
+      broken = voucher;
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => controller.error(new TypeError('terminated')),
+      });
+      return new Response(body, honest);
+    };
+    const haca = await openTestClient({ ...node, fetch: forgetful });
+    const ask = () => failureOf(haca.chat({ prompt: 'one', ...more }));
+    let error = await ask();
+    // A stream is told of it when it is asked for again.
+    if (error instanceof NodeError && error.code === 'E_INTERRUPTED') error = await ask();
+    assert.ok(error instanceof NodeError, String(error));
+    assert.deepEqual([error.code, error.status, node.executions()], ['E_IDEMPOTENCY', 409, 1]);
+    assert.match(error.message, /answered and charged.*not kept.*new request.*receipts\/rcpt_gone/);
+    assert.equal((await haca.chat({ prompt: 'one', ...more })).text, TEXT, 'a request of its own');
+    assert.equal(node.executions(), 2);
+  });
+}
+
 test('the page of a proxy in front of a node is an error of the node by its status', async () => {
   const page: typeof fetch = async () => new Response('<html>Bad Gateway</html>', { status: 502 });
   const api = connectNode('https://node.test', page);
