@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { timestampFromMs } from '@haca/light-client';
 import { nodeCrypto } from '@haca/platform';
-import { decode, sha256, toHex, utf8Encode } from '@haca/primitives';
+import { concatBytes, decode, sha256, toHex, utf8Encode } from '@haca/primitives';
 import {
   type DecreeAction,
   decreeMessage,
@@ -13,6 +13,7 @@ import {
   type OpOf,
   recordKey,
 } from '@haca/protocol';
+import fc from 'fast-check';
 import { type ProposableTransaction, selectTransactions } from '../src/application/proposal.ts';
 import type { HacaApplication } from '../src/application.ts';
 import { makeGenesisDocument } from '../src/genesis-document.ts';
@@ -265,6 +266,40 @@ test('validators who sign what no others do make nobody verify for it for long',
     assert.equal(codeOf(transaction(ALICE, i, [op])), 'E_SIG');
   }
   assert.ok(verified() - before <= count + colluders.length, `${verified() - before}`);
+});
+
+test('CHAIN-15: whatever waits, in whatever order of nonces: what a proposer makes of it, its peers accept', async (t) => {
+  const { application } = await start(t);
+  const actions = [revocation(7), revocation(8)];
+  const tx = fc.record({
+    by: fc.constantFrom(...SENDERS.slice(0, 3)),
+    nonce: fc.oneof(fc.nat(4), fc.nat(140)),
+    decree: fc.option(fc.constantFrom(...actions), { freq: 2 }),
+    nopg: fc.constantFrom(1n, 400n * OPG, 999n * OPG),
+    tipCap: fc.constantFrom(0n, 5_000n),
+    maxFee: fc.constantFrom(10_000n, 2_000_000n),
+  });
+  const time = timestampFromMs(GENESIS_TIME_MS + 3_000);
+  const isKnownProposer = [true, false];
+  const lists = fc.tuple(fc.array(tx, { maxLength: 12 }), fc.constantFrom(...isKnownProposer));
+  await fc.assert(
+    fc.asyncProperty(lists, async ([list, isKnown]) => {
+      const txs = list.map(({ by, nonce, decree, nopg, ...terms }) =>
+        decree === null
+          ? transfer(by, nonce, FAUCET, nopg, terms)
+          : transaction(by, nonce, [decreeOp({ action: decree })], terms),
+      );
+      const proposerAddress = isKnown ? addressOf(VALIDATORS[0] as Actor) : new Uint8Array(20);
+      const head = { height: 3, time, proposerAddress };
+      const chosen = await application.prepareProposal({ ...head, txs, maxTxBytes: 1_000_000 });
+      const hash = sha256(concatBytes(utf8Encode(`${isKnown}`), ...chosen));
+      const block = { ...head, txs: chosen, hash, lastCommit: [], misbehavior: [] };
+      assert.equal(await application.processProposal(block), 'accept');
+      const first = list.find(({ decree }) => decree !== null);
+      if (first !== undefined && first.maxFee < 1_000_000n) assert.ok(chosen.length > 0);
+    }),
+    { numRuns: 60 },
+  );
 });
 
 function sixtyFourBytes(text: string): Uint8Array {

@@ -82,9 +82,19 @@ async function readTextStream(
   let pending = '';
   let text = '';
   let finishReason: string | null = null;
+  let fault: unknown = null;
+  const choiceIn = (event: string): Choice | undefined => {
+    try {
+      return parseBody(event, answer).choices?.[0];
+    } catch (error) {
+      // Whose fault it is shows at the end, when all of the stream was verified.
+      fault = error;
+      return undefined;
+    }
+  };
   const take = (line: string): void => {
-    if (!line.startsWith('data: ') || line === 'data: [DONE]') return;
-    const choice = parseBody(line.slice(6), answer).choices?.[0];
+    if (!line.startsWith('data: ') || line === 'data: [DONE]' || fault !== null) return;
+    const choice = choiceIn(line.slice(6));
     const piece = choice?.delta?.content;
     if (typeof choice?.finish_reason === 'string') finishReason = choice.finish_reason;
     if (typeof piece !== 'string' || piece === '') return;
@@ -97,5 +107,6 @@ async function readTextStream(
     pending = lines.pop() ?? '';
     lines.forEach(take);
   }
+  if (fault !== null) throw fault;
   return { text, finishReason };
 }

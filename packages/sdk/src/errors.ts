@@ -46,6 +46,9 @@ export class TransactionError extends Error {
   }
 }
 
+/** Codes by which this client says what became of a connection; in the answer of a node they mean nothing. */
+export const CONNECTION_CODES: ReadonlySet<string> = new Set(['E_UNREACHABLE', 'E_INTERRUPTED', 'E_ABORTED']);
+
 /**
  * A node did not answer, or answered something that is not its API. `code` is the node's own, or one of this client's:
  * `E_UNREACHABLE` (no answer came) and `E_INTERRUPTED` (the connection broke in the middle of one). With these two the outcome

@@ -22,7 +22,7 @@ import {
   VOUCHER,
   type Voucher,
 } from '@haca/protocol';
-import { NodeError } from './errors.ts';
+import { CONNECTION_CODES, NodeError } from './errors.ts';
 import {
   asAmount,
   asArray,
@@ -137,13 +137,23 @@ export function connectNode(url: string, fetchFn: typeof fetch): NodeApi {
   };
 }
 
-/** The error of a node's JSON body `{"error":{"message","code"}}`. */
+/** The error of a node's JSON body `{"error":{"message","code"}}`. What only this client can know is no node's to say. */
 export function nodeErrorOf(status: number, body: unknown, where: string): NodeError {
-  const error = (body as { error?: { message?: unknown; code?: unknown } } | null)?.error;
-  const code = typeof error?.code === 'string' ? error.code : `HTTP_${status}`;
+  const error = errorIn(body);
+  const code = typeof error?.code === 'string' && !isConnectionCode(body) ? error.code : `HTTP_${status}`;
   const message = typeof error?.message === 'string' ? error.message : `HTTP ${status}`;
   const said = message.startsWith(`${code}: `) ? message : `${code}: ${message}`;
   return new NodeError(code, `${where}: ${said.slice(0, 500)}`, status);
+}
+
+function errorIn(body: unknown): { readonly message?: unknown; readonly code?: unknown } | null | undefined {
+  return (body as { error?: { message?: unknown; code?: unknown } | null } | null)?.error;
+}
+
+/** Whether a body claims a code by which this client alone says what became of a connection. */
+export function isConnectionCode(body: unknown): boolean {
+  const code = errorIn(body)?.code;
+  return typeof code === 'string' && CONNECTION_CODES.has(code);
 }
 
 /** What refuses need not be the node: the error page of a proxy before it is no JSON. */

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { toHex, utf8Encode } from '@haca/primitives';
-import { credit } from '@haca/protocol';
+import { credit, LANES_PER_CHANNEL_AND_KEY } from '@haca/protocol';
 import { type ChatOptions, connectNode, type Haca, NodeError, VerificationError } from '@haca/sdk';
 import { startLocalProxy } from '@haca/sdk/local-proxy';
 import { type FakeNode, MODEL_NAME, startFakeNetwork, WORDS } from './fake-node.ts';
@@ -177,6 +177,45 @@ for (const [form, more] of FORMS) {
   });
 }
 
+test('streams that were called off keep no lane, though the node may take a while to notice', async () => {
+  const node = startFakeNetwork();
+  const signals: AbortSignal[] = [];
+  let isAtWork = false;
+  const hanging: typeof fetch = async (input, init) => {
+    const honest = await node.fetch(input, init);
+    if (isAtWork && String(input).includes('/v1/lanes/')) {
+      return Response.json({ ...((await honest.json()) as object), reserved: '1' });
+    }
+    const { signal } = init ?? {};
+    if (init?.method !== 'POST' || !signal || signals.length === LANES_PER_CHANNEL_AND_KEY) return honest;
+    signals.push(signal);
+    const bytes = new Uint8Array(await honest.arrayBuffer());
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        controller.enqueue(bytes.slice(0, 250));
+        signal.addEventListener('abort', () => controller.error(signal.reason));
+      },
+    });
+    return new Response(body, honest);
+  };
+  const haca = await openTestClient({ ...node, fetch: hanging });
+  const reason = new Error('enough');
+  const streams = Array.from({ length: LANES_PER_CHANNEL_AND_KEY }, (_, i) => {
+    const controller = new AbortController();
+    const onText = () => setTimeout(() => controller.abort(reason), 500);
+    return failureOf(haca.chat({ prompt: `stream ${i}`, onText, signal: controller.signal }));
+  });
+  assert.ok((await Promise.all(streams)).every((error) => error === reason));
+  assert.equal(signals.length, LANES_PER_CHANNEL_AND_KEY);
+  isAtWork = true;
+  setTimeout(() => {
+    isAtWork = false;
+  }, 200);
+  const { text, answer } = await haca.chat({ prompt: 'next' });
+  assert.ok(answer.verdict.ok);
+  assert.equal(text, TEXT);
+});
+
 test('a reader of the raw stream and whoever waits for the answer get the same typed error', async () => {
   const front = await startFront();
   const haca = await openTestClient(front.node);
@@ -325,6 +364,29 @@ test('an answer that is signed but no chat completion is the fault of the node, 
   }
 });
 
+test('an event that somebody on the way put into a stream is a failed check, not the fault of the node', async () => {
+  const node = startFakeNetwork();
+  const injecting: typeof fetch = async (input, init) => {
+    const honest = await node.fetch(input, init);
+    if (init?.method !== 'POST') return honest;
+    const [first, ...rest] = (await honest.text()).split(/(?<=\n\n)/);
+    const blocks = [first as string, 'data: not JSON\n\n', ...rest].map((block) => utf8Encode(block));
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const block = blocks.shift();
+        if (block === undefined) controller.close();
+        else controller.enqueue(block);
+      },
+    });
+    return new Response(body, honest);
+  };
+  const haca = await openTestClient({ ...node, fetch: injecting });
+  const heard: string[] = [];
+  const error = await failureOf(haca.chat({ prompt: 'one', onText: (text) => heard.push(text) }));
+  assert.ok(error instanceof VerificationError, String(error));
+  assert.deepEqual(heard, WORDS.slice(0, heard.length));
+});
+
 test('members of a chat completion that are of another kind are left out, never a crash', async () => {
   for (const choices of [
     'null',
@@ -368,6 +430,91 @@ test('whatever a proxy in front of a node answers with: an error of the node by 
     }
   }
 });
+
+test('what became of a connection is not for a node to say: its code for it is none', async () => {
+  for (const code of ['E_INTERRUPTED', 'E_UNREACHABLE', 'E_ABORTED']) {
+    for (const [form, more] of FORMS) {
+      const front = await startFront();
+      const haca = await openTestClient(front.node);
+      const text = JSON.stringify({ error: { code, message: 'sent again it is the same request' } });
+      front.page = { path: '/v1/chat/completions', status: 502, text };
+      const error = await failureOf(haca.chat({ prompt: 'one', ...more }));
+      assert.ok(error instanceof NodeError, String(error));
+      assert.deepEqual([error.code, error.status], ['HTTP_502', 502], form);
+      const response = await post(haca, form === 'streamed', new AbortController().signal);
+      const { error: told } = (await response.json()) as { error: { code: string } };
+      assert.deepEqual([response.status, told.code], [502, 'HTTP_502']);
+      front.page = { path: '/v1/lanes/', status: 502, text };
+      const answered = await failureOf(post(haca, false, new AbortController().signal));
+      assert.equal(answered, null, 'a node that refuses to tell the state of a lane leaves nothing open');
+    }
+  }
+});
+
+for (const [form, more] of FORMS) {
+  test(`the page of a proxy decides nothing about a request whose connection broke before (${form})`, async () => {
+    const node = startFakeNetwork();
+    let connections = 0;
+    let isAway = true;
+    const restarting: typeof fetch = async (input, init) => {
+      if (init?.method !== 'POST' || !isAway) return node.fetch(input, init);
+      if (connections++ > 0) return new Response('<html>Bad Gateway</html>', { status: 502 });
+      const honest = await node.fetch(input, init);
+      const bytes = new Uint8Array(await honest.arrayBuffer());
+      const chunks = [bytes.slice(0, 100)];
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          const chunk = chunks.shift();
+          if (chunk === undefined) controller.error(new TypeError('terminated'));
+          else controller.enqueue(chunk);
+        },
+      });
+      return new Response(body, honest);
+    };
+    const haca = await openTestClient({ ...node, fetch: restarting });
+    for (const codes of [['E_INTERRUPTED', 'E_UNREACHABLE'], ['E_UNREACHABLE']]) {
+      const error = await failureOf(haca.chat({ prompt: 'one', ...more }));
+      assert.ok(error instanceof NodeError, String(error));
+      assert.ok(codes.includes(error.code), String(error));
+    }
+    isAway = false;
+    const { text, answer } = await haca.chat({ prompt: 'one', ...more });
+    assert.ok(answer.verdict.ok);
+    assert.deepEqual([text, node.executions()], [TEXT, 1], 'one request, paid once');
+  });
+}
+
+for (const [form, more] of FORMS) {
+  test(`HTTP-43 an answer that broke off and that the node no longer keeps is not paid for twice (${form})`, async () => {
+    const node = startFakeNetwork();
+    let broken: string | null = null;
+    const forgetful: typeof fetch = async (input, init) => {
+      if (init?.method !== 'POST') return node.fetch(input, init);
+      const voucher = new Headers(init.headers).get('x-haca-voucher');
+      if (broken === voucher) {
+        const error = { message: 'not kept', code: 'E_IDEMPOTENCY' };
+        return Response.json({ error, haca: { receiptId: 'rcpt_gone' } }, { status: 409 });
+      }
+      const honest = await node.fetch(input, init);
+      if (broken !== null) return honest;
+      broken = voucher;
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => controller.error(new TypeError('terminated')),
+      });
+      return new Response(body, honest);
+    };
+    const haca = await openTestClient({ ...node, fetch: forgetful });
+    const ask = () => failureOf(haca.chat({ prompt: 'one', ...more }));
+    let error = await ask();
+    // A stream is told of it when it is asked for again.
+    if (error instanceof NodeError && error.code === 'E_INTERRUPTED') error = await ask();
+    assert.ok(error instanceof NodeError, String(error));
+    assert.deepEqual([error.code, error.status, node.executions()], ['E_IDEMPOTENCY', 409, 1]);
+    assert.match(error.message, /answered and charged.*not kept.*new request.*receipts\/rcpt_gone/);
+    assert.equal((await haca.chat({ prompt: 'one', ...more })).text, TEXT, 'a request of its own');
+    assert.equal(node.executions(), 2);
+  });
+}
 
 test('the page of a proxy in front of a node is an error of the node by its status', async () => {
   const page: typeof fetch = async () => new Response('<html>Bad Gateway</html>', { status: 502 });

@@ -284,6 +284,38 @@ for (const [form, more] of [
   });
 }
 
+test('a changed event of a sealed stream stays a failed check, whatever becomes of the connections after it', async () => {
+  const changed = editEvents(([first, ...rest]) => [
+    first as string,
+    (rest[0] as string).replace(/.{4}\n\n$/, 'AAAA\n\n'),
+    ...rest.slice(1),
+  ]);
+  const afterwards: readonly (() => Response | Error)[] = [
+    () => errorOf('E_IDEMPOTENCY'),
+    () => new TypeError('fetch failed'),
+  ];
+  for (const after of afterwards) {
+    const { relay, open } = await startSealedNetwork();
+    let connections = 0;
+    relay.response = (sealed) => {
+      connections++;
+      return changed(sealed);
+    };
+    relay.instead = () => {
+      if (connections === 0) return null;
+      const then = after();
+      if (then instanceof Error) throw then;
+      return then;
+    };
+    const haca = await open();
+    await assert.rejects(chat(haca, streamed), (error: unknown) => {
+      assert.ok(error instanceof VerificationError, String(error));
+      return true;
+    });
+    assert.equal(connections, 1);
+  }
+});
+
 test('sent again after a broken connection it is the same request, salt and voucher included', async () => {
   const { node, open, plainBodies } = await startSealedNetwork();
   node.lies.breakAfterBlocks = 0;

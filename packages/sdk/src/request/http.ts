@@ -1,6 +1,6 @@
 import { base64url } from '@haca/platform/rpc';
 import { SEALED_TYPE } from '@haca/platform/sealing';
-import { BrokenBodyError, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
+import { BrokenBodyError, isConnectionCode, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import type { Attempt } from './attempt.ts';
 import { openResponse, sealAttempt, sealingKeyOf } from './seal.ts';
 import type { Session } from './session.ts';
@@ -81,6 +81,13 @@ export function errorResponse(status: number, code: string, message: string): Re
     status: handedStatus(status),
     headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
   });
+}
+
+/** What a node refuses with, as it came but for a code that is no node's to use. */
+export function refusalOf(response: Response, body: Uint8Array | null): Response {
+  const said = body === null ? null : jsonOrNull(body);
+  const { code, message } = nodeErrorOf(response.status, said, 'refused');
+  return isConnectionCode(said) ? errorResponse(response.status, code, message) : rebuilt(response, body);
 }
 
 export async function errorCodeOf(response: Response): Promise<string> {

@@ -32,6 +32,16 @@ export function stoppedByNode(
   return new NodeError('E_ABORTED', message, null, { answerId: answerId || null });
 }
 
+/** The node answered and charged, and what the connection did not bring is not to be had any more. */
+export function answeredBefore(asked: Asked, answerId: string): NodeError {
+  const message = [
+    `${brokenConnection(asked)}, and by the node's word it was answered and charged, but the answer is not kept.`,
+    'Asked again it is a new request.',
+    ...receiptNote(asked, answerId, 'Its receipt'),
+  ].join(' ');
+  return new NodeError('E_IDEMPOTENCY', message, 409, { answerId });
+}
+
 function brokenConnection({ route: { node, api } }: Asked): string {
   return `the connection to node ${node.name} at ${api.url} broke in the middle of the answer`;
 }

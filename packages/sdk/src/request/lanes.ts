@@ -37,7 +37,11 @@ interface Slot {
   busy: boolean;
   retired: boolean;
   refused: Uint8Array | null;
+  /** Before that time it is not asked about again: the node is still at a request that was called off. */
+  restsUntilMs: number;
 }
+
+const REST_MS = 2_000;
 
 const WAIT_MS = 10;
 const WAIT_MAX_MS = 60_000;
@@ -53,6 +57,7 @@ export function openLaneLedger(crypto: CryptoProvider): LaneLedger {
       busy: false,
       retired: false,
       refused: null,
+      restsUntilMs: 0,
     }));
     tables.set(name, slots);
     return slots;
@@ -65,22 +70,26 @@ export function openLaneLedger(crypto: CryptoProvider): LaneLedger {
     requestHash: Uint8Array,
   ): Promise<Lane | 'all-busy' | 'none-left'> => {
     const slots = slotsOf(channel, keyId);
+    const isTaken = ({ busy, restsUntilMs }: Slot): boolean => busy || restsUntilMs > Date.now();
     const usable = (slot: Slot): boolean =>
-      !slot.busy && !slot.retired && !(slot.refused !== null && bytesEqual(slot.refused, requestHash));
+      !isTaken(slot) && !slot.retired && !(slot.refused !== null && bytesEqual(slot.refused, requestHash));
     for (;;) {
       // A lane in use before costs the node no further row.
       const slot = slots.find((each) => usable(each) && each.charged !== null) ?? slots.find(usable);
-      if (slot === undefined) return slots.some(({ busy }) => busy) ? 'all-busy' : 'none-left';
+      if (slot === undefined) return slots.some(isTaken) ? 'all-busy' : 'none-left';
       slot.busy = true;
       const index = slots.indexOf(slot);
       if (slot.charged === null) {
-        const charged = await api
-          .lane(channel.channelId, index, keyId)
-          .then((state) => believableCharge(crypto, channel, keyId, index, state))
-          .catch((error: unknown) => {
-            slot.busy = false;
-            throw error;
-          });
+        const state = await api.lane(channel.channelId, index, keyId).catch((error: unknown) => {
+          slot.busy = false;
+          throw error;
+        });
+        if (state.reserved > 0n) {
+          slot.restsUntilMs = Date.now() + REST_MS;
+          slot.busy = false;
+          continue;
+        }
+        const charged = believableCharge(crypto, channel, keyId, index, state);
         if (charged === null) {
           slot.busy = false;
           slot.retired = true;
@@ -136,9 +145,8 @@ function believableCharge(
   channel: Channel,
   keyId: Uint8Array,
   index: number,
-  { charged, reserved, voucher }: LaneState,
+  { charged, voucher }: LaneState,
 ): bigint | null {
-  if (reserved > 0n) return null;
   if (voucher === null) return charged === 0n ? 0n : null;
   const { value } = voucher;
   const isOurs =

@@ -7,10 +7,10 @@ import { NodeError, VerificationError } from '../errors.ts';
 import { answerIdOf, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import type { Attempt, Inference } from './attempt.ts';
 import { concludeAnswer } from './conclude.ts';
-import { handedHeaders, post, rebuilt } from './http.ts';
+import { handedHeaders, post, rebuilt, refusalOf } from './http.ts';
 import { interruption } from './interruption.ts';
 import type { Session } from './session.ts';
-import { verifiedStream } from './stream-verifier.ts';
+import { isFailedCheck, verifiedStream } from './stream-verifier.ts';
 
 export interface Received {
   readonly response: Response;
@@ -24,7 +24,7 @@ export async function takeResponse(
   { response, body }: Received,
   signal: AbortSignal,
 ): Promise<Inference> {
-  if (!response.ok) return { response: rebuilt(response, body), pending: null };
+  if (!response.ok) return { response: refusalOf(response, body), pending: null };
   const pending = openAnswer({
     crypto: session.platform.crypto,
     chain: session.chain,
@@ -109,13 +109,15 @@ function takeStream(
     interrupted: (cause, { events, bytes, releasedEvents }) => {
       // Whoever called it off is told what it said itself.
       if (signal.aborted) return signal.reason;
+      if (isFailedCheck(cause)) return cause;
       const got = `${events} events (${bytes} bytes) came, ${releasedEvents} of them were handed over, no receipt`;
       return interruption(attempt, got, pending.answer.id, cause);
     },
     finish: (outcome) => concludeAnswer(session, attempt, pending, { ...outcome, form: 'stream' }),
     abandon: (reason, isBroken) => {
-      const isKnown = reason instanceof VerificationError || isStopped(reason);
-      if (isBroken && !isKnown) {
+      // Called off it is given up, whole or streamed.
+      const isOver = reason instanceof VerificationError || isStopped(reason) || signal.aborted;
+      if (isBroken && !isOver) {
         session.unresolved.set(toHex(attempt.requestHash), { attempt, sinceMs: session.clock() });
       } else {
         attempt.lane.distrust();

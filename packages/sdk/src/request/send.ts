@@ -4,13 +4,13 @@ import { MalformedError, toHex, UsageError } from '@haca/primitives';
 import { type Assurance, requestHashOf, type Verdict, verdictOf } from '@haca/protocol';
 import type { Route } from '../directory.ts';
 import { NodeError, VerificationError } from '../errors.ts';
-import { BrokenBodyError, readBounded } from '../node-api.ts';
+import { BrokenBodyError, jsonOrNull, nodeErrorOf, readBounded } from '../node-api.ts';
 import { sleep } from '../platform.ts';
 import { type Policy, policyChecks } from '../policy.ts';
 import type { Attempt, Inference, RequestParts, ZkExpectation } from './attempt.ts';
 import { parseRequest } from './body.ts';
 import { errorCodeOf, errorResponse, isConnectionRefused, isEventStream, post } from './http.ts';
-import { interruption } from './interruption.ts';
+import { answeredBefore, interruption } from './interruption.ts';
 import { payIn, prepareAttempt } from './pay.ts';
 import { asVerificationError, type Received, takeResponse, withhold } from './receive.ts';
 import { saltedBody, sealCheck, sealingKeyOf } from './seal.ts';
@@ -243,14 +243,43 @@ async function sendUntilAnswered(
       if (problem !== null) return problem;
       continue;
     }
+    const receiptId = session.unresolved.has(name) ? chargedReceiptOf(received) : null;
+    if (receiptId !== null) {
+      session.unresolved.delete(name);
+      attempt.lane.distrust();
+      throw answeredBefore(attempt, receiptId);
+    }
     const isPending = session.unresolved.has(name) && received.response.status === 409;
     if (isPending && waits++ < PENDING_WAITS_MAX) {
       await sleep(PENDING_WAIT_MS, signal);
       continue;
     }
+    const page = session.unresolved.has(name) ? pageOf(received) : null;
+    if (page !== null) {
+      await judgeSendFailure(session, attempt, signal.aborted ? signal.reason : page, sends, signal);
+      continue;
+    }
     session.unresolved.delete(name);
     return takeResponse(session, attempt, received, signal);
   }
+}
+
+/** Of the refusal that says that a request was answered and charged, and nothing but its receipt is kept (HTTP-43). */
+function chargedReceiptOf({ response, body }: Received): string | null {
+  if (response.status !== 409 || body === null) return null;
+  const said = jsonOrNull(body);
+  if (nodeErrorOf(response.status, said, '').code !== 'E_IDEMPOTENCY') return null;
+  const receiptId = (said as { haca?: { receiptId?: unknown } | null }).haca?.receiptId;
+  return typeof receiptId === 'string' ? receiptId.slice(0, ANSWER_ID_MAX_CHARS) : null;
+}
+
+const ANSWER_ID_MAX_CHARS = 128;
+
+/** What a proxy answers with in place of the node: that says nothing of what became of a request whose outcome is open. */
+function pageOf({ response, body }: Received): NodeError | null {
+  if (response.status < 500 || body === null) return null;
+  const error = nodeErrorOf(response.status, jsonOrNull(body), 'asked again');
+  return error.code.startsWith('HTTP_') ? error : null;
 }
 
 /** A body that breaks off is a broken connection, not an answer. */

@@ -37,7 +37,7 @@ export interface StreamOutcome {
   readonly response: Uint8Array;
   /** Checks about the stream itself. */
   readonly checks: readonly Check[];
-  /** The connection broke, and this is what came when it was asked for again. */
+  /** The connection broke and nothing else was wrong with it, and this is what came when it was asked for again. */
   readonly isResumed: boolean;
 }
 
@@ -56,7 +56,7 @@ export interface VerifiedStreamOptions {
   readonly reopen: () => Promise<ReadableStream<Uint8Array>>;
   /** Called once with everything; throws `VerificationError` to withhold the end of the stream. */
   readonly finish: (outcome: StreamOutcome) => Promise<void>;
-  /** The error that says of a connection which broke for good what had come by then. */
+  /** The error that says of a connection which broke for good what had come by then; `cause` may be a check that failed before. */
   readonly interrupted: (cause: unknown, progress: StreamProgress) => unknown;
   /** The stream broke for good, or the consumer went away. */
   readonly abandon: (reason: unknown, isBroken: boolean) => void;
@@ -70,11 +70,11 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
   let reader = options.body.getReader();
   let reopens = 0;
   let isOver = false;
+  /** Of a connection that was given up: asked again, the answer may be whole, but no broken connection explains it. */
+  let failedCheck: unknown = null;
 
-  const failureOf = (error: unknown): unknown => {
-    const isJudged = error instanceof MalformedError || error instanceof VerificationError;
-    return isJudged ? error : options.interrupted(error, chain.progress());
-  };
+  const failureOf = (error: unknown): unknown =>
+    isFailedCheck(error) ? error : options.interrupted(failedCheck ?? error, chain.progress());
 
   const read = async (): Promise<Uint8Array | null> => {
     for (;;) {
@@ -84,6 +84,7 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
         if (chain.receipt() !== null || reopens >= REOPENS_MAX) return null;
       } catch (error) {
         if (reopens >= REOPENS_MAX) throw failureOf(error);
+        if (isFailedCheck(error)) failedCheck ??= error;
       }
       reopens++;
       const again = await options.reopen().catch((error: unknown) => {
@@ -99,7 +100,7 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       // The receipt is the end, whether or not the connection is closed: what might follow is never released.
       const chunk = chain.isSealed() ? null : await read();
       if (chunk === null) {
-        await options.finish({ ...chain.outcome(), isResumed: reopens > 0 });
+        await options.finish({ ...chain.outcome(), isResumed: reopens > 0 && failedCheck === null });
         isOver = true;
         for (const bytes of chain.releaseAll()) controller.enqueue(bytes);
         controller.close();
@@ -129,6 +130,11 @@ export function verifiedStream(options: VerifiedStreamOptions): ReadableStream<U
       await reader.cancel(reason).catch(() => undefined);
     },
   });
+}
+
+/** What came was looked at and found wrong, which is no matter of connections. */
+export function isFailedCheck(error: unknown): boolean {
+  return error instanceof MalformedError || error instanceof VerificationError;
 }
 
 function malformedStream({ code, expected, got }: MalformedError): VerificationError {
