@@ -3,20 +3,20 @@
  * certificates. Base64 is canonical, lines have 64 characters but the last, line ends are the same throughout, and of the
  * ends that quoting libraries write (a line end, none; then a zero byte, none) none turns into another by a flipped bit.
  */
-import { BASE64, concatBytes, MalformedError, readBase64 } from '@haca/primitives';
+import { BASE64, MalformedError, readBase64, utf8Decode } from '@haca/primitives';
 
 /** PCK, its CA, the root. */
 export const QUOTE_CHAIN_LENGTH = 3;
 const LINE = 64;
 const LF = 0x0a;
 const CR = 0x0d;
-const BEGIN = asciiOf('-----BEGIN CERTIFICATE-----');
-const END = asciiOf('-----END CERTIFICATE-----');
+const BEGIN = codesOf('-----BEGIN CERTIFICATE-----');
+const END = codesOf('-----END CERTIFICATE-----');
 
 /** DER of the certificates in their order: leaf first, root last. Throws `MalformedError`. */
 export function parseQuotePem(text: Uint8Array): readonly Uint8Array[] {
   const lineEnd = text[BEGIN.length] === CR ? [CR, LF] : [LF];
-  const cursor = { text, lineEnd, at: 0 };
+  const cursor = { text, characters: asciiOf(text), lineEnd, at: 0 };
   const certificates: Uint8Array[] = [];
   for (let i = 0; i < QUOTE_CHAIN_LENGTH; i++) {
     if (i > 0) expectBytes(cursor, lineEnd);
@@ -33,6 +33,8 @@ export function parseQuotePem(text: Uint8Array): readonly Uint8Array[] {
 
 interface Cursor {
   readonly text: Uint8Array;
+  /** The same, a character a byte. */
+  readonly characters: string;
   readonly lineEnd: readonly number[];
   at: number;
 }
@@ -46,38 +48,47 @@ function expectBytes(cursor: Cursor, expected: readonly number[]): void {
 
 /** Lines of base64 up to the one that is not full, or that `-` follows. */
 function readLines(cursor: Cursor): Uint8Array {
-  const parts: Uint8Array[] = [];
+  const start = cursor.at;
+  const lines: string[] = [];
   for (;;) {
     const line = lineAt(cursor);
     if (line === '') fail(cursor, 'a line of base64');
-    const reading = readBase64(line, BASE64);
-    if (!reading.ok) {
-      const expected = reading.fault === 'stray-bits' ? 'unused bits of zero' : 'a base64 character';
-      return fail({ ...cursor, at: cursor.at + reading.at }, expected);
-    }
-    parts.push(reading.bytes);
+    lines.push(line);
     cursor.at += line.length;
     const isLast = line.length < LINE || line.endsWith('=');
     expectBytes(cursor, cursor.lineEnd);
-    if (isLast || cursor.text[cursor.at] === END[0]) return concatBytes(...parts);
+    if (isLast || cursor.text[cursor.at] === END[0]) break;
   }
+  const reading = readBase64(lines.join(''), BASE64);
+  if (reading.ok) return reading.bytes;
+  const lineEnds = Math.min(Math.floor(reading.at / LINE), lines.length - 1);
+  const at = start + reading.at + lineEnds * cursor.lineEnd.length;
+  const expected = reading.fault === 'stray-bits' ? 'unused bits of zero' : 'a base64 character';
+  return fail({ ...cursor, at }, expected);
 }
+
+const DIGITS = new RegExp(`[A-Za-z0-9+/]{0,${LINE}}`, 'y');
 
 /** Digits as far as a line may go, and the padding that completes their last group. */
-function lineAt({ text, at }: Cursor): string {
-  const chunk = String.fromCharCode(...text.subarray(at, at + LINE));
-  const [digits = ''] = /^[A-Za-z0-9+/]*/.exec(chunk) ?? [];
-  let end = digits.length;
-  while (end % 4 !== 0 && chunk[end] === '=') end++;
-  return chunk.slice(0, end);
+function lineAt({ characters, at }: Cursor): string {
+  DIGITS.lastIndex = at;
+  const digits = DIGITS.exec(characters)?.[0] ?? '';
+  let end = at + digits.length;
+  while ((end - at) % 4 !== 0 && characters[end] === '=') end++;
+  return characters.slice(at, end);
 }
 
-function fail({ text, at }: Cursor, expected: string): never {
+function fail({ text, at }: Pick<Cursor, 'text' | 'at'>, expected: string): never {
   const byte = text[at];
   const got = byte === undefined ? 'the end' : `byte 0x${byte.toString(16).padStart(2, '0')}`;
   throw new MalformedError('pem.malformed', `quote.pck.${at}`, expected, got);
 }
 
-function asciiOf(text: string): readonly number[] {
+function asciiOf(text: Uint8Array): string {
+  for (let at = 0; at < text.length; at++) if ((text[at] as number) >= 0x80) fail({ text, at }, 'ASCII');
+  return utf8Decode(text, 'quote.pck');
+}
+
+function codesOf(text: string): readonly number[] {
   return Array.from(text, (character) => character.charCodeAt(0));
 }
