@@ -163,6 +163,7 @@ const HINTS: Readonly<Record<string, string>> = {
   E_MODEL_UNKNOWN: 'haca query models lists what there is',
   unreachable: 'haca doctor looks for the reason',
   E_UNAVAILABLE: 'haca doctor looks for the reason',
+  E_BUSY: 'try again in a moment',
   E_UNREACHABLE: 'haca doctor looks for the reason',
 };
 

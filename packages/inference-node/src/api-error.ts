@@ -26,6 +26,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_ENGINE: 502,
   E_HEAD_STALE: 503,
   E_UNAVAILABLE: 503,
+  E_BUSY: 503,
 };
 
 export interface ApiErrorOptions {

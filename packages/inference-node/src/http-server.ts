@@ -316,7 +316,7 @@ function bodyReader(bodiesMaxBytes: number): ReadBody {
           chunks.push(chunk);
           if (length > BODY_MAX_BYTES) fail(tooLarge());
           else if (underWayBytes > bodiesMaxBytes)
-            fail(new ApiError('E_UNAVAILABLE', 'Too many large requests at one time.'));
+            fail(new ApiError('E_BUSY', 'Too many large requests at one time.'));
         });
         let isWhole = false;
         request.once('end', () => {

@@ -325,7 +325,7 @@ function openHandlers(
 ): ApiHandlers {
   const started = (): Serving => {
     const serving = current();
-    if (serving === undefined) throw new ApiError('E_UNAVAILABLE', 'The node is starting.');
+    if (serving === undefined) throw new ApiError('E_BUSY', 'It is starting.');
     return serving;
   };
   const rings = () => current()?.rings ?? [];

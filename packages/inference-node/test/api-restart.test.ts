@@ -1,7 +1,9 @@
 /** What a stop, a crash and a stubborn chain leave: nothing that was charged is lost, nothing settled twice. */
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { toHex } from '@haca/primitives';
+import { listenOn } from '@haca/platform';
+import { toHex, utf8Encode } from '@haca/primitives';
 import { credit, type Statement } from '@haca/protocol';
 import { hello, startTestNode, type TestNode, until } from './test-node.ts';
 import { receiptOf } from './test-payer.ts';
@@ -43,6 +45,35 @@ test('HTTP-86 a clean stop settles and redeems everything it accepted', async ()
     for (const [lane, charged] of payer.charged) {
       assert.equal(node.chain.lane(keyId, payer.channelId, lane), charged);
     }
+    return again;
+  });
+});
+
+async function codeOf(response: Response): Promise<string | undefined> {
+  return ((await response.json()) as { error?: { code?: string } }).error?.code;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  await new Promise((settle) => server.close(settle));
+  return port;
+}
+
+test('HTTP-43 a node that has not read its log yet decides nothing: E_BUSY, to what was answered before too', async () => {
+  await withNode({ port: await freePort() }, async (node) => {
+    const payer = await node.payer('early');
+    const voucher = payer.voucher(utf8Encode(JSON.stringify(hello())));
+    const ask = () => payer.post(hello(), 0, { headers: { 'x-haca-voucher': voucher } });
+    assert.equal((await ask()).status, 200);
+    node.chain.halt(true);
+    const restarting = node.restart(true);
+    const early = await until(() => ask().catch(() => null));
+    assert.deepEqual([early.status, await codeOf(early)], [503, 'E_BUSY']);
+    node.chain.halt(false);
+    const again = await restarting;
+    const late = await ask();
+    assert.deepEqual([late.status, await codeOf(late)], [409, 'E_IDEMPOTENCY']);
     return again;
   });
 });

@@ -33,6 +33,8 @@ const PLENTY = 1_000_000_000n;
 
 export interface TestNodeOptions {
   readonly settlement?: Readonly<Record<string, unknown>>;
+  /** The same after every restart; any free one where it is left out. */
+  readonly port?: number;
   /** In place of the scripted model server. */
   readonly engines?: readonly object[];
   readonly params?: Parameters<typeof startFakeChain>[0];
@@ -42,6 +44,7 @@ export interface TestNodeOptions {
 
 export async function startTestNode({
   settlement = {},
+  port = 0,
   engines,
   params = {},
   parts = {},
@@ -55,6 +58,7 @@ export async function startTestNode({
     rpcUrl: chain.url,
     operatorFile: 'operator.json',
     name: 'test',
+    port,
     bondNopg: '50000000000000',
     attester: { kind: 'none' },
     engines: engines ?? [

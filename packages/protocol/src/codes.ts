@@ -93,6 +93,7 @@ const CODES = {
     412,
     "The sealed body can not be opened; nothing was run for it. Seal to the key in the node's newest key record.",
   ],
+  E_BUSY: [413, 'The node starts, or has too much to do, and did not look at the request. Send it again.'],
   // Decrees (500-599).
   E_DECREE: [
     500,

@@ -451,14 +451,21 @@ test('what became of a connection is not for a node to say: its code for it is n
   }
 });
 
-for (const [form, more] of FORMS) {
-  test(`the page of a proxy decides nothing about a request whose connection broke before (${form})`, async () => {
+const UNREAD = [
+  ['the page of a proxy', '<html>Bad Gateway</html>', 502],
+  ['a node that starts', '{"error":{"code":"E_BUSY","message":"It is starting."}}', 503],
+] as const;
+
+for (const [[who, said, status], [form, more]] of UNREAD.flatMap((one) =>
+  FORMS.map((other) => [one, other] as const),
+)) {
+  test(`HTTP-43 ${who} decides nothing about a request whose connection broke before (${form})`, async () => {
     const node = startFakeNetwork();
     let connections = 0;
     let isAway = true;
     const restarting: typeof fetch = async (input, init) => {
       if (init?.method !== 'POST' || !isAway) return node.fetch(input, init);
-      if (connections++ > 0) return new Response('<html>Bad Gateway</html>', { status: 502 });
+      if (connections++ > 0) return new Response(said, { status });
       const honest = await node.fetch(input, init);
       const bytes = new Uint8Array(await honest.arrayBuffer());
       const chunks = [bytes.slice(0, 100)];

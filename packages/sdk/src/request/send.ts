@@ -157,6 +157,7 @@ async function tryRoute(
         continue;
       case 'E_HEAD_STALE':
       case 'E_UNAVAILABLE':
+      case 'E_BUSY':
       case 'E_SEALED':
       case 'E_MODEL_UNKNOWN':
         attempt.lane.distrust();
@@ -254,9 +255,9 @@ async function sendUntilAnswered(
       await sleep(PENDING_WAIT_MS, signal);
       continue;
     }
-    const page = session.unresolved.has(name) ? pageOf(received) : null;
-    if (page !== null) {
-      await judgeSendFailure(session, attempt, signal.aborted ? signal.reason : page, sends, signal);
+    const unread = session.unresolved.has(name) ? unreadBy(received) : null;
+    if (unread !== null) {
+      await judgeSendFailure(session, attempt, signal.aborted ? signal.reason : unread, sends, signal);
       continue;
     }
     session.unresolved.delete(name);
@@ -275,11 +276,14 @@ function chargedReceiptOf({ response, body }: Received): string | null {
 
 const ANSWER_ID_MAX_CHARS = 128;
 
-/** What a proxy answers with in place of the node: that says nothing of what became of a request whose outcome is open. */
-function pageOf({ response, body }: Received): NodeError | null {
+/**
+ * What a proxy answers with in place of the node, or a node that did not look at the request: that says nothing of what became
+ * of one whose outcome is open.
+ */
+function unreadBy({ response, body }: Received): NodeError | null {
   if (response.status < 500 || body === null) return null;
   const error = nodeErrorOf(response.status, jsonOrNull(body), 'asked again');
-  return error.code.startsWith('HTTP_') ? error : null;
+  return error.code.startsWith('HTTP_') || error.code === 'E_BUSY' ? error : null;
 }
 
 /** A body that breaks off is a broken connection, not an answer. */
