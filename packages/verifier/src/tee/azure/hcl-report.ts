@@ -8,7 +8,9 @@ import { FieldReader } from '../field-reader.ts';
 
 /** 'HCLA', read little-endian. */
 const SIGNATURE = 0x414c4348;
-const HEADER_VERSIONS = [1, 2] as const;
+/** In a document; paravisors write 1 or 2, which differ in nothing and which nobody vouches for. */
+const HEADER_VERSION = 1;
+const OTHER_HEADER_VERSION = 2;
 /** The paravisor made it to have its TPM attestation key certified: the one that guests can read. */
 const AK_CERTIFICATE_REQUEST = 2;
 const HEADER_BYTES = 32;
@@ -43,9 +45,7 @@ export function parseHclReport(bytes: Uint8Array): HclReport {
   const path = 'hclReport';
   const reader = new FieldReader(bytes, path, 'azure');
   reader.expect(SIGNATURE, reader.little(4, 'signature'), 'signature');
-  const version = reader.little(4, 'version');
-  if (!(HEADER_VERSIONS as readonly number[]).includes(version))
-    throw new MalformedError('azure.value', `${path}.version`, HEADER_VERSIONS.join(' | '), `${version}`);
+  reader.expect(HEADER_VERSION, reader.little(4, 'version'), 'version');
   reader.expect(bytes.length, reader.little(4, 'reportSize'), 'reportSize');
   reader.expect(AK_CERTIFICATE_REQUEST, reader.little(4, 'requestType'), 'requestType');
   reader.zeros(16, 'statusAndReserved');
@@ -73,8 +73,8 @@ function reportIn(area: Uint8Array, hardware: AzureHardware): Uint8Array {
 }
 
 /**
- * What a TPM's NV index holds as a document carries it: without the zeros behind the size it states, and, for TDX, with zeros
- * for what nobody can check. What is no such report is returned as it is, for `parseHclReport` to refuse.
+ * What a TPM's NV index holds as a document carries it: without the zeros behind the size it states, with 1 for the version of the
+ * header, and, for TDX, with zeros for what nobody can check. What is no such report is returned as it is, for `parseHclReport` to refuse.
  */
 export function canonicalHclReport(stored: Uint8Array): Uint8Array {
   if (stored.length < HEADER_BYTES + HARDWARE_BYTES + RUNTIME_HEADER_BYTES) return stored;
@@ -82,6 +82,7 @@ export function canonicalHclReport(stored: Uint8Array): Uint8Array {
   const size = view.getUint32(8, true);
   if (size > stored.length || stored.subarray(size).some((byte) => byte !== 0)) return stored;
   const report = new Uint8Array(stored.subarray(0, size));
+  if (view.getUint32(4, true) === OTHER_HEADER_VERSION) report[4] = HEADER_VERSION;
   if (REPORT_TYPES.get(view.getUint32(HEADER_BYTES + HARDWARE_BYTES + 8, true)) === 'tdx')
     for (const [start, end] of TDREPORT_UNCHECKABLE) report.fill(0, HEADER_BYTES + start, HEADER_BYTES + end);
   return report;
